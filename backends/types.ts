@@ -1,0 +1,127 @@
+/**
+ * What a backend is: it says what this host and what each peer needs; the daemon and the reconciler do it.
+ *
+ * @module
+ */
+import type { ConfigFault, Json, JsonObject, NetworkConfig } from "../lib/config/types.ts";
+import type { Entry } from "../lib/kernel/entries.ts";
+import type { DesiredLink } from "../lib/kernel/desired_link.ts";
+import type { Lease, LeaseAttributes } from "../lib/leases/types.ts";
+import type { PerFamily } from "../lib/net/family.ts";
+import type { Ip } from "../lib/net/ip.ts";
+import type { Prefix } from "../lib/net/prefix.ts";
+import type { Log, Metrics } from "../lib/observe/types.ts";
+
+/** The host's interface to the other hosts, as it is now. */
+export interface ExternalInterface {
+  readonly name: string;
+  readonly index: number;
+  /** MTU in bytes. */
+  readonly mtu: number;
+  /** The interface's own address per family: source of outer packets. */
+  readonly addresses: PerFamily<Ip>;
+  /** The addresses that other hosts use: the same, unless -public-ip or -public-ipv6 say otherwise. */
+  readonly publicIps: PerFamily<Ip>;
+}
+
+/** What of the host a plan depends on; a change of any of it makes a new plan. */
+export interface Environment {
+  readonly external: ExternalInterface;
+  /** Whether `ip` is reached through the external interface without a gateway, by today's routes. */
+  isOnLink(ip: Ip): boolean;
+}
+
+/** The part of the own lease that the data path depends on. */
+export interface OwnSubnets {
+  readonly subnets: PerFamily<Prefix>;
+}
+
+/** Everything that is to be on this host: a value, made anew whenever an input changes. */
+export interface HostPlan {
+  /** MTU for containers, in bytes: what the subnet file says. */
+  readonly mtu: number;
+  /** Devices of our own. */
+  readonly links: readonly DesiredLink[];
+  /** Entries for the host itself. */
+  readonly entries: readonly Entry[];
+  /** Entries for one peer. Empty for a peer that this backend can't reach; must not throw. */
+  entriesFor(peer: Lease): readonly Entry[];
+}
+
+/** The live peers, keyed by lease key; the own lease is never among them. */
+export interface PeerView {
+  readonly peers: ReadonlyMap<string, Lease>;
+  /** Calls back after each change with the keys that changed (added, changed or gone). */
+  subscribe(onChange: (keys: readonly string[]) => void): Disposable;
+}
+
+/** What a backend with work of its own gets when it starts. */
+export interface BackendSession {
+  readonly lease: OwnSubnets;
+  readonly plan: HostPlan;
+  readonly external: ExternalInterface;
+  readonly peers: PeerView;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Fires when the daemon ends. */
+  readonly signal: AbortSignal;
+  /** Ends the daemon with this error. */
+  fail(error: Error): void;
+}
+
+/** A backend chosen and opened for this host. */
+export interface Backend {
+  /** What the host publishes with its lease. */
+  readonly attributes: Pick<LeaseAttributes, "backendType" | "backendData">;
+  /** Pure in its arguments. */
+  plan(environment: Environment, lease: OwnSubnets): HostPlan;
+  /**
+   * For backends that carry packets or write cloud routes themselves: resolves once ready (the subnet file is
+   * written after that). Disposing the result ends it and leaves the data path as a restart wants to find it.
+   */
+  start?(session: BackendSession): Promise<
+    AsyncDisposable & {
+      /** The plan changed: other MTU, address or interface. */
+      replan?(plan: HostPlan, external: ExternalInterface): void;
+      /** What `status --json` shows of it. */
+      status?(): JsonObject;
+    }
+  >;
+}
+
+/** What a backend may look at while it is opened. */
+export interface OpenContext {
+  readonly config: NetworkConfig;
+  readonly external: ExternalInterface;
+  /** The etcd prefix or its kin: what tells this network from others on the same host. */
+  readonly networkId: string;
+  /** -cloud-resync, in seconds. */
+  readonly cloudResync: number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly signal: AbortSignal;
+}
+
+/** The outcome of parsing a backend's options. */
+export interface ParsedOptions<T> {
+  readonly options: T;
+  /** The options with all defaults, in the contract's spelling: what `config check` prints. Secrets masked. */
+  readonly complete: JsonObject;
+  readonly faults: readonly ConfigFault[];
+  /** Keys that mean nothing to this backend. */
+  readonly unknownKeys: readonly string[];
+}
+
+/** A kind of backend, as the registry lists it. */
+export interface BackendType<T = unknown> {
+  /** The config's Type, lower case. */
+  readonly type: string;
+  /** Pure: reads and checks the options of the config's Backend object. Keys match whatever their case. */
+  parse(options: JsonObject, config: Omit<NetworkConfig, "backend">): ParsedOptions<T>;
+  /** Looks at the host (and the cloud), refuses what can't work, changes nothing yet. */
+  open(options: T, context: OpenContext): Promise<Backend>;
+  /** Takes away what lies outside the kernel (cloud routes); may be called when nothing is there. */
+  cleanup?(options: T, context: OpenContext, lease: OwnSubnets): Promise<void>;
+}
+
+export type { Json };

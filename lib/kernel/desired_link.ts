@@ -1,0 +1,48 @@
+/**
+ * A device of our own, as it is to be.
+ *
+ * @module
+ */
+import type { Ip } from "../net/ip.ts";
+import type { Mac } from "../net/mac.ts";
+
+/** Setting of a VXLAN device's transmit checksum offload (ethtool tx-checksum-ip-generic). */
+export type ChecksumOffload = "auto" | "on" | "off";
+
+/** What every device of ours has. */
+interface DesiredLinkBase {
+  readonly name: string;
+  /** MTU in bytes. */
+  readonly mtu: number;
+  /** Addresses with their prefix lengths; others on the device are left alone. */
+  readonly addresses: readonly { readonly ip: Ip; readonly prefixLength: number }[];
+}
+
+/** A VXLAN device: one VTEP. */
+export interface DesiredVxlan extends DesiredLinkBase {
+  readonly kind: "vxlan";
+  readonly mac: Mac;
+  /** VXLAN network identifier, 1 to 16,777,215. */
+  readonly vni: number;
+  /** Outer source address. */
+  readonly local: Ip;
+  /** Name of the underlay link. */
+  readonly underlay: string;
+  /** UDP destination port; 0: the kernel's default. */
+  readonly port: number;
+  readonly learning: boolean;
+  readonly gbp: boolean;
+  readonly txChecksum: ChecksumOffload;
+}
+
+/** A persistent TUN device. */
+export interface DesiredTun extends DesiredLinkBase {
+  readonly kind: "tun";
+  /** Opened with IFF_VNET_HDR; a device made without it must be made again to get it. */
+  readonly vnetHeader: boolean;
+  /** Opened with IFF_MULTI_QUEUE. */
+  readonly multiQueue: boolean;
+}
+
+/** A device that a backend asks for. */
+export type DesiredLink = DesiredVxlan | DesiredTun;

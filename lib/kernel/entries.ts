@@ -1,0 +1,64 @@
+/**
+ * What a peer needs in the kernel, as values.
+ *
+ * A backend names the entries (`entriesFor(peer)`); the reconciler makes them true. Links are named, not
+ * numbered: an entry outlives the device's index.
+ *
+ * @module
+ */
+import { formatIp, type Ip } from "../net/ip.ts";
+import type { Mac } from "../net/mac.ts";
+import { formatPrefix, type Prefix } from "../net/prefix.ts";
+
+/** `ip neigh replace IP lladdr MAC nud permanent dev LINK`. */
+export interface NeighbourEntry {
+  readonly kind: "neighbour";
+  readonly link: string;
+  readonly ip: Ip;
+  readonly mac: Mac;
+}
+
+/** `bridge fdb replace MAC dst REMOTE dev LINK self permanent`: which VTEP has the MAC. */
+export interface FdbEntry {
+  readonly kind: "fdb";
+  readonly link: string;
+  readonly mac: Mac;
+  readonly remote: Ip;
+}
+
+/** `ip route replace DESTINATION via GATEWAY dev LINK [onlink]` in the main table. */
+export interface RouteEntry {
+  readonly kind: "route";
+  readonly link: string;
+  readonly destination: Prefix;
+  /** Next hop; absent for a route to the link itself. */
+  readonly gateway?: Ip;
+  /** The gateway is reached over the link though no address of the link covers it. */
+  readonly onlink: boolean;
+}
+
+/** `ip route replace blackhole DESTINATION`. */
+export interface BlackholeEntry {
+  readonly kind: "blackhole";
+  readonly destination: Prefix;
+}
+
+/** One thing that the kernel holds for us. */
+export type Entry = NeighbourEntry | FdbEntry | RouteEntry | BlackholeEntry;
+
+/**
+ * What makes two entries the same thing to the kernel: of several entries with one key only one can be
+ * there. Routes go by destination alone, so that a change of link or next hop is one replacement.
+ */
+export function entryKey(entry: Entry): string {
+  switch (entry.kind) {
+    case "neighbour":
+      return `n ${entry.link} ${formatIp(entry.ip)}`;
+    case "fdb":
+      return `f ${entry.link} ${entry.mac}`;
+    case "route":
+      return `r ${formatPrefix(entry.destination)}`;
+    case "blackhole":
+      return `b ${formatPrefix(entry.destination)}`;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Leases, and the store that keeps them: the seam between etcd or SQLite and everything else.
+ *
+ * @module
+ */
+import type { Json } from "../config/types.ts";
+import type { PerFamily } from "../net/family.ts";
+import type { Ip } from "../net/ip.ts";
+import type { Prefix } from "../net/prefix.ts";
+
+/** What a host publishes about itself with its lease. */
+export interface LeaseAttributes {
+  /** Addresses at which other hosts reach it. */
+  readonly publicIps: PerFamily<Ip>;
+  /** Type of its backend; udp, alloc and the clouds leave it out. */
+  readonly backendType?: string;
+  /** What its backend tells the others, per family (BackendData, BackendV6Data). */
+  readonly backendData: PerFamily<Json>;
+}
+
+/** A host's subnets and what it says about itself. */
+export interface Lease {
+  /** One subnet for each family of the network. */
+  readonly subnets: PerFamily<Prefix>;
+  readonly attributes: LeaseAttributes;
+}
+
+/** A lease as it stands in the store. */
+export interface StoredLease {
+  /** The key below `PREFIX/subnets/`, like `10.5.88.0-24`. */
+  readonly key: string;
+  /** The value's text (JSON), byte for byte. */
+  readonly value: string;
+  /** Revision of the key's last change. */
+  readonly revision: bigint;
+  /** False for a reservation: a key that never expires. */
+  readonly expires: boolean;
+}
+
+/** All leases at one revision of the store. */
+export interface LeaseSnapshot {
+  readonly revision: bigint;
+  readonly leases: readonly StoredLease[];
+}
+
+/** One change of one key. */
+export type LeaseEvent =
+  | { readonly kind: "put"; readonly lease: StoredLease }
+  | { readonly kind: "delete"; readonly key: string; readonly revision: bigint };
+
+/** Changes that became visible together, in the order of their revisions. */
+export interface LeaseEventBatch {
+  /** Everything up to this revision has been told. */
+  readonly revision: bigint;
+  readonly events: readonly LeaseEvent[];
+}
+
+/** The watch can't go on from where it was asked to: history is compacted. List, compare, watch from there. */
+export class CompactedError extends Error {
+  override readonly name = "CompactedError";
+}
+
+/**
+ * A store that can't be used and won't become usable by waiting: wrong credentials, a bad certificate, a
+ * corrupt file. The message names the endpoint or file, the cause and how to mend it.
+ */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+}
+
+/** Options of calls that wait for the store. */
+export interface CallOptions {
+  /** Ends the wait; the call then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Where config and leases live. Every method that changes a lease is one transaction on the key's revision:
+ * of two hosts that want the same key, one gets it and the other is told.
+ *
+ * Methods reject with {@link StoreError} for what waiting won't mend, and with any other error for what a
+ * later call may survive (an endpoint that is down, a time-out).
+ */
+export interface LeaseStore extends AsyncDisposable {
+  /** For logs: `etcd http://127.0.0.1:2379`, `sqlite /path`. Holds no secret. */
+  readonly description: string;
+
+  /** The network config's text, or undefined where there is none yet. */
+  readConfig(options?: CallOptions): Promise<{ text: string; revision: bigint } | undefined>;
+  /** Writes the network config's text. */
+  writeConfig(text: string, options?: CallOptions): Promise<void>;
+
+  /** All leases at one revision, whatever their number. */
+  listLeases(options?: CallOptions): Promise<LeaseSnapshot>;
+
+  /**
+   * Creates `key` if it is absent.
+   *
+   * @param ttl Seconds until it expires unless renewed, at least 1; undefined makes a reservation.
+   * @returns What was stored, or undefined if the key exists.
+   */
+  createLease(
+    key: string,
+    value: string,
+    ttl: number | undefined,
+    options?: CallOptions,
+  ): Promise<StoredLease | undefined>;
+
+  /**
+   * Writes `value` with a fresh time to live if the key's revision is still `held.revision`. A reservation
+   * (`held.expires` false) stays one. Renewal is this call with the same value.
+   *
+   * @returns What was stored, or undefined if somebody else changed or deleted the key.
+   */
+  updateLease(
+    held: StoredLease,
+    value: string,
+    ttl: number,
+    options?: CallOptions,
+  ): Promise<StoredLease | undefined>;
+
+  /** Deletes the key if its revision is still `held.revision`. @returns Whether it did. */
+  deleteLease(held: StoredLease, options?: CallOptions): Promise<boolean>;
+
+  /**
+   * Changes after `revision`, with no gap, until the signal fires (then it returns). Reconnects by itself
+   * are not its business: when the connection ends, it throws, and the caller calls again with the last
+   * batch's revision. Yields a batch with no events when only the revision moved.
+   *
+   * @throws {CompactedError} If changes after `revision` are no longer kept.
+   */
+  watchLeases(revision: bigint, options?: CallOptions): AsyncIterable<LeaseEventBatch>;
+
+  /** The config's text each time it changes after `revision` (undefined: deleted), until the signal fires. */
+  watchConfig(
+    revision: bigint,
+    options?: CallOptions,
+  ): AsyncIterable<{ text: string | undefined; revision: bigint }>;
+}

@@ -1,0 +1,99 @@
+/**
+ * IP addresses of both families: a family and a number.
+ *
+ * Parsing and printing is ip-address's; everything in between works on the number.
+ *
+ * @module
+ */
+import { Address4, Address6 } from "ip-address";
+import { type Family, IPV4, IPV6 } from "./family.ts";
+
+/** One address. Compare with {@link sameIp}: two equal addresses may be two objects. */
+export interface Ip {
+  readonly family: Family;
+  /** The address as a number, most significant byte first on the wire. */
+  readonly value: bigint;
+}
+
+/** The number's address in `family`. @throws {RangeError} If it doesn't fit the family's length. */
+export function ipOf(family: Family, value: bigint): Ip {
+  if (value < 0n || value >> BigInt(family.bits)) {
+    throw new RangeError(
+      `Cannot make an ${family.label} address of 0x${value.toString(16)}: it has ${family.bits} bits`,
+    );
+  }
+  return { family, value };
+}
+
+/**
+ * Parses an address without a prefix length or zone, like `10.0.0.1` or `fd00::1`.
+ *
+ * @throws {RangeError} If `text` is no such address.
+ */
+export function parseIp(text: string): Ip {
+  const ip = tryParseIp(text);
+  if (!ip) throw new RangeError(`Cannot parse ${JSON.stringify(text)} as an IP address`);
+  return ip;
+}
+
+/** As {@link parseIp}, but undefined for what is no address. */
+export function tryParseIp(text: string): Ip | undefined {
+  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return parseIpv4(text);
+  // ip-address accepts a prefix length and a zone, which are no part of an address here.
+  if (!/^[0-9a-fA-F:.]+$/.test(text) || !text.includes(":")) return undefined;
+  try {
+    return { family: IPV6, value: new Address6(text).bigInt() };
+  } catch {
+    return undefined;
+  }
+}
+
+function parseIpv4(text: string): Ip | undefined {
+  // Leading zeros are octal to inet_aton and decimal to others; nobody can mean both.
+  if (/(^|\.)0\d/.test(text)) return undefined;
+  try {
+    return { family: IPV4, value: new Address4(text).bigInt() };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The address as inet_ntop prints it: `10.0.0.1`, `fd00::1`. */
+export function formatIp(ip: Ip): string {
+  if (ip.family === IPV4) {
+    const v = Number(ip.value);
+    return `${v >>> 24}.${(v >>> 16) & 255}.${(v >>> 8) & 255}.${v & 255}`;
+  }
+  return Address6.fromBigInt(ip.value).correctForm();
+}
+
+/** The address's bytes in network order. */
+export function ipToBytes(ip: Ip): Uint8Array {
+  const bytes = new Uint8Array(ip.family.bytes);
+  let value = ip.value;
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    bytes[i] = Number(value & 255n);
+    value >>= 8n;
+  }
+  return bytes;
+}
+
+/**
+ * The address of 4 or 16 bytes in network order.
+ *
+ * @throws {RangeError} If `bytes` has another length.
+ */
+export function ipFromBytes(bytes: Uint8Array): Ip {
+  if (bytes.length === 4) {
+    const value = ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0;
+    return { family: IPV4, value: BigInt(value) };
+  }
+  if (bytes.length !== 16) throw new RangeError(`An IP address has 4 or 16 bytes: got ${bytes.length}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
+  return { family: IPV6, value: (view.getBigUint64(0) << 64n) | view.getBigUint64(8) };
+}
+
+/** Whether two addresses are the same; two absent ones are. */
+export function sameIp(a: Ip | undefined, b: Ip | undefined): boolean {
+  return a?.family === b?.family && a?.value === b?.value;
+}

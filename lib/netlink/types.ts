@@ -1,0 +1,129 @@
+/**
+ * What rtnetlink knows, as plain values: one interface a noun, the same for what is sent and what is read.
+ *
+ * @module
+ */
+import type { Family } from "../net/family.ts";
+import type { Ip } from "../net/ip.ts";
+import type { Mac } from "../net/mac.ts";
+import type { Prefix } from "../net/prefix.ts";
+
+/** Attributes of a VXLAN device (IFLA_VXLAN_*, linux/if_link.h). */
+export interface VxlanAttributes {
+  /** VXLAN network identifier, 0 to 16,777,215. */
+  readonly vni: number;
+  /** Source address of the outer packet. */
+  readonly local?: Ip;
+  /** Index of the underlay link. */
+  readonly linkIndex?: number;
+  /** UDP destination port; 0 when sending: the kernel's default, 8472. */
+  readonly port: number;
+  readonly learning: boolean;
+  /** Group Based Policy extension. */
+  readonly gbp: boolean;
+}
+
+/** A network device. */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  /** IFF_ flags (linux/if.h). */
+  readonly flags: number;
+  readonly mtu: number;
+  /** Absent for devices without a 6-byte hardware address. */
+  readonly mac?: Mac;
+  /** IFLA_INFO_KIND: `vxlan`, `bridge`, `tun`, `veth`; absent for physical devices and lo. */
+  readonly kind?: string;
+  /** Index of the master (bridge) that it is enslaved to. */
+  readonly master?: number;
+  readonly vxlan?: VxlanAttributes;
+}
+
+/** What a new device is to be. */
+export interface LinkSpec {
+  readonly name: string;
+  readonly kind: "vxlan" | "bridge" | "veth";
+  readonly mtu?: number;
+  readonly mac?: Mac;
+  /** Only for kind `vxlan`. */
+  readonly vxlan?: VxlanAttributes;
+  /** Set to keep the kernel from making an IPv6 link-local address (IFLA_INET6_ADDR_GEN_MODE none). */
+  readonly noLinkLocal?: boolean;
+}
+
+/** What of an existing device is to change. */
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly mtu?: number;
+  readonly mac?: Mac;
+  /** Index of the new master; 0 releases it. */
+  readonly master?: number;
+}
+
+/** An address of a link. */
+export interface LinkAddress {
+  readonly linkIndex: number;
+  readonly ip: Ip;
+  readonly prefixLength: number;
+  /** RT_SCOPE_: 0 global (universe), 253 link, 254 host. */
+  readonly scope: number;
+  /** IFA_F_ flags (linux/if_addr.h), of all 32 bits. */
+  readonly flags: number;
+}
+
+/** A route of the main table (or of `table`). */
+export interface Route {
+  readonly family: Family;
+  readonly destination: Prefix;
+  /** RTN_: 1 unicast, 6 blackhole, … */
+  readonly type: number;
+  /** RTPROT_: who made it. */
+  readonly protocol: number;
+  /** RT_SCOPE_. */
+  readonly scope: number;
+  readonly table: number;
+  /** IPv4: 0 when none was given; IPv6: the kernel's default is 1024. */
+  readonly metric: number;
+  /** Index of the output link; absent for blackholes and multipath routes. */
+  readonly linkIndex?: number;
+  readonly gateway?: Ip;
+  readonly preferredSource?: Ip;
+  /** RTNH_F_ONLINK is set. */
+  readonly onlink: boolean;
+  /** Id of the next-hop object it uses. */
+  readonly nexthopId?: number;
+  /** Has several next hops (RTA_MULTIPATH). */
+  readonly multipath: boolean;
+}
+
+/** A neighbour (ARP or ND) entry. */
+export interface Neighbour {
+  readonly linkIndex: number;
+  readonly ip: Ip;
+  /** Absent while unresolved. */
+  readonly mac?: Mac;
+  /** NUD_ state bits. */
+  readonly state: number;
+  /** NTF_ flags. */
+  readonly flags: number;
+}
+
+/** A forwarding database entry of a VXLAN device (AF_BRIDGE neighbour). */
+export interface FdbNeighbour {
+  readonly linkIndex: number;
+  readonly mac: Mac;
+  /** Outer destination address. */
+  readonly remote?: Ip;
+  readonly state: number;
+  readonly flags: number;
+}
+
+/** A next-hop object (RTM_NEWNEXTHOP, Linux 5.3). */
+export interface Nexthop {
+  readonly id: number;
+  readonly family: Family;
+  readonly gateway?: Ip;
+  readonly linkIndex?: number;
+  readonly protocol: number;
+  readonly onlink: boolean;
+}

@@ -1,0 +1,45 @@
+/**
+ * What the rest of the program needs of logging and counting, without saying who does it.
+ *
+ * @module
+ */
+
+/** Facts that go with a log line: short values, never secrets. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** Where a part of the program writes what people should know. One event, one line. */
+export interface Log {
+  /** Details for -v 1 and above. */
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  /** Something is wrong and the daemon copes. */
+  warn(message: string, fields?: LogFields): void;
+  /** Something is wrong and people must act: says how to mend it. */
+  error(message: string, fields?: LogFields): void;
+}
+
+/** A log that drops everything: for tests and for callers that don't care. */
+export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Labels of a metric's series, like `{ reason: "no_peer" }`. */
+export type Labels = Readonly<Record<string, string>>;
+
+/**
+ * Counters and gauges. Names are Prometheus names without the `flannel_` prefix, which is added once for all;
+ * a name is registered by its first use. Cheap enough to call per batch, not per packet.
+ */
+export interface Metrics {
+  /** Adds to a counter (name ends in `_total`). */
+  count(name: string, help: string, labels?: Labels, by?: number): void;
+  /** Sets a gauge. */
+  gauge(name: string, help: string, value: number, labels?: Labels): void;
+  /** Has `collect` called before each read-out, for values that are asked rather than told. */
+  onCollect(collect: () => void): Disposable;
+}
+
+/** Metrics that nobody reads. */
+export const noMetrics: Metrics = {
+  count() {},
+  gauge() {},
+  onCollect: () => ({ [Symbol.dispose]() {} }),
+};
