@@ -1,0 +1,89 @@
+/**
+ * The C library, as far as this project calls it: the only `Deno.dlopen`, one table of symbols.
+ *
+ * Results of system calls are `i32` throughout, those of `ssize_t` too: none of our buffers comes near 2 GiB,
+ * and an `isize` reaches JavaScript as an unsigned number on some paths, which makes -1 look like a length.
+ * Failure is -1; its reason is in {@link ./errno.ts}, to be read at once, and only after synchronous calls
+ * (a nonblocking call runs on another thread, whose errno is out of reach).
+ *
+ * Buffers are passed as `buffer` (a typed array; null is a null pointer), lengths of `size_t` as `usize` (a bigint).
+ * Structures that hold addresses take them from {@link addressOf}. All ways of passing an address cost the same:
+ * about 150 ns a call.
+ *
+ * @module
+ */
+
+/** Name, C types and library of each symbol, grouped by header. */
+const SYMBOLS = {
+  // errno.h
+  /** int *__errno_location(void): the calling thread's errno. */
+  __errno_location: { parameters: [], result: "pointer" },
+
+  // unistd.h, fcntl.h, sys/ioctl.h
+  /** int open(const char *path, int flags, ... mode_t mode) */
+  open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+  /** int close(int fd) */
+  close: { parameters: ["i32"], result: "i32" },
+  /** ssize_t read(int fd, void *buf, size_t count) */
+  read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  /** ssize_t write(int fd, const void *buf, size_t count) */
+  write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  /** int ioctl(int fd, unsigned long request, ... void *arg) */
+  ioctl: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+  /** The same for requests whose argument is a number: int ioctl(int fd, unsigned long request, ... unsigned long) */
+  ioctlValue: { name: "ioctl", parameters: ["i32", "usize", "usize"], result: "i32" },
+
+  // poll.h, sys/eventfd.h
+  /** int poll(struct pollfd *fds, nfds_t nfds, int timeout_ms) */
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
+  /** The same on a pool thread: the result is a promise; its errno is lost. */
+  pollAsync: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
+  /** int eventfd(unsigned int initval, int flags) */
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+
+  // sys/socket.h
+  /** int socket(int domain, int type, int protocol) */
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  /** int bind(int fd, const struct sockaddr *addr, socklen_t addrlen) */
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  /** int getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen) */
+  getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  /** int setsockopt(int fd, int level, int optname, const void *optval, socklen_t optlen) */
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  /** int getsockopt(int fd, int level, int optname, void *optval, socklen_t *optlen) */
+  getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  /** ssize_t send(int fd, const void *buf, size_t len, int flags) */
+  send: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
+  /** ssize_t recv(int fd, void *buf, size_t len, int flags) */
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The functions of {@link libc}. */
+export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+let library: Deno.DynamicLibrary<typeof SYMBOLS> | undefined;
+
+/**
+ * The C library's functions, opened by the first call. A worker is a module graph of its own and so has a
+ * handle (and an errno) of its own.
+ *
+ * @throws {Error} If this is no glibc system or Deno runs without --allow-ffi.
+ */
+export function libc(): Libc {
+  return (library ??= Deno.dlopen("libc.so.6", SYMBOLS)).symbols;
+}
+
+/**
+ * The address of a buffer's first byte, for pointers inside C structures; 0 for an empty buffer. Valid as long as
+ * the caller keeps the buffer alive: the number doesn't.
+ */
+export function addressOf(view: ArrayBufferView<ArrayBuffer | SharedArrayBuffer>): bigint {
+  // Reading `buffer` makes V8 move a small array out of its movable heap.
+  const memory = Deno.UnsafePointer.of(new Uint8Array(view.buffer));
+  return Deno.UnsafePointer.value(memory) + BigInt(view.byteOffset);
+}
+
+/** `text` as a C string: UTF-8 with a zero byte at its end. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text + "\0");
+}
