@@ -1,0 +1,207 @@
+/**
+ * Runs all unit and lab tests and ends with one line that counts them.
+ *
+ *     deno run -A scripts/test.ts [WORD]…      only files whose path has one of the words
+ *     deno run -A scripts/test.ts --filter=TEXT   only tests whose name has the text
+ *
+ * Types are checked first; then every file runs in a process of its own (two at a time), so that a crash or a
+ * file that hangs costs one failure and not the run. Status 0 only if something ran and nothing failed.
+ *
+ * @module
+ */
+import { TextLineStream } from "./text_lines.ts";
+import { addCounts, type Counts, countsOf, formatCounts, NONE, parseTestLine } from "./test_summary.ts";
+import { removeLeftovers } from "../tests/lab/harness/leftovers.ts";
+
+const FOLDERS = ["tests/unit", "tests/lab"] as const;
+const AT_ONCE = 2;
+/** A single file may take this long, in milliseconds. */
+const FILE_LIMIT = 6 * 60_000;
+/** The whole run may take this long, in milliseconds. */
+const RUN_LIMIT = 14 * 60_000;
+/** Time to clean up between SIGTERM and SIGKILL, in milliseconds. */
+const GRACE = 15_000;
+
+interface Options {
+  readonly words: readonly string[];
+  readonly filter: string | undefined;
+}
+
+interface FileResult {
+  readonly path: string;
+  readonly counts: Counts;
+  readonly output: string;
+  readonly skipped: readonly string[];
+}
+
+function parseOptions(args: readonly string[]): Options {
+  const filter = args.find((arg) => arg.startsWith("--filter="))?.slice("--filter=".length);
+  return { words: args.filter((arg) => !arg.startsWith("-")), filter };
+}
+
+async function testFiles(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  try {
+    for await (const entry of Deno.readDir(folder)) {
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory) found.push(...await testFiles(path));
+      else if (entry.name.endsWith("_test.ts")) found.push(path);
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return found.sort();
+}
+
+/** Children find the tools even where a plain `su` left the sbin folders out of PATH. */
+const CHILD_ENV = {
+  NO_COLOR: "1",
+  PATH: `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`,
+};
+
+async function checkTypes(files: readonly string[]): Promise<{ ok: boolean; output: string }> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["check", "--quiet", ...files],
+    env: CHILD_ENV,
+  }).output();
+  const text = new TextDecoder();
+  return { ok: success, output: text.decode(stdout) + text.decode(stderr) };
+}
+
+/** Sends SIGTERM (the lab then takes its namespaces away), and SIGKILL to one that doesn't end. */
+async function end(child: Deno.ChildProcess): Promise<void> {
+  const signal = (name: Deno.Signal) => {
+    try {
+      child.kill(name);
+    } catch {
+      // Ended already.
+    }
+  };
+  signal("SIGTERM");
+  const timer = setTimeout(() => signal("SIGKILL"), GRACE);
+  await child.status;
+  clearTimeout(timer);
+}
+
+async function runFile(path: string, options: Options, stop: AbortSignal): Promise<FileResult> {
+  const args = ["test", "-A", "--no-check", "--quiet"];
+  if (options.filter !== undefined) args.push(`--filter=${options.filter}`);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args, path],
+    env: CHILD_ENV,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const limit = AbortSignal.any([stop, AbortSignal.timeout(FILE_LIMIT)]);
+  const onLimit = () => void end(child);
+  limit.addEventListener("abort", onLimit, { once: true });
+  const lines: string[] = [];
+  const skipped: string[] = [];
+  const isLab = path.startsWith("tests/lab/");
+  const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+    for await (const line of stream.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())) {
+      lines.push(line);
+      const test = parseTestLine(line);
+      if (test === undefined) continue;
+      if (test.result === "ignored") skipped.push(test.name);
+      else if (isLab) console.log(`    ${shortName(path)}: ${test.name} ... ${test.result} (${test.time})`);
+    }
+  };
+  const [{ success }] = await Promise.all([child.status, read(child.stdout), read(child.stderr)]);
+  limit.removeEventListener("abort", onLimit);
+  if (limit.aborted) lines.push(`stopped: ${stop.aborted ? "the run was ended" : "the file took too long"}`);
+  return {
+    path,
+    counts: countsOf(lines.join("\n"), success && !limit.aborted),
+    output: lines.join("\n"),
+    skipped,
+  };
+}
+
+function shortName(path: string): string {
+  return path.replace(/^tests\//, "").replace(/_test\.ts$/, "");
+}
+
+function report(result: FileResult, milliseconds: number): void {
+  const word = result.counts.failed > 0 ? "FAIL" : "ok  ";
+  console.log(
+    `${word} ${shortName(result.path)}: ${formatCounts(result.counts)} (${
+      (milliseconds / 1000).toFixed(1)
+    } s)`,
+  );
+  if (result.counts.failed > 0) console.log(result.output.replaceAll(/^/gm, "     | "));
+}
+
+/** Runs the files, {@link AT_ONCE} at a time. */
+async function runAll(files: readonly string[], options: Options, stop: AbortSignal): Promise<FileResult[]> {
+  const waiting = [...files];
+  const results: FileResult[] = [];
+  const worker = async () => {
+    for (let path = waiting.shift(); path !== undefined && !stop.aborted; path = waiting.shift()) {
+      const began = performance.now();
+      const result = await runFile(path, options, stop);
+      report(result, performance.now() - began);
+      results.push(result);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return results;
+}
+
+/** Ends the run on Ctrl-C, SIGTERM and the time limit; children clean up first. */
+function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  const stop = (why: string) => {
+    if (controller.signal.aborted) return;
+    console.log(`ending the run: ${why}`);
+    controller.abort();
+  };
+  Deno.addSignalListener("SIGINT", () => stop("SIGINT"));
+  Deno.addSignalListener("SIGTERM", () => stop("SIGTERM"));
+  Deno.unrefTimer(setTimeout(() => stop(`it took over ${RUN_LIMIT / 60_000} minutes`), RUN_LIMIT));
+  return controller.signal;
+}
+
+function reportSkipped(results: readonly FileResult[]): void {
+  const skipped = results.flatMap(({ path, skipped }) =>
+    skipped.map((name) => `${shortName(path)}: ${name}`)
+  );
+  if (skipped.length > 0) console.log(`skipped:\n  ${skipped.join("\n  ")}`);
+}
+
+async function cleanUp(): Promise<void> {
+  if (Deno.uid() !== 0) return;
+  const removed = await removeLeftovers();
+  if (removed.length > 0) console.log(`removed what a killed run left: ${removed.join(", ")}`);
+}
+
+/** @returns The exit status. */
+async function main(): Promise<number> {
+  const options = parseOptions(Deno.args);
+  const stop = stopSignal();
+  const all = (await Promise.all(FOLDERS.map(testFiles))).flat();
+  const files = all.filter((path) =>
+    options.words.length === 0 || options.words.some((word) => path.includes(word))
+  );
+  await cleanUp();
+  let counts = NONE;
+  const types = files.length > 0 ? await checkTypes(files) : { ok: true, output: "" };
+  if (!types.ok) {
+    console.log(`FAIL types\n${types.output}`);
+    counts = addCounts(counts, { ...NONE, failed: 1 });
+  }
+  const results = await runAll(files, options, stop);
+  counts = results.reduce((sum, result) => addCounts(sum, result.counts), counts);
+  const unrun = files.length - results.length;
+  if (unrun > 0) console.log(`${unrun} files didn't run`);
+  await cleanUp();
+  reportSkipped(results);
+  const failed = results.filter((result) => result.counts.failed > 0).map(({ path }) => path);
+  if (failed.length > 0) console.log(`failed files:\n  ${failed.join("\n  ")}`);
+  if (counts.passed + counts.failed === 0) console.log("no test ran");
+  console.log(formatCounts(counts));
+  return counts.failed > 0 || counts.passed === 0 || stop.aborted ? 1 : 0;
+}
+
+Deno.exit(await main());
