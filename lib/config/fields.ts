@@ -15,6 +15,8 @@ export interface IntegerRule {
   readonly max: number;
   /** 0 means that the key is not set, whatever `min` says. */
   readonly zeroIsUnset?: boolean;
+  /** Why the range is what it is, to stand after it: `for Network 10.5.0.0/24`. */
+  readonly reason?: string;
 }
 
 /** What a string may be. */
@@ -84,7 +86,8 @@ export class FieldReader {
     const inRange = typeof value === "number" && Number.isInteger(value) &&
       value >= rule.min && value <= rule.max;
     if (inRange) return this.keep(key, value);
-    this.fault(key, `must be ${describeInteger(value)}${rule.min} to ${rule.max}`);
+    const range = `between ${rule.min} and ${rule.max}${rule.reason ? ` ${rule.reason}` : ""}`;
+    this.fault(key, `must be ${describeInteger(value)}${range}`);
     return this.keep(key, fallback);
   }
 
@@ -147,6 +150,7 @@ export class FieldReader {
 }
 
 function describeInteger(value: Json): string {
+  if (typeof value === "number" && Number.isInteger(value)) return "";
   const quoted = typeof value === "string" && /^-?\d+$/.test(value);
   return quoted ? "a whole number without quotes, " : "a whole number, ";
 }
