@@ -3,10 +3,11 @@
  *
  * @module
  */
-import type { ConfigFault, Json, JsonObject, NetworkConfig } from "../lib/config/types.ts";
+import type { ConfigFault, JsonObject, NetworkConfig } from "../lib/config/types.ts";
 import type { Entry } from "../lib/kernel/entries.ts";
 import type { DesiredLink } from "../lib/kernel/desired_link.ts";
 import type { Lease, LeaseAttributes } from "../lib/leases/types.ts";
+import type { Link } from "../lib/netlink/types.ts";
 import type { PerFamily } from "../lib/net/family.ts";
 import type { Ip } from "../lib/net/ip.ts";
 import type { Prefix } from "../lib/net/prefix.ts";
@@ -46,6 +47,8 @@ export interface HostPlan {
   readonly entries: readonly Entry[];
   /** Entries for one peer. Empty for a peer that this backend can't reach; must not throw. */
   entriesFor(peer: Lease): readonly Entry[];
+  /** Why a peer gets no entries, or not all; undefined when all is well. Must not throw. */
+  problemWith?(peer: Lease): string | undefined;
 }
 
 /** The live peers, keyed by lease key; the own lease is never among them. */
@@ -95,6 +98,10 @@ export interface OpenContext {
   readonly external: ExternalInterface;
   /** The etcd prefix or its kin: what tells this network from others on the same host. */
   readonly networkId: string;
+  /** The host's devices as they are now. */
+  readonly links: readonly Link[];
+  /** What is stable about this host: /etc/machine-id, or empty where there is none. */
+  readonly machineId: string;
   /** -cloud-resync, in seconds. */
   readonly cloudResync: number;
   readonly log: Log;
@@ -123,5 +130,3 @@ export interface BackendType<T = unknown> {
   /** Takes away what lies outside the kernel (cloud routes); may be called when nothing is there. */
   cleanup?(options: T, context: OpenContext, lease: OwnSubnets): Promise<void>;
 }
-
-export type { Json };

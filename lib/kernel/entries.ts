@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { formatIp, type Ip } from "../net/ip.ts";
+import { formatIp, type Ip, sameIp } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
 import { formatPrefix, type Prefix } from "../net/prefix.ts";
 
@@ -60,5 +60,33 @@ export function entryKey(entry: Entry): string {
       return `r ${formatPrefix(entry.destination)}`;
     case "blackhole":
       return `b ${formatPrefix(entry.destination)}`;
+  }
+}
+
+/** Whether two entries with the same key also say the same. */
+export function sameEntry(a: Entry, b: Entry): boolean {
+  if (a.kind === "neighbour" && b.kind === "neighbour") return a.mac === b.mac;
+  if (a.kind === "fdb" && b.kind === "fdb") return sameIp(a.remote, b.remote);
+  if (a.kind === "route" && b.kind === "route") {
+    return a.link === b.link && sameIp(a.gateway, b.gateway) && a.onlink === b.onlink;
+  }
+  return a.kind === b.kind;
+}
+
+/** The entry as people know it from `ip` and `bridge`. */
+export function describeEntry(entry: Entry): string {
+  switch (entry.kind) {
+    case "neighbour":
+      return `neighbour ${formatIp(entry.ip)} lladdr ${entry.mac} dev ${entry.link}`;
+    case "fdb":
+      return `fdb ${entry.mac} dst ${formatIp(entry.remote)} dev ${entry.link}`;
+    case "route": {
+      const via = entry.gateway ? ` via ${formatIp(entry.gateway)}` : "";
+      return `route ${formatPrefix(entry.destination)}${via} dev ${entry.link}${
+        entry.onlink ? " onlink" : ""
+      }`;
+    }
+    case "blackhole":
+      return `blackhole route ${formatPrefix(entry.destination)}`;
   }
 }

@@ -36,6 +36,8 @@ export interface Link {
   readonly kind?: string;
   /** Index of the master (bridge) that it is enslaved to. */
   readonly master?: number;
+  /** Free text that an administrator or program gave the link (IFLA_IFALIAS, at most 255 bytes). */
+  readonly alias?: string;
   readonly vxlan?: VxlanAttributes;
 }
 
@@ -45,6 +47,7 @@ export interface LinkSpec {
   readonly kind: "vxlan" | "bridge" | "veth";
   readonly mtu?: number;
   readonly mac?: Mac;
+  readonly alias?: string;
   /** Only for kind `vxlan`. */
   readonly vxlan?: VxlanAttributes;
   /** Set to keep the kernel from making an IPv6 link-local address (IFLA_INET6_ADDR_GEN_MODE none). */
@@ -56,6 +59,7 @@ export interface LinkChange {
   readonly up?: boolean;
   readonly mtu?: number;
   readonly mac?: Mac;
+  readonly alias?: string;
   /** Index of the new master; 0 releases it. */
   readonly master?: number;
 }

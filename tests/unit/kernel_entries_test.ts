@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { DesiredEntries, type EntryChanges } from "../../lib/kernel/desired_entries.ts";
+import { describeEntry, type Entry, entryKey, sameEntry } from "../../lib/kernel/entries.ts";
+import { type ActualEntry, inOrder, type Operation, planPass } from "../../lib/kernel/plan.ts";
+import { parseIp } from "../../lib/net/ip.ts";
+import { parsePrefix } from "../../lib/net/prefix.ts";
+
+const LINK = "flannel.1";
+const neighbour = (ip: string, mac: string): Entry => ({
+  kind: "neighbour",
+  link: LINK,
+  ip: parseIp(ip),
+  mac,
+});
+const fdb = (mac: string, remote: string): Entry => ({
+  kind: "fdb",
+  link: LINK,
+  mac,
+  remote: parseIp(remote),
+});
+const route = (destination: string, gateway: string, link = LINK): Entry => ({
+  kind: "route",
+  link,
+  destination: parsePrefix(destination),
+  gateway: parseIp(gateway),
+  onlink: link === LINK,
+});
+const MAC = "02:00:00:00:00:01";
+
+/** A small deterministic random source (mulberry32). */
+function random(seed: number): (below: number) => number {
+  return (below) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+Deno.test("a change of one owner tells just the keys that changed, with what was there", () => {
+  const desired = new DesiredEntries();
+  const changes: EntryChanges = new Map();
+  desired.set("a", [neighbour("10.5.1.0", MAC), route("10.5.1.0/24", "10.5.1.0")], changes);
+  assert.deepEqual([...changes.keys()], ["n flannel.1 10.5.1.0", "r 10.5.1.0/24"]);
+  assert.deepEqual([...changes.values()], [undefined, undefined]);
+  changes.clear();
+  desired.set("a", [neighbour("10.5.1.0", MAC), route("10.5.1.0/24", "192.0.2.1", "eth0")], changes);
+  assert.deepEqual([...changes], [["r 10.5.1.0/24", route("10.5.1.0/24", "10.5.1.0")]]);
+});
+
+Deno.test("what changes and changes back within one collection still remembers what the kernel has", () => {
+  const desired = new DesiredEntries();
+  desired.set("a", [fdb(MAC, "192.0.2.1")], new Map());
+  const changes: EntryChanges = new Map();
+  desired.set("a", [fdb(MAC, "192.0.2.2")], changes);
+  desired.set("a", [], changes);
+  assert.deepEqual([...changes], [[`f ${LINK} ${MAC}`, fdb(MAC, "192.0.2.1")]]);
+  assert.equal(desired.size, 0);
+  assert.deepEqual([...desired.owners()], []);
+});
+
+Deno.test("an old lease of a host that moved to a new subnet goes without taking the shared VTEP MAC along", () => {
+  const desired = new DesiredEntries();
+  desired.set("old", [fdb(MAC, "192.0.2.1"), route("10.5.1.0/24", "10.5.1.0")], new Map());
+  desired.set("new", [fdb(MAC, "192.0.2.1"), route("10.5.2.0/24", "10.5.2.0")], new Map());
+  const changes: EntryChanges = new Map();
+  desired.set("old", [], changes);
+  assert.deepEqual([...changes.keys()], ["r 10.5.1.0/24"]);
+  assert.deepEqual(desired.get(`f ${LINK} ${MAC}`), fdb(MAC, "192.0.2.1"));
+});
+
+Deno.test("the newest claim holds, and the older one again when it goes", () => {
+  const desired = new DesiredEntries();
+  desired.set("a", [fdb(MAC, "192.0.2.1")], new Map());
+  desired.set("b", [fdb(MAC, "192.0.2.2")], new Map());
+  assert.deepEqual(desired.get(`f ${LINK} ${MAC}`), fdb(MAC, "192.0.2.2"));
+  const changes: EntryChanges = new Map();
+  desired.set("b", [], changes);
+  assert.deepEqual([...changes], [[`f ${LINK} ${MAC}`, fdb(MAC, "192.0.2.2")]]);
+  assert.deepEqual(desired.get(`f ${LINK} ${MAC}`), fdb(MAC, "192.0.2.1"));
+});
+
+Deno.test("after any series of claims the desired set is the newest claims of those who still claim", () => {
+  const below = random(7);
+  const owners = ["a", "b", "c", "d"];
+  for (let round = 0; round < 200; round++) {
+    const desired = new DesiredEntries();
+    /** The obvious model: per key, claims in the order in which they were last changed. */
+    const model = new Map<string, { owner: string; entry: Entry }[]>();
+    /** What a kernel would have that carries out the changes. */
+    const kernel = new Map<string, Entry>();
+    for (let step = 0; step < 30; step++) {
+      const owner = owners[below(owners.length)]!;
+      const entries = [0, 1, 2].filter(() => below(2)).map((n) =>
+        fdb(`02:00:00:00:00:0${n}`, `192.0.2.${1 + below(3)}`)
+      );
+      const changes: EntryChanges = new Map();
+      desired.set(owner, entries, changes);
+      for (const key of new Set([...model.keys(), ...entries.map(entryKey)])) {
+        const claims = model.get(key) ?? [];
+        const wanted = entries.find((entry) => entryKey(entry) === key);
+        const held = claims.findIndex((claim) => claim.owner === owner);
+        if (held >= 0 && (!wanted || !sameEntry(claims[held]!.entry, wanted))) claims.splice(held, 1);
+        if (wanted && !claims.some((claim) => claim.owner === owner)) claims.push({ owner, entry: wanted });
+        model.set(key, claims);
+      }
+      for (const key of changes.keys()) {
+        const entry = desired.get(key);
+        if (entry) kernel.set(key, entry);
+        else kernel.delete(key);
+      }
+    }
+    const expected = [...model].flatMap(([key, claims]) =>
+      claims.length ? [[key, claims.at(-1)!.entry]] : []
+    );
+    const byKey = (a: unknown[], b: unknown[]) => String(a[0]).localeCompare(String(b[0]));
+    assert.deepEqual([...desired.entries()].sort(byKey), expected.sort(byKey));
+    assert.deepEqual([...kernel].sort(byKey), expected.sort(byKey));
+  }
+});
+
+function actualOf(...found: ActualEntry[]): Map<string, ActualEntry[]> {
+  return Map.groupBy(found, ({ entry }) => entryKey(entry));
+}
+
+function desiredOf(...entries: Entry[]): DesiredEntries {
+  const desired = new DesiredEntries();
+  desired.set("peer", entries, new Map());
+  return desired;
+}
+
+Deno.test("a pass over a kernel that is right does nothing", () => {
+  const entries = [neighbour("10.5.1.0", MAC), fdb(MAC, "192.0.2.1"), route("10.5.1.0/24", "10.5.1.0")];
+  const actual = actualOf(...entries.map((entry) => ({ entry, ours: true })));
+  assert.deepEqual(planPass(desiredOf(...entries), actual), []);
+});
+
+Deno.test("a pass sets what is missing or different and removes what is ours and stale, routes around the rest", () => {
+  const desired = desiredOf(
+    route("10.5.1.0/24", "10.5.1.0"),
+    neighbour("10.5.1.0", MAC),
+    fdb(MAC, "192.0.2.1"),
+  );
+  const stale = { entry: route("10.5.9.0/24", "10.5.9.0"), ours: true, metric: 0 };
+  const staleNeighbour = { entry: neighbour("10.5.9.0", MAC), ours: true };
+  const other = { entry: fdb(MAC, "192.0.2.9"), ours: true };
+  const operations = planPass(desired, actualOf(stale, staleNeighbour, other));
+  assert.deepEqual(operations.map(({ verb, key }) => `${verb} ${key}`), [
+    "remove r 10.5.9.0/24",
+    "set n flannel.1 10.5.1.0",
+    `set f flannel.1 ${MAC}`,
+    "set r 10.5.1.0/24",
+    "remove n flannel.1 10.5.9.0",
+  ]);
+});
+
+Deno.test("a second route to a destination goes, the right one stays", () => {
+  const right = { entry: route("10.5.1.0/24", "10.5.1.0"), ours: true, metric: 0 };
+  const second = { entry: route("10.5.1.0/24", "10.5.1.1"), ours: true, metric: 5 };
+  const operations = planPass(desiredOf(right.entry), actualOf(second, right));
+  assert.deepEqual(operations, [{ verb: "remove", key: "r 10.5.1.0/24", actual: second }]);
+});
+
+Deno.test("strangers' entries are never removed, and replaced only by what is desired in their place", () => {
+  const stranger = { entry: route("10.5.1.0/24", "192.0.2.7", "eth0"), ours: false };
+  assert.deepEqual(planPass(desiredOf(), actualOf(stranger)), []);
+  const wanted = route("10.5.1.0/24", "10.5.1.0");
+  assert.deepEqual(planPass(desiredOf(wanted), actualOf(stranger)), [
+    { verb: "set", key: "r 10.5.1.0/24", entry: wanted },
+  ]);
+});
+
+Deno.test("order: routes go first and come last but for the removal of what they used", () => {
+  const set = (entry: Entry): Operation => ({ verb: "set", key: entryKey(entry), entry });
+  const remove = (entry: Entry): Operation => ({
+    verb: "remove",
+    key: entryKey(entry),
+    actual: { entry, ours: true },
+  });
+  const blackhole: Entry = { kind: "blackhole", destination: parsePrefix("10.5.3.0/24") };
+  const mixed = [
+    remove(fdb(MAC, "192.0.2.1")),
+    set(route("10.5.1.0/24", "10.5.1.0")),
+    set(fdb(MAC, "192.0.2.2")),
+    remove(blackhole),
+    remove(route("10.5.2.0/24", "10.5.2.0")),
+  ];
+  assert.deepEqual(inOrder(mixed), [mixed[3], mixed[4], mixed[2], mixed[1], mixed[0]]);
+});
+
+Deno.test("entries are described as ip and bridge show them", () => {
+  assert.equal(
+    describeEntry(route("10.5.1.0/24", "10.5.1.0")),
+    "route 10.5.1.0/24 via 10.5.1.0 dev flannel.1 onlink",
+  );
+  assert.equal(describeEntry(fdb(MAC, "192.0.2.1")), `fdb ${MAC} dst 192.0.2.1 dev flannel.1`);
+  assert.equal(describeEntry(neighbour("10.5.1.0", MAC)), `neighbour 10.5.1.0 lladdr ${MAC} dev flannel.1`);
+});
