@@ -1,0 +1,263 @@
+/**
+ * Keeps a network's masquerade and forward rules on this host, with whatever firewall program it has.
+ *
+ * @module
+ */
+import { FAMILIES, type Family } from "../net/family.ts";
+import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
+import { type CommandRunner, systemRunner } from "./command.ts";
+import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
+import { Iptables } from "./iptables.ts";
+import { type FirewallNames, firewallNames } from "./names.ts";
+import { Nftables } from "./nftables.ts";
+import { isEmptyRuleset, type Ruleset } from "./rules.ts";
+import { detectTools, FirewallUnavailableError, type HostTools } from "./tools.ts";
+
+/** How the rules are to be kept. */
+export type FirewallMode = "iptables" | "nftables";
+
+/** Options of {@link Firewall.open}. */
+export interface FirewallOptions {
+  /** nftables if the config says EnableNFTables. */
+  readonly mode: FirewallMode;
+  /** What tells this network from others on the same host: the etcd prefix or its kin. */
+  readonly networkId: string;
+  readonly log: Log;
+  readonly metrics?: Metrics;
+  /** @default programs of this system, in this process's network namespace */
+  readonly run?: CommandRunner;
+  /** @default this process's network namespace; with a `run` of your own: none */
+  readonly probe?: HostProbe;
+}
+
+/** Some of a pass failed; the rest was done. The message has each cause. */
+export class FirewallError extends AggregateError {
+  override readonly name = "FirewallError";
+  constructor(errors: readonly Error[]) {
+    super(errors, errors.map((error) => error.message).join("; "));
+  }
+}
+
+/** One way of keeping rules, with what is needed to know whether it has to be looked at. */
+interface Keeper {
+  /** Whether its changes show in the generation of nftables. */
+  readonly tellsChanges: boolean;
+  /** @returns Whether anything was written. */
+  pass(rules: Ruleset): Promise<boolean>;
+}
+
+/** Keeps one network's rules. Calls are carried out one after the other. */
+export class Firewall implements Disposable {
+  /** What keeps the rules, for logs: `nftables`, `iptables 1.8.9 (nf_tables)`, `none`. */
+  readonly description: string;
+  readonly #log: Log;
+  readonly #metrics: Metrics;
+  readonly #probe: HostProbe;
+  readonly #nft: Nftables | undefined;
+  readonly #iptables: readonly Iptables[];
+  readonly #keepers: readonly Keeper[];
+  readonly #problems: readonly string[];
+  #wanted: Ruleset | undefined;
+  /** The generation at which all that tells its changes was found right; undefined before that. */
+  #rightAt: number | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(options: FirewallOptions, names: FirewallNames, run: CommandRunner, tools: HostTools) {
+    this.#log = options.log;
+    this.#metrics = options.metrics ?? noMetrics;
+    this.#problems = tools.problems;
+    this.#nft = tools.nft ? new Nftables(names, run, options.log) : undefined;
+    this.#iptables = tools.iptables.map((tool) => new Iptables(tool, names, run, options.log));
+    const useNft = chooseNft(options, tools);
+    const main = useNft ? undefined : this.#iptables[0];
+    this.description = useNft ? "nftables" : main ? describe(main) : "none";
+    this.#keepers = this.#makeKeepers(useNft ? this.#nft : undefined, main);
+    this.#probe = options.probe ?? (options.run ? blindProbe : systemProbe());
+  }
+
+  /**
+   * Looks at what the host has and chooses. Where the mode's program is missing and the other one works, the
+   * other one is used and a warning says so; having neither is an error only once there is a rule to write.
+   */
+  static async open(options: FirewallOptions): Promise<Firewall> {
+    const run = options.run ?? systemRunner();
+    const tools = await detectTools(run);
+    return new Firewall(options, firewallNames(options.networkId), run, tools);
+  }
+
+  /**
+   * Makes the host hold `rules` from now on: what differs is written in one change, and what is right isn't
+   * touched. Rules that this network has in the mode that is not in use are removed after that.
+   *
+   * @returns Whether anything was written.
+   * @throws {FirewallUnavailableError} If no program can write them.
+   * @throws {FirewallError} If some of it failed; {@link keep} goes on trying.
+   */
+  apply(rules: Ruleset): Promise<boolean> {
+    return this.#inTurn(async () => {
+      this.#wanted = rules;
+      this.#rightAt = undefined;
+      if (this.description === "none" && !isEmptyRuleset(rules)) throw this.#unavailable();
+      return await this.#pass(rules);
+    });
+  }
+
+  /**
+   * Looks once whether the host still holds the rules of the last {@link apply}, and repairs them.
+   *
+   * @returns Whether anything was written.
+   * @throws {FirewallError} If some of it failed.
+   */
+  resync(): Promise<boolean> {
+    return this.#inTurn(async () => {
+      if (!this.#wanted) return false;
+      const wrote = await this.#pass(this.#wanted);
+      if (wrote) {
+        this.#log.warn("Firewall rules had been changed by someone else and were put back");
+        this.#metrics.count("firewall_repairs_total", "Times that changed firewall rules were put back");
+      }
+      return wrote;
+    });
+  }
+
+  /** Calls {@link resync} every `interval` milliseconds until the signal fires. Never rejects. */
+  async keep(signal: AbortSignal, interval: number): Promise<void> {
+    let failing = "";
+    while (await waited(interval, signal)) {
+      try {
+        await this.resync();
+        if (failing) this.#log.info("Firewall rules are right again");
+        failing = "";
+      } catch (error) {
+        // The same trouble again and again is one line.
+        const cause = error instanceof Error ? error.message : String(error);
+        if (cause !== failing) this.#log.error("Cannot keep the firewall rules", { cause });
+        failing = cause;
+        this.#metrics.count("firewall_errors_total", "Firewall passes that failed");
+      }
+    }
+  }
+
+  /**
+   * Removes this network's rules in every mode that the host has; twice is no error, nor is a host without
+   * any firewall program.
+   *
+   * @returns Whether there was anything.
+   * @throws {FirewallError} If something couldn't be removed.
+   */
+  remove(): Promise<boolean> {
+    return this.#inTurn(async () => {
+      this.#wanted = undefined;
+      const removals = this.#iptables.flatMap((tool) => FAMILIES.map((family) => tool.remove(family)));
+      if (this.#nft) removals.push(this.#nft.remove());
+      return outcome(await Promise.allSettled(removals));
+    });
+  }
+
+  /** Closes what was opened. Rules stay: traffic goes on while a daemon is replaced. */
+  [Symbol.dispose](): void {
+    this.#probe[Symbol.dispose]();
+  }
+
+  #makeKeepers(nft: Nftables | undefined, main: Iptables | undefined): Keeper[] {
+    const keepers: Keeper[] = [];
+    if (nft) keepers.push({ tellsChanges: true, pass: (rules) => nft.apply(rules) });
+    for (const tool of this.#iptables) {
+      keepers.push({
+        tellsChanges: tool.tool.backend === "nf_tables",
+        pass: (rules) => passOf(tool, rules, tool === main),
+      });
+    }
+    const other = this.#nft;
+    if (!nft && other) keepers.push({ tellsChanges: true, pass: () => other.remove() });
+    return keepers;
+  }
+
+  /** One look at everything that may have changed. */
+  async #pass(rules: Ruleset): Promise<boolean> {
+    // Read before the rules are: what changes in between shows in the next pass.
+    const generation = this.#probe.generation();
+    const unchanged = generation !== undefined && generation === this.#rightAt;
+    const due = this.#keepers.filter((keeper) =>
+      keeper.tellsChanges ? !unchanged : this.#rightAt === undefined || this.#probe.legacyInUse()
+    );
+    if (due.length === 0) return false;
+    const results: PromiseSettledResult<boolean>[] = [];
+    // The order matters: new rules are there before the other mode's go.
+    for (const keeper of due) results.push(...await Promise.allSettled([keeper.pass(rules)]));
+    if (!unchanged) this.#rightAt = undefined;
+    const wrote = outcome(results);
+    if (!wrote) this.#rightAt = generation;
+    return wrote;
+  }
+
+  #unavailable(): FirewallUnavailableError {
+    const why = this.#problems.length > 0
+      ? this.#problems.join("; ")
+      : "neither iptables nor nft is installed";
+    return new FirewallUnavailableError(
+      `Cannot set masquerade and forward rules: ${why}. Install Debian's package nftables or iptables`,
+    );
+  }
+
+  /** Runs `work` after everything that was asked before. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+}
+
+/** Whether nft keeps the rules: by mode, unless only the other program works. */
+function chooseNft({ mode, log }: FirewallOptions, tools: HostTools): boolean {
+  const hasIptables = tools.iptables.length > 0;
+  const reason = tools.problems.join("; ") || "not installed";
+  if (mode === "nftables" && !tools.nft && hasIptables) {
+    log.warn("EnableNFTables is set and nft can't be used: rules go into iptables. Install nftables", {
+      reason,
+    });
+  }
+  if (mode === "iptables" && !hasIptables && tools.nft) {
+    log.warn("iptables can't be used: rules go into nftables. Install iptables or set EnableNFTables", {
+      reason,
+    });
+  }
+  return tools.nft && (mode === "nftables" || !hasIptables);
+}
+
+/** One tool's pass over both families; one family's trouble doesn't keep the rules from the other. */
+async function passOf(tool: Iptables, rules: Ruleset, isMain: boolean): Promise<boolean> {
+  const one = (family: Family): Promise<boolean> => {
+    const wanted = rules.families.find((other) => other.family === family);
+    // A family that isn't in use keeps nothing from an earlier config; that it can't be used at all is no fault.
+    if (!wanted) return tool.remove(family).catch(() => false);
+    return isMain ? tool.apply(wanted, rules.fullyRandom) : tool.applyBeside(wanted);
+  };
+  return outcome(await Promise.allSettled(FAMILIES.map(one)));
+}
+
+/** Whether any of the parts wrote. @throws {FirewallError} If any failed. */
+function outcome(results: readonly PromiseSettledResult<boolean>[]): boolean {
+  const errors = results.flatMap((result) => result.status === "rejected" ? [result.reason] : []);
+  if (errors.length > 0) throw new FirewallError(errors);
+  return results.some((result) => result.status === "fulfilled" && result.value);
+}
+
+function describe({ tool }: Iptables): string {
+  return `iptables ${tool.version.join(".")} (${tool.backend})`;
+}
+
+/** Waits. @returns False as soon as the signal fires. */
+function waited(milliseconds: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(false);
+    const done = (result: boolean) => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      resolve(result);
+    };
+    const onAbort = () => done(false);
+    const timer = setTimeout(done, milliseconds, true);
+    signal.addEventListener("abort", onAbort);
+  });
+}

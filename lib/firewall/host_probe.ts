@@ -1,0 +1,83 @@
+/**
+ * Cheap questions whose answers say whether a firewall may have changed since it was last read.
+ *
+ * @module
+ */
+import { attributesAfter } from "../netlink/reader.ts";
+import { type NetlinkRequest, NetlinkSocket } from "../netlink/socket.ts";
+
+/** What of the host tells of changes without a program being run. */
+export interface HostProbe extends Disposable {
+  /**
+   * A number that is another after every change of nftables (of iptables-nft too) in this network namespace;
+   * undefined where the kernel doesn't tell.
+   */
+  generation(): number | undefined;
+  /** Whether legacy iptables has tables in this network namespace: it tells nothing of changes. */
+  legacyInUse(): boolean;
+}
+
+/** Knows nothing: everything is read in every pass. For rules that are in another network namespace. */
+export const blindProbe: HostProbe = {
+  generation: () => undefined,
+  legacyInUse: () => true,
+  [Symbol.dispose]() {},
+};
+
+/** linux/netlink.h */
+const NETLINK_NETFILTER = 12;
+/** linux/netfilter/nfnetlink.h and nf_tables.h */
+const NFNL_SUBSYS_NFTABLES = 10;
+const NFT_MSG_GETGEN = 16;
+const NFTA_GEN_ID = 1;
+/** struct nfgenmsg { u8 family; u8 version; be16 res_id; } */
+const NFGENMSG_BYTES = 4;
+
+const GET_GENERATION: NetlinkRequest = {
+  describe: () => "read the generation of nftables",
+  type: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN,
+  flags: 0,
+  encode: (writer) => writer.u32(0),
+};
+
+/** A probe of this process's network namespace. */
+export function systemProbe(): HostProbe {
+  const socket = openSocket();
+  return {
+    generation: () => socket && readGeneration(socket),
+    legacyInUse: () =>
+      hasText("/proc/self/net/ip_tables_names") || hasText("/proc/self/net/ip6_tables_names"),
+    [Symbol.dispose]: () => socket?.[Symbol.dispose](),
+  };
+}
+
+function openSocket(): NetlinkSocket | undefined {
+  try {
+    return NetlinkSocket.open({ protocol: NETLINK_NETFILTER });
+  } catch {
+    return undefined; // a kernel without nfnetlink
+  }
+}
+
+function readGeneration(socket: NetlinkSocket): number | undefined {
+  try {
+    return socket.query(GET_GENERATION, (message) => {
+      const attributes = attributesAfter(message, NFGENMSG_BYTES);
+      while (attributes.next()) {
+        // Netfilter's numbers are in network order.
+        if (attributes.type === NFTA_GEN_ID) return new DataView(attributes.bytes().buffer).getUint32(0);
+      }
+      return undefined;
+    });
+  } catch {
+    return undefined; // a kernel without nf_tables
+  }
+}
+
+function hasText(file: string): boolean {
+  try {
+    return Deno.readTextFileSync(file).trim() !== "";
+  } catch {
+    return false; // the module isn't loaded, so nobody uses it
+  }
+}
