@@ -1,0 +1,154 @@
+/**
+ * Completion scripts for shells, made of the option table. The scripts are complete in themselves: completing
+ * a word doesn't start flanneld.
+ *
+ * @module
+ */
+import {
+  COMMAND_NAMES,
+  COMMANDS,
+  type CommandSpec,
+  isFlag,
+  OPTION_NAMES,
+  OPTIONS,
+  type OptionSpec,
+  SHELLS,
+} from "./options.ts";
+
+type Completes = OptionSpec<unknown>["completes"];
+
+/** One option as completion sees it. */
+interface Candidate {
+  readonly name: string;
+  readonly help: string;
+  readonly takesValue: boolean;
+  readonly completes: Completes;
+}
+
+const CANDIDATES: readonly Candidate[] = OPTION_NAMES.map((name) => {
+  const spec: OptionSpec<unknown> = OPTIONS[name];
+  return { name, help: spec.help, takesValue: !isFlag(spec), completes: spec.completes };
+});
+
+/** First words of the commands. */
+const FIRST_WORDS = [...new Set(COMMAND_NAMES.map((name) => name.split(" ")[0]!))];
+
+/** Words that may follow a first word: a second word, or the values of an argument. */
+function wordsAfter(first: string): readonly string[] {
+  const second = COMMAND_NAMES.filter((name) => name.startsWith(`${first} `)).map((name) =>
+    name.split(" ")[1]!
+  );
+  const spec: CommandSpec | undefined = COMMANDS[first as keyof typeof COMMANDS];
+  const values = Array.isArray(spec?.completes) ? spec.completes as readonly string[] : [];
+  return [...second, ...values];
+}
+
+/** The completion script for `shell`. @throws {RangeError} If there is none for it. */
+export function completionScript(shell: string): string {
+  if (shell === "bash") return bash();
+  if (shell === "zsh") return zsh();
+  if (shell === "fish") return fish();
+  throw new RangeError(`must be one of ${SHELLS.join(", ")}`);
+}
+
+function bash(): string {
+  const cases = CANDIDATES.filter((one) => one.takesValue).map((one) =>
+    `    -${one.name}|--${one.name}) ${bashValue(one.completes)}; return ;;`
+  );
+  const commands = FIRST_WORDS.map((first) => [first, wordsAfter(first)] as const)
+    .filter(([, words]) => words.length > 0)
+    .map(([first, words]) =>
+      `    ${first}) COMPREPLY=($(compgen -W ${quote(words.join(" "))} -- "$word")); return ;;`
+    );
+  return [
+    "# flanneld completion for bash: source it, or put it into /usr/share/bash-completion/completions/flanneld",
+    "_flanneld() {",
+    '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"',
+    '  case "$before" in',
+    ...cases,
+    ...commands,
+    '    set|check) COMPREPLY=($(compgen -f -- "$word")); return ;;',
+    "  esac",
+    '  case "$word" in',
+    `    -*) COMPREPLY=($(compgen -W ${
+      quote(CANDIDATES.map((one) => `-${one.name}`).join(" "))
+    } -- "$word")) ;;`,
+    `    *) COMPREPLY=($(compgen -W ${quote(FIRST_WORDS.join(" "))} -- "$word")) ;;`,
+    "  esac",
+    "}",
+    "complete -F _flanneld flanneld",
+    "",
+  ].join("\n");
+}
+
+function bashValue(completes: Completes): string {
+  if (completes === "file") return 'COMPREPLY=($(compgen -f -- "$word"))';
+  if (completes === "interface") return 'COMPREPLY=($(compgen -W "$(ls /sys/class/net)" -- "$word"))';
+  if (completes) return `COMPREPLY=($(compgen -W ${quote(completes.join(" "))} -- "$word"))`;
+  return "COMPREPLY=()";
+}
+
+function zsh(): string {
+  const options = CANDIDATES.map((one) => {
+    const repeat = (OPTIONS as Record<string, OptionSpec<unknown>>)[one.name]!.repeatable ? "*" : "";
+    const value = one.takesValue ? `:${one.name}:${zshValue(one.completes)}` : "";
+    return `    ${quote(`${repeat}-${one.name}[${one.help.replace(/[\[\]]/g, "\\$&")}]${value}`)} \\`;
+  });
+  const second = FIRST_WORDS.map((first) => [first, wordsAfter(first)] as const)
+    .filter(([, words]) => words.length > 0)
+    .map(([first, words]) => `    ${first}) compadd -- ${words.join(" ")} ;;`);
+  return [
+    "#compdef flanneld",
+    "# flanneld completion for zsh: put it as _flanneld into a folder of $fpath",
+    "_flanneld_argument() {",
+    '  case "$words[CURRENT-1]" in',
+    ...second,
+    "    *) _files ;;",
+    "  esac",
+    "}",
+    "_flanneld() {",
+    "  _arguments \\",
+    ...options,
+    `    ${quote(`1:command:(${FIRST_WORDS.join(" ")})`)} \\`,
+    "    '*:argument:_flanneld_argument'",
+    "}",
+    "compdef _flanneld flanneld",
+    "",
+  ].join("\n");
+}
+
+function zshValue(completes: Completes): string {
+  if (completes === "file") return "_files";
+  if (completes === "interface") return "_net_interfaces";
+  return completes ? `(${completes.join(" ").replaceAll(":", "\\:")})` : " ";
+}
+
+function fish(): string {
+  const lines = ["# flanneld completion for fish: put it into /etc/fish/completions/flanneld.fish"];
+  lines.push("complete -c flanneld -f");
+  for (const one of CANDIDATES) {
+    const value = one.takesValue ? ` ${fishValue(one.completes)}` : "";
+    lines.push(`complete -c flanneld -o ${one.name}${value} -d ${quote(one.help)}`);
+  }
+  const first = quote(FIRST_WORDS.join(" "));
+  lines.push(`complete -c flanneld -n __fish_use_subcommand -a ${first}`);
+  for (const word of FIRST_WORDS) {
+    const words = wordsAfter(word);
+    if (words.length === 0) continue;
+    const condition = quote(`__fish_seen_subcommand_from ${word}`);
+    lines.push(`complete -c flanneld -n ${condition} -a ${quote(words.join(" "))}`);
+  }
+  lines.push("complete -c flanneld -n '__fish_seen_subcommand_from set check' -F", "");
+  return lines.join("\n");
+}
+
+function fishValue(completes: Completes): string {
+  if (completes === "file") return "-r -F";
+  if (completes === "interface") return "-x -a '(ls /sys/class/net)'";
+  return completes ? `-x -a ${quote(completes.join(" "))}` : "-x";
+}
+
+/** One word for a shell, whatever is in it. */
+function quote(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,48 @@
+/**
+ * `config set FILE|-`, `config get`, `config check FILE|-`.
+ *
+ * @module
+ */
+import { resolveNetwork } from "../../backends/network.ts";
+import { openStore } from "../leases/open_store.ts";
+import { silentLog } from "../observe/types.ts";
+import { describeWrite, storeOptions } from "../daemon/store_options.ts";
+import type { Invocation } from "./parse.ts";
+
+/** Longest wait for a store that doesn't answer: a person is waiting. */
+const STORE_TIMEOUT_MS = 10_000;
+
+/** Runs one of the config commands. @throws {ConfigError} With all that is wrong with a config. */
+export async function configCommand({ command, argument, options }: Invocation): Promise<number> {
+  if (command === "config check") {
+    const { complete, warnings } = await resolveNetwork(await readText(argument));
+    for (const warning of warnings) console.error(`warning: ${warning}`);
+    console.log(JSON.stringify(complete, null, 2));
+    return 0;
+  }
+  const text = command === "config set" ? await readText(argument) : undefined;
+  if (text !== undefined) {
+    const { warnings } = await resolveNetwork(text);
+    for (const warning of warnings) console.error(`warning: ${warning}`);
+  }
+  await using store = await openStore(storeOptions(options), { log: silentLog });
+  const signal = AbortSignal.timeout(STORE_TIMEOUT_MS);
+  if (text !== undefined) {
+    await store.writeConfig(text, { signal });
+    return 0;
+  }
+  const stored = await store.readConfig({ signal });
+  if (!stored) throw new Error(`There is no network config in ${store.description}. ${describeWrite(options)}`);
+  console.log(stored.text.trimEnd());
+  return 0;
+}
+
+async function readText(file: string): Promise<string> {
+  if (file === "-") return await new Response(Deno.stdin.readable).text();
+  try {
+    return await Deno.readTextFile(file);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`Cannot read the network config from ${file}: ${reason}`);
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * How a failure reaches the user: one line for what a user can cause, a stack trace only for our own mistakes.
+ *
+ * @module
+ */
+import { ConfigError } from "../config/types.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** Exit status of a wrong command line, as Go's flag package has it. */
+const USAGE = 2;
+
+/** Exit status of everything else. */
+const FAILURE = 1;
+
+/** Prints the failure to stderr. @returns The exit status. */
+export function reportFailure(error: unknown): number {
+  if (error instanceof UsageError) {
+    console.error(`flanneld: ${error.message}`);
+    console.error("flanneld: see flanneld -help");
+    return USAGE;
+  }
+  if (error instanceof ConfigError) {
+    for (const fault of error.faults) console.error(fault.message);
+    return FAILURE;
+  }
+  console.error(`flanneld: ${describeFailure(error)}`);
+  return FAILURE;
+}
+
+/** The message of an error, with its causes; a stack trace where the error is a programming mistake. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isMistake = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
+  if (isMistake && error.stack) return error.stack;
+  const parts = [error.message];
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
+    if (!parts.some((part) => part.includes((cause as Error).message))) parts.push(cause.message);
+  }
+  return parts.join(": ");
+}

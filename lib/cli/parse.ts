@@ -1,0 +1,246 @@
+/**
+ * Arguments and environment → command and options, in the style of Go's flag package.
+ *
+ * @module
+ */
+import { didYouMean } from "../config/suggest.ts";
+import {
+  COMMAND_NAMES,
+  type CommandName,
+  COMMANDS,
+  type CommandSpec,
+  isFlag,
+  OPTION_NAMES,
+  type OptionName,
+  OPTIONS,
+  type Options,
+  type OptionSpec,
+  propertyOf,
+  SHELLS,
+  variableOf,
+} from "./options.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** What the user asked for. */
+export interface Invocation {
+  readonly command: CommandName;
+  /** The command's argument; empty where it takes none. */
+  readonly argument: string;
+  readonly options: Options;
+  /** The options that were given, on the command line or in the environment. */
+  readonly given: ReadonlySet<OptionName>;
+  /** Sentences for the log: FLANNELD_ variables that mean nothing. */
+  readonly warnings: readonly string[];
+}
+
+/** Short for `-help`, as in Go. */
+const ALIASES: Readonly<Record<string, OptionName>> = { h: "help" };
+
+/**
+ * Reads the command line; what it doesn't say comes from the environment, then from the defaults.
+ *
+ * @param args The arguments without the program's name.
+ * @param environment The process's environment variables.
+ * @throws {UsageError} With one sentence that says which option or word, what it got and what it takes.
+ */
+export function parseCommandLine(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Invocation {
+  const { words, values } = readArguments(args);
+  const asked = values.get("help")?.value ? "help" : values.get("version")?.value ? "version" : undefined;
+  const { command, argument } = asked
+    ? { command: asked as CommandName, argument: "" }
+    : readCommand(words, values);
+  // Help must not fail for what stands in the environment.
+  const variables = command === "help" || command === "version" ? {} : environment;
+  const warnings = readEnvironment(variables, values);
+  const result: Record<string, unknown> = {};
+  for (const name of OPTION_NAMES) {
+    const spec: OptionSpec<unknown> = OPTIONS[name];
+    const given = values.get(name);
+    result[propertyOf(name)] = given ? given.value : spec.default;
+  }
+  const options = result as unknown as Options;
+  const given = new Set(values.keys());
+  checkTogether(options, given);
+  return { command, argument, options, given, warnings };
+}
+
+/** A value that was read, and the word that it stood with. */
+interface Given {
+  readonly value: unknown;
+}
+
+type Values = Map<OptionName, Given>;
+
+/** Words that are no options, each with the boolean option that stood before it, if any. */
+interface Word {
+  readonly text: string;
+  readonly afterFlag?: OptionName;
+}
+
+function readArguments(args: readonly string[]): { words: Word[]; values: Values } {
+  const words: Word[] = [];
+  const values: Values = new Map();
+  let afterFlag: OptionName | undefined;
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === "--") {
+      words.push(...args.slice(i + 1).map((text) => ({ text })));
+      break;
+    }
+    if (!arg.startsWith("-") || arg === "-") {
+      words.push({ text: arg, ...(afterFlag === undefined ? {} : { afterFlag }) });
+      afterFlag = undefined;
+      continue;
+    }
+    const { name, text } = splitOption(arg);
+    const spec: OptionSpec<unknown> = OPTIONS[name];
+    const bare = text === undefined && isFlag(spec);
+    afterFlag = bare ? name : undefined;
+    const given = bare ? "true" : text ?? valueAfter(name, spec, args[++i]);
+    take(values, name, spec, given, `-${name}`);
+  }
+  return { words, values };
+}
+
+/** `-name`, `--name`, `-name=value` or `--name=value`. */
+function splitOption(arg: string): { name: OptionName; text: string | undefined } {
+  const match = /^--?([^-=][^=]*)(?:=([^]*))?$/.exec(arg);
+  if (!match) {
+    throw new UsageError(`${arg}: no option looks like that; they are written -name or -name=value`);
+  }
+  const name = optionNamed(match[1]!);
+  if (name !== undefined) return { name, text: match[2] };
+  const hint = didYouMean(match[1]!, OPTION_NAMES).replace("mean ", "mean -");
+  throw new UsageError(`-${match[1]}: unknown option${hint}; flanneld -help lists all`);
+}
+
+function optionNamed(word: string): OptionName | undefined {
+  const name = Object.hasOwn(ALIASES, word) ? ALIASES[word]! : word;
+  return Object.hasOwn(OPTIONS, name) ? name as OptionName : undefined;
+}
+
+function valueAfter(name: OptionName, spec: OptionSpec<unknown>, next: string | undefined): string {
+  const option = next === undefined ? undefined : /^--?([^-=][^=]*)/.exec(next)?.[1];
+  const isOption = option !== undefined && optionNamed(option) !== undefined;
+  if (next !== undefined && !isOption) return next;
+  const instead = isOption ? `, found the option ${next} instead` : "";
+  throw new UsageError(`-${name}: needs a value (${spec.placeholder})${instead}`);
+}
+
+/** Reads one value and keeps it; `label` is what messages call its source. */
+function take(
+  values: Values,
+  name: OptionName,
+  spec: OptionSpec<unknown>,
+  text: string,
+  label: string,
+): void {
+  const value = readValue(name, spec, text, label);
+  const before = values.get(name)?.value;
+  const all = spec.repeatable && Array.isArray(before) ? [...before, ...value as unknown[]] : value;
+  values.set(name, { value: all });
+}
+
+function readValue(name: OptionName, spec: OptionSpec<unknown>, text: string, label: string): unknown {
+  try {
+    return spec.parse(text);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const shown = name === "etcd-password" ? "" : ` ${JSON.stringify(text)}`;
+    throw new UsageError(`${label}${shown}: ${error.message}`);
+  }
+}
+
+function readCommand(words: readonly Word[], values: Values): { command: CommandName; argument: string } {
+  const texts = words.map((word) => word.text);
+  if (texts.length === 0) return checkOptions("daemon", "", values);
+  const command = [2, 1].map((count) => texts.slice(0, count).join(" "))
+    .find((name): name is CommandName => Object.hasOwn(COMMANDS, name));
+  if (command === undefined) throw new UsageError(unknownCommand(words));
+  const spec: CommandSpec = COMMANDS[command];
+  const rest = words.slice(command.split(" ").length);
+  const extra = rest[spec.argument === undefined ? 0 : 1];
+  if (extra) throw new UsageError(strayWord(extra) ?? `${extra.text}: ${command} takes nothing more`);
+  const argument = rest[0]?.text;
+  if (spec.argument !== undefined && argument === undefined) {
+    throw new UsageError(`${command}: needs ${spec.argument}`);
+  }
+  if (command === "completion" && !SHELLS.some((shell) => shell === argument)) {
+    throw new UsageError(`completion ${JSON.stringify(argument)}: must be one of ${SHELLS.join(", ")}`);
+  }
+  return checkOptions(command, argument ?? "", values);
+}
+
+function unknownCommand(words: readonly Word[]): string {
+  const first = words[0]!;
+  const stray = strayWord(first);
+  if (stray) return stray;
+  if (first.text === "config") {
+    const found = words[1] ? `, found ${JSON.stringify(words[1].text)}` : "";
+    return `config: needs set, get or check after it${found}`;
+  }
+  const hint = didYouMean(first.text, COMMAND_NAMES);
+  return `${first.text}: unknown command${hint}; flanneld -help lists all`;
+}
+
+/** The usual mistake with Go's booleans: `-ip-masq false`. */
+function strayWord(word: Word): string | undefined {
+  if (word.afterFlag === undefined || !/^(true|false|1|0|t|f|yes|no|on|off)$/i.test(word.text)) {
+    return undefined;
+  }
+  const meant = /^(true|1|t|yes|on)$/i.test(word.text);
+  return `-${word.afterFlag} ${word.text}: a boolean takes its value after "=", as -${word.afterFlag}=${meant}`;
+}
+
+function checkOptions(command: CommandName, argument: string, values: Values) {
+  for (const name of values.keys()) {
+    const { commands }: OptionSpec<unknown> = OPTIONS[name];
+    if (commands && !commands.includes(command)) {
+      throw new UsageError(`-${name}: is an option of ${commands.join(", ")}, not of ${command}`);
+    }
+  }
+  return { command, argument };
+}
+
+/** Adds what the command line leaves open. @returns Warnings for variables that mean nothing. */
+function readEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+  values: Values,
+): string[] {
+  const known = new Map<string, OptionName>();
+  for (const name of OPTION_NAMES) known.set(variableOf(name), name);
+  const warnings: string[] = [];
+  for (const [variable, text] of Object.entries(environment)) {
+    if (!variable.startsWith("FLANNELD_") || !text) continue;
+    const name = known.get(variable);
+    if (name === undefined) {
+      warnings.push(`${variable}: no option has this variable${didYouMean(variable, known.keys())}`);
+      continue;
+    }
+    const spec: OptionSpec<unknown> = OPTIONS[name];
+    if (spec.noEnvironment || values.has(name)) continue;
+    const parts = spec.repeatable ? text.split(",").map((part) => part.trim()).filter(Boolean) : [text];
+    for (const part of parts) take(values, name, spec, part, variable);
+  }
+  return warnings;
+}
+
+/** Rules over several options. */
+function checkTogether(options: Options, given: ReadonlySet<OptionName>): void {
+  const margin = options.subnetLeaseRenewMargin * 60;
+  // The default margin yields to a short lease; a margin that was asked for must fit.
+  if (given.has("subnet-lease-renew-margin") && margin >= options.subnetLeaseTtl) {
+    const ttl = `-subnet-lease-ttl (${options.subnetLeaseTtl} seconds)`;
+    throw new UsageError(
+      `-subnet-lease-renew-margin ${options.subnetLeaseRenewMargin}: must be shorter than ${ttl}`,
+    );
+  }
+  const cert = options.etcdCertfile !== "";
+  if (cert !== (options.etcdKeyfile !== "")) {
+    const [have, lack] = cert ? ["etcd-certfile", "etcd-keyfile"] : ["etcd-keyfile", "etcd-certfile"];
+    throw new UsageError(`-${have}: needs -${lack} as well`);
+  }
+}
