@@ -1,0 +1,94 @@
+/**
+ * What gRPC's and etcd's errors mean: whether to try elsewhere, to log in again, or to give up.
+ *
+ * @module
+ */
+
+/** An error as grpc-js reports it. */
+export interface RpcError {
+  /** Status code (gRPC, "Status codes and their use"). */
+  readonly code: number;
+  readonly details: string;
+}
+
+/**
+ * `endpoint`: another endpoint, or this one later, may answer. `fatal`: waiting won't mend it. `token`: the
+ * session has ended, log in again. `compacted`: the revision is gone. `request`: etcd refused the request.
+ */
+export type FaultKind = "endpoint" | "fatal" | "token" | "compacted" | "request";
+
+/** An error, classified. */
+export interface Fault {
+  readonly kind: FaultKind;
+  /** Cause without the endpoint. */
+  readonly cause: string;
+}
+
+/** gRPC status codes that say something of the endpoint or the way to it, not of the request. */
+const ENDPOINT_CODES = new Set([
+  1, // CANCELLED
+  2, // UNKNOWN
+  4, // DEADLINE_EXCEEDED
+  12, // UNIMPLEMENTED: something else than etcd answers
+  13, // INTERNAL
+  14, // UNAVAILABLE: also etcd's "no leader", "request timed out"
+]);
+
+/** etcd's own sentences (etcd, api/v3rpc/rpctypes/error.go), which say more than the code. */
+const SENTENCES: readonly (readonly [RegExp, FaultKind, string?])[] = [
+  [/required revision has been compacted/, "compacted"],
+  [/invalid auth token|revision in header is old/, "token"],
+  [
+    /authentication failed/,
+    "fatal",
+    "authentication failed: wrong user or password (-etcd-username, -etcd-password)",
+  ],
+  [/user name (is empty|not found)/, "fatal", "etcd asks for a user: set -etcd-username and -etcd-password"],
+  [
+    /permission denied/,
+    "fatal",
+    "permission denied: this user may not read and write the prefix (-etcd-prefix)",
+  ],
+];
+
+/** Causes that stand in the connection's error, where waiting won't help. */
+const TLS_CAUSES: readonly (readonly [RegExp, string])[] = [
+  [
+    /ALTNAME_INVALID.*?altnames: (.*?)(?:\. Resolution note:.*)?$/,
+    "the server's certificate is for other names: $1",
+  ],
+  [/CERT_HAS_EXPIRED|certificate has expired/i, "the server's certificate has expired"],
+  [
+    /unable to (?:verify|get)|self.signed|UNKNOWN_?ISSUER|unknown authority/i,
+    "the server's certificate is signed by an unknown authority: give its CA with -etcd-cafile",
+  ],
+  [
+    /before secure TLS connection was established|wrong version number|WRONG_VERSION/i,
+    "no TLS answer: is this an http:// endpoint?",
+  ],
+];
+
+/** Classifies an error of a call to an endpoint. */
+export function classify(error: RpcError): Fault {
+  for (const [pattern, kind, cause] of SENTENCES) {
+    if (pattern.test(error.details)) return { kind, cause: cause ?? error.details };
+  }
+  if (!ENDPOINT_CODES.has(error.code)) return { kind: "request", cause: error.details };
+  for (const [pattern, cause] of TLS_CAUSES) {
+    const match = pattern.exec(error.details);
+    if (match) return { kind: "fatal", cause: cause.replace("$1", match[1] ?? "") };
+  }
+  return { kind: "endpoint", cause: connectionCause(error.details) };
+}
+
+/** The part of grpc-js's sentence that people need. */
+function connectionCause(details: string): string {
+  if (/ECONNREFUSED/.test(details)) return "connection refused";
+  if (/Deadline exceeded/.test(details)) return "no answer in time";
+  const last = /Last error: (?:Error: )?(.*?)\.? ?(?:\(\d{4}-[^)]*\))?\. Resolution note:/.exec(details);
+  const cause = last?.[1] ?? details;
+  if (/ECONNRESET|EPIPE|socket hang up/.test(cause)) {
+    return `${cause}: the server closed the connection (does it want https:// or a client certificate?)`;
+  }
+  return cause;
+}

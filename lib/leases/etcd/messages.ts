@@ -1,0 +1,96 @@
+/**
+ * The parts of etcd's v3 API that are used, as proto-loader gives and takes them (64-bit numbers as decimal
+ * text, bytes as Buffer, fields named as in rpc.proto).
+ *
+ * @module
+ */
+import type { Buffer } from "node:buffer";
+
+/** mvccpb.KeyValue. */
+export interface KeyValue {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly mod_revision: string;
+  /** "0" where no etcd lease is attached. */
+  readonly lease: string;
+}
+
+export interface Header {
+  readonly cluster_id: string;
+  readonly revision: string;
+}
+
+export interface RangeRequest {
+  readonly key: Buffer;
+  readonly range_end?: Buffer;
+  readonly limit?: string;
+  readonly revision?: string;
+}
+
+export interface RangeResponse {
+  readonly header: Header;
+  readonly kvs: readonly KeyValue[];
+  readonly more: boolean;
+}
+
+/** A condition, with one of the two values. */
+export interface Compare {
+  readonly key: Buffer;
+  readonly result: "Equal";
+  readonly target: "Version" | "Mod";
+  readonly version?: string;
+  readonly mod_revision?: string;
+}
+
+/** An operation of a transaction: one of the three. */
+export interface RequestOp {
+  readonly request_put?: { readonly key: Buffer; readonly value: Buffer; readonly lease: string };
+  readonly request_range?: RangeRequest;
+  readonly request_delete_range?: { readonly key: Buffer };
+}
+
+export interface TxnRequest {
+  readonly compare: readonly Compare[];
+  readonly success: readonly RequestOp[];
+  readonly failure: readonly RequestOp[];
+}
+
+export interface TxnResponse {
+  readonly header: Header;
+  readonly succeeded: boolean;
+  readonly responses: readonly { readonly response_range?: RangeResponse | null }[];
+}
+
+export interface WatchResponse {
+  readonly header: Header;
+  readonly watch_id: string;
+  readonly created: boolean;
+  readonly canceled: boolean;
+  readonly compact_revision: string;
+  readonly cancel_reason: string;
+  /** More of the same revisions follows in the next response. */
+  readonly fragment: boolean;
+  readonly events: readonly { readonly type: "Put" | "Delete"; readonly kv: KeyValue }[];
+}
+
+/** Request and response of each unary call that is used. */
+export interface Calls {
+  "KV.range": { request: RangeRequest; response: RangeResponse };
+  "KV.txn": { request: TxnRequest; response: TxnResponse };
+  "KV.put": {
+    request: { readonly key: Buffer; readonly value: Buffer };
+    response: { readonly header: Header };
+  };
+  "Lease.leaseGrant": {
+    request: { readonly TTL: string };
+    response: { readonly ID: string; readonly error: string };
+  };
+  "Lease.leaseRevoke": { request: { readonly ID: string }; response: { readonly header: Header } };
+  "Auth.authenticate": {
+    request: { readonly name: string; readonly password: string };
+    response: { readonly token: string };
+  };
+}
+
+/** Name of a unary call, `Service.method`. */
+export type CallName = keyof Calls;
