@@ -1,0 +1,139 @@
+/**
+ * Which received packets may be merged, and which of them belong together.
+ *
+ * Merging is invisible only between packets that the kernel, segmenting again, would make of one super-packet:
+ * everything that isn't recomputed must be equal. What the kernel does recompute are the checksums, which is why
+ * they are verified here: merging must not launder a corrupt packet.
+ *
+ * @module
+ */
+import * as h from "./headers.ts";
+import type { PacketMemory } from "./memory.ts";
+import type { MergeKinds } from "./merge.ts";
+
+/** Value of {@link MergeCandidate.slot} for a packet whose flow can't be told. */
+export const NO_FLOW = -1;
+
+const CORRECT = 0xffff;
+
+/** What merging needs to know of a packet. One object serves for all packets. */
+export class MergeCandidate {
+  /** Hash of the flow (addresses, protocol, ports), not negative; or {@link NO_FLOW}. */
+  slot = NO_FLOW;
+  /** Whether it may be merged at all; if not, but it has a flow, it only seals that flow's chain. */
+  mergeable = false;
+  protocol = 0;
+  /** Length of IP and L4 header in bytes. */
+  headers = 0;
+  /** Payload in bytes, above 0. */
+  payload = 0;
+  /** TCP sequence number, as a signed number. */
+  sequence = 0;
+  /** IPv4 identification. */
+  id = 0;
+  /** TCP's PSH: the chain ends with this packet. */
+  push = false;
+
+  readonly #memory: PacketMemory;
+  readonly #ip = new h.IpHeader();
+
+  constructor(memory: PacketMemory) {
+    this.#memory = memory;
+  }
+
+  /** Reads the packet of `length` bytes at `at`. */
+  read(at: number, length: number, kinds: MergeKinds): void {
+    const { u8 } = this.#memory;
+    const ip = this.#ip;
+    this.slot = NO_FLOW;
+    this.mergeable = this.push = false;
+    if (ip.read(this.#memory, at, length) !== h.IP_OK || ip.fragment) return;
+    const v4 = ip.version === 4;
+    const l4 = ip.headerLength;
+    const tcp = ip.protocol === h.TCP;
+    if (!tcp && ip.protocol !== h.UDP) return;
+    if (length - l4 < (tcp ? h.TCP_HEADER : h.UDP_HEADER)) return;
+    // Same flow, same slot: the lower address bits and the ports tell flows apart well enough.
+    const addresses = v4
+      ? h.read32(u8, at + 12) ^ h.read32(u8, at + 16)
+      : h.read32(u8, at + 20) ^ h.read32(u8, at + 36);
+    const mixed = Math.imul(addresses ^ h.read32(u8, at + l4) ^ ip.protocol, 0x9e3779b1);
+    this.slot = mixed >>> 8;
+    this.protocol = ip.protocol;
+    this.id = v4 ? h.read16(u8, at + h.IPV4_ID) : 0;
+    if (v4 && (l4 !== h.IPV4_HEADER || (u8[at + h.IPV4_FRAGMENT]! & 0x80) !== 0)) return;
+    const fits = tcp
+      ? kinds.tcp && this.#readTcp(at + l4, length - l4)
+      : kinds.udp && this.#readUdp(at + l4, length - l4);
+    if (!fits) return;
+    this.headers += l4;
+    this.mergeable = this.#checksumsHold(at, length, l4, ip.version);
+  }
+
+  #readTcp(l4: number, length: number): boolean {
+    const { u8 } = this.#memory;
+    const header = (u8[l4 + h.TCP_DATA_OFFSET]! >>> 4) << 2;
+    const flags = u8[l4 + h.TCP_FLAGS]!;
+    if (header < h.TCP_HEADER || header >= length) return false;
+    // Only plain data: everything else (SYN, FIN, RST, URG, ECE, CWR, AccECN) means something per packet.
+    if ((flags & ~h.PSH) !== h.ACK || (u8[l4 + h.TCP_DATA_OFFSET]! & 15) !== 0) return false;
+    this.headers = header;
+    this.payload = length - header;
+    this.sequence = h.read32(u8, l4 + h.TCP_SEQUENCE);
+    this.push = (flags & h.PSH) !== 0;
+    return true;
+  }
+
+  #readUdp(l4: number, length: number): boolean {
+    const { u8 } = this.#memory;
+    if (h.read16(u8, l4 + h.UDP_LENGTH) !== length || length === h.UDP_HEADER) return false;
+    // No checksum (IPv4): the kernel would give the segments one.
+    if (h.read16(u8, l4 + h.UDP_CHECKSUM) === 0) return false;
+    this.headers = h.UDP_HEADER;
+    this.payload = length - h.UDP_HEADER;
+    this.sequence = 0;
+    return true;
+  }
+
+  #checksumsHold(at: number, length: number, l4: number, version: number): boolean {
+    const memory = this.#memory;
+    if (version === 4 && memory.sum(at, h.IPV4_HEADER) !== CORRECT) return false;
+    const pseudo = h.pseudoHeaderSum(memory, at, version, this.protocol, length - l4);
+    const sum = pseudo + memory.sum(at + l4, length - l4);
+    return (sum & 0xffff) + (sum >>> 16) === CORRECT;
+  }
+
+  /**
+   * Whether the packet at `at` has the same headers as the chain's first one, but for what differs between
+   * segments. Lengths, protocol and sequence number have been compared.
+   *
+   * @param id The IPv4 identification that must follow where fragmentation is allowed.
+   */
+  follows(first: number, at: number, id: number): boolean {
+    const { u8 } = this.#memory;
+    const version = u8[at]! >>> 4;
+    if (u8[first] !== u8[at] || u8[first + 1] !== u8[at + 1]) return false;
+    let l4 = h.IPV6_HEADER;
+    if (version === 4) {
+      l4 = h.IPV4_HEADER;
+      if (!this.#same(first, at, h.IPV4_FRAGMENT, 4) || !this.#same(first, at, h.IPV4_SOURCE, 8)) {
+        return false;
+      }
+      // Without DF the identification means something (RFC 6864): segments count it up.
+      if ((u8[at + h.IPV4_FRAGMENT]! & 0x40) === 0 && this.id !== id) return false;
+    } else if (!this.#same(first, at, 2, 2) || !this.#same(first, at, h.IPV6_NEXT_HEADER, 34)) {
+      return false;
+    }
+    if (!this.#same(first, at, l4, 4)) return false;
+    if (this.protocol === h.UDP) return true;
+    const options = this.headers - l4 - h.TCP_HEADER;
+    return this.#same(first, at, l4 + h.TCP_ACK, 5) && this.#same(first, at, l4 + h.TCP_WINDOW, 2) &&
+      this.#same(first, at, l4 + h.TCP_URGENT, 2 + options);
+  }
+
+  #same(a: number, b: number, offset: number, length: number): boolean {
+    const { u8 } = this.#memory;
+    for (let i = offset, end = offset + length; i < end; i++) if (u8[a + i] !== u8[b + i]) return false;
+    return true;
+  }
+}
