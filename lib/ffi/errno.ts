@@ -118,8 +118,9 @@ export class SystemError extends Error {
   /** The error's symbol, as in `EADDRINUSE`. */
   readonly code: string;
 
-  constructor(operation: string, errno: number, options?: ErrorOptions) {
-    super(`Cannot ${operation}: ${errnoText(errno)} (${errnoName(errno)})`, options);
+  /** @param options `text`: what is known of the reason, in place of the errno's general text. */
+  constructor(operation: string, errno: number, options?: ErrorOptions & { readonly text?: string }) {
+    super(`Cannot ${operation}: ${options?.text || errnoText(errno)} (${errnoName(errno)})`, options);
     this.operation = operation;
     this.errno = errno;
     this.code = errnoName(errno);

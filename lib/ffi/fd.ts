@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { check, EINTR, errno, SystemError } from "./errno.ts";
+import { check, EINTR, errno } from "./errno.ts";
 import { cString, libc } from "./libc.ts";
 
 /** Flags of open(2), the same on x86_64 and aarch64. */
@@ -96,14 +96,18 @@ export class WakeFd implements Disposable {
   }
 }
 
-/** Sets an integer socket option. @throws {SystemError} As setsockopt(2). */
+/**
+ * Sets a socket option of an integer, or of several (a structure of 32-bit words).
+ *
+ * @throws {SystemError} As setsockopt(2).
+ */
 export function setSocketOption(
   fd: number,
   level: number,
   option: number,
-  value: number,
+  value: number | readonly number[],
   what: string,
 ): void {
-  const result = libc().setsockopt(fd, level, option, new Int32Array([value]), 4);
-  if (result < 0) throw new SystemError(`set ${what}`, errno());
+  const words = new Int32Array(typeof value === "number" ? [value] : value);
+  check(libc().setsockopt(fd, level, option, words, words.byteLength), `set ${what}`);
 }

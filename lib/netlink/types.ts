@@ -47,11 +47,12 @@ export interface LinkSpec {
   readonly kind: "vxlan" | "bridge" | "veth";
   readonly mtu?: number;
   readonly mac?: Mac;
-  readonly alias?: string;
   /** Only for kind `vxlan`. */
   readonly vxlan?: VxlanAttributes;
   /** Set to keep the kernel from making an IPv6 link-local address (IFLA_INET6_ADDR_GEN_MODE none). */
   readonly noLinkLocal?: boolean;
+  /** Only for kind `veth`: the other end, and an open file of the network namespace it is to be in. */
+  readonly peer?: { readonly name: string; readonly netnsFd?: number };
 }
 
 /** What of an existing device is to change. */
