@@ -8,6 +8,7 @@ import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
 import { type CommandRunner, systemRunner } from "./command.ts";
 import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
 import { Iptables } from "./iptables.ts";
+import { keepAt, Turns } from "./loop.ts";
 import { type FirewallNames, firewallNames } from "./names.ts";
 import { Nftables } from "./nftables.ts";
 import { isEmptyRuleset, type Ruleset } from "./rules.ts";
@@ -60,7 +61,7 @@ export class Firewall implements Disposable {
   #wanted: Ruleset | undefined;
   /** The generation at which all that tells its changes was found right; undefined before that. */
   #rightAt: number | undefined;
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   private constructor(options: FirewallOptions, names: FirewallNames, run: CommandRunner, tools: HostTools) {
     this.#log = options.log;
@@ -94,7 +95,7 @@ export class Firewall implements Disposable {
    * @throws {FirewallError} If some of it failed; {@link keep} goes on trying.
    */
   apply(rules: Ruleset): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       this.#wanted = rules;
       this.#rightAt = undefined;
       if (this.description === "none" && !isEmptyRuleset(rules)) throw this.#unavailable();
@@ -109,7 +110,7 @@ export class Firewall implements Disposable {
    * @throws {FirewallError} If some of it failed.
    */
   resync(): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       if (!this.#wanted) return false;
       const wrote = await this.#pass(this.#wanted);
       if (wrote) {
@@ -121,21 +122,10 @@ export class Firewall implements Disposable {
   }
 
   /** Calls {@link resync} every `interval` milliseconds until the signal fires. Never rejects. */
-  async keep(signal: AbortSignal, interval: number): Promise<void> {
-    let failing = "";
-    while (await waited(interval, signal)) {
-      try {
-        await this.resync();
-        if (failing) this.#log.info("Firewall rules are right again");
-        failing = "";
-      } catch (error) {
-        // The same trouble again and again is one line.
-        const cause = error instanceof Error ? error.message : String(error);
-        if (cause !== failing) this.#log.error("Cannot keep the firewall rules", { cause });
-        failing = cause;
-        this.#metrics.count("firewall_errors_total", "Firewall passes that failed");
-      }
-    }
+  keep(signal: AbortSignal, interval: number): Promise<void> {
+    const onFailure = () => this.#metrics.count("firewall_errors_total", "Firewall passes that failed");
+    const options = { log: this.#log, what: "the firewall rules", onFailure };
+    return keepAt(interval, signal, options, () => this.resync());
   }
 
   /**
@@ -146,7 +136,7 @@ export class Firewall implements Disposable {
    * @throws {FirewallError} If something couldn't be removed.
    */
   remove(): Promise<boolean> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       this.#wanted = undefined;
       const removals = this.#iptables.flatMap((tool) => FAMILIES.map((family) => tool.remove(family)));
       if (this.#nft) removals.push(this.#nft.remove());
@@ -199,13 +189,6 @@ export class Firewall implements Disposable {
       `Cannot set masquerade and forward rules: ${why}. Install Debian's package nftables or iptables`,
     );
   }
-
-  /** Runs `work` after everything that was asked before. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(work);
-    this.#queue = result.catch(() => {});
-    return result;
-  }
 }
 
 /** Whether nft keeps the rules: by mode, unless only the other program works. */
@@ -245,19 +228,4 @@ function outcome(results: readonly PromiseSettledResult<boolean>[]): boolean {
 
 function describe({ tool }: Iptables): string {
   return `iptables ${tool.version.join(".")} (${tool.backend})`;
-}
-
-/** Waits. @returns False as soon as the signal fires. */
-function waited(milliseconds: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve(false);
-    const done = (result: boolean) => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
-      resolve(result);
-    };
-    const onAbort = () => done(false);
-    const timer = setTimeout(done, milliseconds, true);
-    signal.addEventListener("abort", onAbort);
-  });
 }
