@@ -6,9 +6,8 @@
  */
 import { basename, dirname, join } from "node:path";
 import { FAMILIES, type FamilyName, type PerFamily } from "../net/family.ts";
-import { ipAt } from "../net/prefix.ts";
 import { formatIp } from "../net/ip.ts";
-import { formatPrefix, parseCidr, type Prefix } from "../net/prefix.ts";
+import { formatPrefix, ipAt, parseCidr, type Prefix } from "../net/prefix.ts";
 
 /** What a subnet file says. */
 export interface SubnetFile {
