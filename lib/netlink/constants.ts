@@ -71,7 +71,12 @@ export const IFF_RUNNING = 0x40, IFF_LOWER_UP = 0x10000;
 /** Size of an interface name with its zero byte. */
 export const IFNAMSIZ = 16;
 
-export const IFLA_ADDRESS = 1, IFLA_IFNAME = 3, IFLA_MTU = 4, IFLA_MASTER = 10, IFLA_LINKINFO = 18, IFLA_IFALIAS = 20;
+export const IFLA_ADDRESS = 1,
+  IFLA_IFNAME = 3,
+  IFLA_MTU = 4,
+  IFLA_MASTER = 10,
+  IFLA_LINKINFO = 18,
+  IFLA_IFALIAS = 20;
 export const IFLA_AF_SPEC = 26, IFLA_NET_NS_FD = 28, IFLA_EXT_MASK = 29;
 export const IFLA_INFO_KIND = 1, IFLA_INFO_DATA = 2;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
