@@ -142,6 +142,11 @@ export class Allocator {
     }
   }
 
+  /** Whether every family has a free subnet. */
+  hasFree(): boolean {
+    return this.#pools.every((pool) => pool.free() > 0n);
+  }
+
   /** Of `wanted`, those that fit the config and are free. */
   available(wanted: PerFamily<Prefix>): PerFamily<Prefix> {
     const result: { ipv4?: Prefix; ipv6?: Prefix } = {};

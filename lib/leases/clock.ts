@@ -14,9 +14,21 @@ export interface Clock {
   random(): number;
 }
 
+/** The longer of what two clocks say has passed: the monotonic one stands still while the machine sleeps. */
+let elapsed = 0;
+let wall = Date.now();
+let monotonic = performance.now();
+
+function now(): number {
+  const [newWall, newMonotonic] = [Date.now(), performance.now()];
+  elapsed += Math.max(newMonotonic - monotonic, newWall - wall);
+  [wall, monotonic] = [newWall, newMonotonic];
+  return elapsed;
+}
+
 /** The system's. A pending sleep keeps the process alive. */
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now,
   random: () => Math.random(),
   sleep(ms, signal) {
     return new Promise((resolve, reject) => {
@@ -55,4 +67,30 @@ export class Backoff {
     this.#next = Math.min(this.#next * 2, BACKOFF_MAX_MS);
     await this.clock.sleep(ms, signal);
   }
+}
+
+/** Lets one line through in a while, and counts those that it held back. */
+export class Throttle {
+  #next = -Infinity;
+  #held = 0;
+
+  constructor(readonly clock: Clock, readonly intervalMs: number) {}
+
+  /** Undefined if it is too early; else how many were held back since the last one. */
+  pass(): number | undefined {
+    const now = this.clock.now();
+    if (now < this.#next) {
+      this.#held++;
+      return undefined;
+    }
+    this.#next = now + this.intervalMs;
+    const held = this.#held;
+    this.#held = 0;
+    return held;
+  }
+}
+
+/** What an error says, in one line. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

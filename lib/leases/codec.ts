@@ -66,11 +66,11 @@ function decodePart(family: Family, part: string): Prefix | undefined {
 /** Whether two keys name the same subnets, whatever their text; keys that are no lease keys go by text. */
 export function sameLeaseKey(a: string, b: string): boolean {
   if (a === b) return true;
-  // Only IPv6 addresses have more than one text form here.
-  if (!a.includes("&") || !b.includes("&")) return false;
+  // Only IPv6 addresses have more than one text form here, so the IPv4 parts must be equal as text.
+  const ipv4 = a.slice(0, a.indexOf("&") + 1);
+  if (ipv4 === "" || !b.startsWith(ipv4)) return false;
   const [left, right] = [decodeLeaseKey(a), decodeLeaseKey(b)];
-  return left !== undefined && right !== undefined &&
-    FAMILIES.every(({ name }) => samePrefix(left[name], right[name]));
+  return left !== undefined && right !== undefined && samePrefix(left.ipv6, right.ipv6);
 }
 
 /** The value's text: the original's fields in its order. */

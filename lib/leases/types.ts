@@ -125,7 +125,8 @@ export interface LeaseStore extends AsyncDisposable {
   /**
    * Changes after `revision`, with no gap, until the signal fires (then it returns). Reconnects by itself
    * are not its business: when the connection ends, it throws, and the caller calls again with the last
-   * batch's revision. Yields a batch with no events when only the revision moved.
+   * batch's revision. Yields a batch with no events as soon as the watch stands, and when only the revision
+   * moved.
    *
    * @throws {CompactedError} If changes after `revision` are no longer kept.
    */

@@ -140,12 +140,12 @@ export class EtcdClient {
     signal?: AbortSignal,
   ): Promise<Calls[N]["response"]> {
     const token = name === "Auth.authenticate" ? undefined : await this.#login(deadlineMs, connectMs, signal);
+    signal?.throwIfAborted();
     const [service, method] = name.split(".") as [string, string];
     return await this.#pool.withConnection(service, ({ client, metadata }) => {
       if (token !== undefined) metadata.set("token", token);
       const unary = (client as unknown as Record<string, UnaryMethod>)[method]!;
       return new Promise<Calls[N]["response"]>((resolve, reject) => {
-        signal?.throwIfAborted();
         let why: unknown;
         const cancel = (reason: unknown) => {
           why = reason;
@@ -195,22 +195,36 @@ export class EtcdClient {
     this.#close();
   }
 
+  /** The session's token, shared by all calls: so no caller's signal ends the login itself. */
   #login(deadlineMs: number, connectMs: number, signal?: AbortSignal): Promise<string | undefined> {
     const { username, password } = this.#credentials;
     if (!username) return Promise.resolve(undefined);
-    if (this.#token) return this.#token;
-    const request = { name: username, password: password ?? "" };
-    const token = this.call("Auth.authenticate", request, deadlineMs, connectMs, signal).then(
-      (answer) => answer.token,
-      (error) => {
-        // A server without users takes everybody.
-        if (/authentication is not enabled/.test(String(error))) return undefined;
-        if (this.#token === token) this.#token = undefined;
-        throw error;
-      },
-    );
-    return this.#token = token;
+    if (!this.#token) {
+      const request = { name: username, password: password ?? "" };
+      const token = this.call("Auth.authenticate", request, deadlineMs, connectMs).then(
+        (answer) => answer.token,
+        (error) => {
+          // A server without users takes everybody.
+          if (/authentication is not enabled/.test(String(error))) return undefined;
+          if (this.#token === token) this.#token = undefined;
+          throw error;
+        },
+      );
+      this.#token = token;
+    }
+    return untilAborted(this.#token, signal);
   }
+}
+
+/** The promise's outcome, or the signal's reason as soon as it fires. */
+function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }
 
 /**

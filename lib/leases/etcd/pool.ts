@@ -50,18 +50,19 @@ export class EtcdPool implements Disposable {
   }
 
   /**
-   * Opens a watch stream at the first endpoint where `start` succeeds with it. Errors as {@link call}.
+   * Opens a watch stream at the first endpoint where `start` succeeds with it, and says which that was.
+   * Errors as {@link call}.
    *
    * @param start Gets the stream and must reject, once `deadlineMs` have passed, with a {@link CallError}.
    */
   watch<T>(
     start: (stream: WatchStream, deadlineMs: number) => Promise<T>,
     signal?: AbortSignal,
-  ): Promise<T> {
+  ): Promise<{ started: T; endpoint: Endpoint }> {
     return this.#try(async (client, deadlineMs) => {
       const stream = await client.openWatch(deadlineMs, CONNECT_MS, signal);
       try {
-        return await start(stream, deadlineMs);
+        return { started: await start(stream, deadlineMs), endpoint: client.endpoint };
       } catch (error) {
         stream.cancel();
         throw error;
@@ -69,10 +70,9 @@ export class EtcdPool implements Disposable {
     }, signal);
   }
 
-  /** The error that callers see for one at the endpoint in use. */
-  asError(error: unknown): unknown {
+  /** The error that callers see for one of a stream at `endpoint`. */
+  asError(error: unknown, endpoint: Endpoint): unknown {
     if (!(error instanceof CallError)) return error;
-    const endpoint = this.endpoints[this.#current]!;
     const fault = classify(error);
     if (fault.kind === "token") this.#clients.get(endpoint)?.forgetToken();
     return toError(fault, [`${endpoint.url}: ${fault.cause}`]);

@@ -207,22 +207,25 @@ export class EtcdStore implements LeaseStore {
     }
   }
 
-  /** Batches until the signal fires; throws when the stream ends. */
+  /** Batches until the signal fires, the first (an empty one) when the watch stands; throws when it ends. */
   async *#watch(range: WatchRange, revision: bigint, signal?: AbortSignal): AsyncIterable<RawBatch> {
     const cursor = new WatchCursor(revision);
     let stop = () => {};
+    let endpoint: Endpoint | undefined;
     try {
-      const responses = await this.#pool.watch((stream, deadlineMs) => {
+      const watch = await this.#pool.watch((stream, deadlineMs) => {
         stop = () => stream.cancel();
         return startWatch(stream, range, cursor, deadlineMs, signal);
       }, signal);
+      endpoint = watch.endpoint;
       signal?.addEventListener("abort", stop, { once: true });
+      yield { revision, events: [] };
       while (!signal?.aborted) {
-        const batch = cursor.take(await nextResponse(responses));
+        const batch = cursor.take(await nextResponse(watch.started));
         if (batch) yield batch;
       }
     } catch (error) {
-      if (!signal?.aborted) throw this.#pool.asError(error);
+      if (!signal?.aborted) throw endpoint ? this.#pool.asError(error, endpoint) : error;
     } finally {
       signal?.removeEventListener("abort", stop);
       stop();

@@ -1,0 +1,237 @@
+/**
+ * Keeps the own lease: renews it in time, publishes what changes, and notices when it is no longer ours.
+ *
+ * @module
+ */
+import type { Log } from "../observe/types.ts";
+import { sameHost } from "./acquire.ts";
+import { Backoff, type Clock, messageOf, Throttle } from "./clock.ts";
+import { decodeLeaseValue, encodeLeaseValue, sameLeaseKey } from "./codec.ts";
+import type { LeaseAttributes, LeaseEvent, LeaseSnapshot, LeaseStore, StoredLease } from "./types.ts";
+
+/** The lease is lost: the daemon must end, as another host may use the subnet. The message says how it went. */
+export class LeaseLostError extends Error {
+  override readonly name = "LeaseLostError";
+}
+
+/** What a keeper needs. */
+export interface KeeperOptions {
+  readonly store: LeaseStore;
+  /** The lease as acquired. */
+  readonly held: StoredLease;
+  readonly attributes: LeaseAttributes;
+  /** Seconds that a lease lives. */
+  readonly ttl: number;
+  /** Seconds before its end at which it is renewed; at most half of `ttl` is used. */
+  readonly margin: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Longest sleep: the time of day may jump, and the machine may have slept. */
+const LONGEST_SLEEP_MS = 60_000;
+/** A lease that somebody else wrote again is renewed about this long after: its new end is unknown. */
+const ADOPTED_RENEW_MS = 60_000;
+
+/** What the store says of the own key. */
+type Sighting = { readonly stored: StoredLease | undefined; readonly revision: bigint };
+
+/** Holds the own lease. Everything it does to the store it does one after the other, in {@link run}. */
+export class LeaseKeeper {
+  readonly #o: KeeperOptions;
+  readonly #margin: number;
+  readonly #backoff: Backoff;
+  readonly #throttle: Throttle;
+  readonly #sightings: Sighting[] = [];
+  #held: StoredLease;
+  #attributes: LeaseAttributes;
+  #wanted: string;
+  #expiresAt: number;
+  #renewAt = 0;
+  #recheck = false;
+  /** Something came in since the last look. */
+  #news = false;
+  #stopSleep = () => {};
+
+  constructor(options: KeeperOptions) {
+    this.#o = options;
+    this.#held = options.held;
+    this.#attributes = options.attributes;
+    this.#wanted = encodeLeaseValue(options.attributes);
+    this.#margin = Math.min(options.margin, options.ttl / 2) * 1000;
+    this.#backoff = new Backoff(options.clock);
+    this.#throttle = new Throttle(options.clock, 30_000);
+    this.#expiresAt = 0;
+    this.#fresh(options.clock.now());
+  }
+
+  #wake(): void {
+    this.#news = true;
+    this.#stopSleep();
+  }
+
+  /** The lease as it stands in the store, to our knowledge. */
+  get held(): StoredLease {
+    return this.#held;
+  }
+
+  /** Seconds until it expires; Infinity for a reservation. */
+  get remaining(): number {
+    return this.#held.expires ? (this.#expiresAt - this.#o.clock.now()) / 1000 : Infinity;
+  }
+
+  /** Publishes other attributes under the same key, as soon as the store answers. */
+  update(attributes: LeaseAttributes): void {
+    this.#attributes = attributes;
+    this.#wanted = encodeLeaseValue(attributes);
+    this.#wake();
+  }
+
+  /** To be called with every event of the own key. */
+  observe(event: LeaseEvent): void {
+    const sighting = event.kind === "put"
+      ? { stored: event.lease, revision: event.lease.revision }
+      : { stored: undefined, revision: event.revision };
+    this.#sightings.push(sighting);
+    this.#wake();
+  }
+
+  /** To be called with every list that was read after the lease was acquired. */
+  observeSnapshot(snapshot: LeaseSnapshot): void {
+    const stored = this.#find(snapshot);
+    if (stored?.revision === this.#held.revision) return;
+    // The list may be older than what was written meanwhile: a new one will tell.
+    this.#recheck = true;
+    this.#wake();
+  }
+
+  /**
+   * Keeps the lease until the signal fires.
+   *
+   * @throws {LeaseLostError} When the lease is lost.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#news = false;
+      try {
+        if (!await this.#step(signal)) await this.#sleep(signal);
+        else this.#backoff.reset();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof LeaseLostError) throw error;
+        if (this.#throttle.pass() !== undefined) {
+          this.#o.log.warn("Cannot renew the lease, trying again", {
+            key: this.#held.key,
+            remaining: Math.round(this.remaining),
+            error: messageOf(error),
+          });
+        }
+        await this.#backoff.wait(signal).catch(() => {});
+      }
+    }
+  }
+
+  /** Does the next thing that is due. @returns Whether there was one. */
+  async #step(signal: AbortSignal): Promise<boolean> {
+    const sighting = this.#sightings.shift();
+    if (sighting) {
+      if (sighting.revision > this.#held.revision) await this.#judge(sighting.stored, signal);
+      return true;
+    }
+    if (this.#recheck) {
+      const found = this.#find(await this.#o.store.listLeases({ signal }));
+      this.#recheck = false;
+      if (found?.revision !== this.#held.revision) await this.#judge(found, signal);
+      return true;
+    }
+    const due = this.#held.expires && this.#o.clock.now() >= this.#renewAt;
+    if (!due && this.#wanted === this.#held.value) return false;
+    await this.#write(signal);
+    return true;
+  }
+
+  async #write(signal: AbortSignal): Promise<void> {
+    const began = this.#o.clock.now();
+    const written = await this.#o.store.updateLease(this.#held, this.#wanted, this.#o.ttl, { signal });
+    if (written) this.#hold(written, began);
+    else this.#recheck = true;
+  }
+
+  #hold(stored: StoredLease, began: number): void {
+    const why = stored.value === this.#held.value ? "renewed" : "published";
+    this.#held = stored;
+    this.#fresh(began);
+    this.#o.log.debug(`Lease ${why}`, { key: stored.key, revision: String(stored.revision) });
+  }
+
+  /** The lease lives for its whole time from `began`, when the write of it was sent. */
+  #fresh(began: number): void {
+    this.#expiresAt = began + this.#o.ttl * 1000;
+    // Hosts that started together needn't renew together.
+    this.#renewAt = this.#expiresAt - this.#margin * (1 + this.#o.clock.random() / 10);
+  }
+
+  /** Somebody else changed the key, or it is gone. @throws {LeaseLostError} */
+  async #judge(stored: StoredLease | undefined, signal: AbortSignal): Promise<void> {
+    if (!stored) return await this.#missing(signal);
+    const ours = stored.value === this.#held.value || stored.value === this.#wanted;
+    if (!ours) this.#judgeOther(stored);
+    if (this.#held.expires && !stored.expires) {
+      this.#o.log.info("The lease is a reservation now: it doesn't expire", { key: stored.key });
+    }
+    const soon = this.#o.clock.now() + ADOPTED_RENEW_MS * (0.5 + this.#o.clock.random() / 2);
+    if (!this.#held.expires && stored.expires) this.#expiresAt = soon;
+    this.#renewAt = Math.min(this.#held.expires ? this.#renewAt : soon, soon);
+    this.#held = stored;
+  }
+
+  /** Another value: an operator's reservation for us is filled in again, anybody else has taken the lease. */
+  #judgeOther(stored: StoredLease): void {
+    const attributes = decodeLeaseValue(stored.value);
+    const { key } = stored;
+    if (typeof attributes === "string") {
+      throw new LeaseLostError(`The lease ${key} was overwritten: ${attributes}`);
+    }
+    if (!sameHost(attributes, this.#attributes)) {
+      throw new LeaseLostError(`The lease ${key} was taken by another host: it now says ${stored.value}`);
+    }
+    if (stored.expires) {
+      throw new LeaseLostError(
+        `The lease ${key} was taken by another host with the same public IP (it now says ${stored.value}, ` +
+          `ours said ${this.#held.value}): set -public-ip or -iface so that every host has its own`,
+      );
+    }
+  }
+
+  async #missing(signal: AbortSignal): Promise<void> {
+    const { key } = this.#held;
+    if (!this.#held.expires || this.#o.clock.now() < this.#expiresAt) {
+      throw new LeaseLostError(`The lease ${key} was deleted`);
+    }
+    const began = this.#o.clock.now();
+    const created = await this.#o.store.createLease(key, this.#wanted, this.#o.ttl, { signal });
+    if (!created) {
+      this.#recheck = true;
+      return;
+    }
+    this.#o.log.warn("The lease had expired, its subnet was still free: created again", { key });
+    this.#hold(created, began);
+  }
+
+  #find(snapshot: LeaseSnapshot): StoredLease | undefined {
+    return snapshot.leases.find(({ key }) => sameLeaseKey(key, this.#held.key));
+  }
+
+  /** Until something is due or was seen. */
+  async #sleep(signal: AbortSignal): Promise<void> {
+    if (this.#news) return;
+    const stop = new AbortController();
+    this.#stopSleep = () => stop.abort();
+    const ms = this.#held.expires ? this.#renewAt - this.#o.clock.now() : LONGEST_SLEEP_MS;
+    await this.#o.clock.sleep(
+      Math.max(0, Math.min(ms, LONGEST_SLEEP_MS)),
+      AbortSignal.any([signal, stop.signal]),
+    ).catch(() => {});
+    this.#stopSleep = () => {};
+  }
+}
