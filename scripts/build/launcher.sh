@@ -1,0 +1,157 @@
+#!/bin/sh
+# flanneld @VERSION@ for @ARCH@: one file that unpacks itself on its first start and runs from there afterwards.
+# After the last line of this text follows a compressed archive. It needs /bin/sh, coreutils, tar, gzip and glibc.
+#
+# The archive is checked against its SHA-256 before anything of it runs. It goes to a folder that only its user can
+# write, and appears there in one step (rename) when all of it is on the disk; later starts look at owner, mode and
+# size only. FLANNELD_CACHE_DIR names a folder that is tried before the usual ones.
+
+flanneld_name=@VERSION@-@SHORT_HASH@
+flanneld_hash=@HASH@
+flanneld_offset=@OFFSET@
+flanneld_payload_size=@PAYLOAD_SIZE@
+flanneld_runtime_size=@RUNTIME_SIZE@
+flanneld_reasons=''
+flanneld_new=''
+flanneld_child=''
+
+flanneld_die() {
+  printf 'flanneld: %s\n' "$1" >&2
+  exit 126
+}
+
+# Sets the positional parameters of its caller's eval: candidates, the best first. Root never takes a folder under
+# one that somebody else can change, but for /dev/shm, where the check of owner and mode decides.
+flanneld_candidates() {
+  if [ -O / ]; then
+    set -- /var/cache/flanneld /var/lib/flanneld /run/flanneld /dev/shm/flanneld
+  else
+    set -- "${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/flanneld" "${TMPDIR:-/tmp}/flanneld-$(id -u)"
+  fi
+  if [ -n "${FLANNELD_CACHE_DIR:-}" ]; then set -- "$FLANNELD_CACHE_DIR" "$@"; fi
+  for flanneld_base; do
+    "$flanneld_step" "$flanneld_base" && return 0
+  done
+  return 1
+}
+
+# 41c0, 41e8, 41ed: a folder (no symbolic link) with 0700, 0750, 0755. 81c0: a file with 0700.
+flanneld_is_complete() {
+  [ -O "$1" ] && [ -O "$1/$flanneld_name" ] && [ -O "$1/$flanneld_name/flanneld" ] || return 1
+  # shellcheck disable=SC2046
+  set -- "$1" $(stat -c '%f %s' "$1" "$1/$flanneld_name" "$1/$flanneld_name/flanneld" 2>/dev/null)
+  case "$2,$4,$6,$7" in
+    41c0,41c0,81c0,"$flanneld_runtime_size" | 41e8,41c0,81c0,"$flanneld_runtime_size") return 0 ;;
+    41ed,41c0,81c0,"$flanneld_runtime_size") return 0 ;;
+  esac
+  return 1
+}
+
+flanneld_check_payload() {
+  for flanneld_tool in tail sha256sum tar gzip mktemp stat; do
+    command -v "$flanneld_tool" >/dev/null || flanneld_die "cannot unpack: $flanneld_tool isn't there"
+  done
+  flanneld_is=$(tail -c "+$flanneld_offset" "$0" | sha256sum)
+  flanneld_is=${flanneld_is%% *}
+  [ "$flanneld_is" = "$flanneld_hash" ] && return
+  flanneld_length=$(tail -c "+$flanneld_offset" "$0" | wc -c)
+  flanneld_die "$0 is damaged: the SHA-256 of its archive must be $flanneld_hash ($flanneld_payload_size bytes), \
+is $flanneld_is ($((flanneld_length)) bytes). Get it again"
+}
+
+flanneld_refuse() {
+  flanneld_reasons="$flanneld_reasons
+  $1"
+  flanneld_forget_new
+  return 1
+}
+
+flanneld_forget_new() {
+  if [ -n "$flanneld_new" ]; then rm -rf -- "$flanneld_new"; fi
+  flanneld_new=''
+}
+
+# A signal ends what runs at once, and leaves nothing behind.
+flanneld_on_signal() {
+  trap - HUP INT TERM
+  if [ -n "$flanneld_child" ]; then kill -s KILL "$flanneld_child" 2>/dev/null; fi
+  flanneld_forget_new
+  kill -s "$1" $$
+}
+
+# Runs a command so that a signal doesn't have to wait for its end.
+flanneld_run() {
+  "$@" &
+  flanneld_child=$!
+  wait "$flanneld_child"
+  set -- "$?"
+  flanneld_child=''
+  return "$1"
+}
+
+flanneld_untar() {
+  tail -c "+$flanneld_offset" "$0" | tar -xzf - -C "$1" --no-same-owner
+}
+
+flanneld_unpack_into() {
+  mkdir -p -m 0700 -- "$1" 2>/dev/null || { flanneld_refuse "$1: cannot be made"; return 1; }
+  [ -O "$1" ] || { flanneld_refuse "$1: belongs to another user"; return 1; }
+  case $(stat -c %f "$1") in
+    41c0 | 41e8 | 41ed) ;;
+    *) flanneld_refuse "$1: must be a folder that only its owner can write (mode 0700)"; return 1 ;;
+  esac
+  { exec 9>"$1/.lock"; } 2>/dev/null || { flanneld_refuse "$1: cannot be written"; return 1; }
+  # Without flock (or when its holder hangs) two may unpack at once: each has a folder of its own, one rename wins.
+  if command -v flock >/dev/null; then flanneld_run flock -w 60 9; fi
+  if flanneld_is_complete "$1"; then return 0; fi
+  rm -rf -- "$1"/.new.*
+  flanneld_new=$(mktemp -d "$1/.new.XXXXXX" 2>/dev/null) || { flanneld_refuse "$1: cannot be written"; return 1; }
+  printf '#!/bin/sh\n' >"$flanneld_new/probe" && chmod 0700 "$flanneld_new/probe"
+  "$flanneld_new/probe" 2>/dev/null || { flanneld_refuse "$1: programs can't be run from there (noexec)"; return 1; }
+  rm -f "$flanneld_new/probe"
+  flanneld_run flanneld_untar "$flanneld_new" 2>/dev/null ||
+    { flanneld_refuse "$1: cannot be unpacked there: is there room for $((flanneld_runtime_size >> 20)) MiB?"; return 1; }
+  flanneld_run "$flanneld_new/flanneld" --version >/dev/null 9>&- ||
+    { flanneld_refuse "$1: the runtime for @ARCH@ with glibc doesn't start on this host"; return 1; }
+  sync "$flanneld_new" "$flanneld_new/flanneld" 2>/dev/null
+  rm -rf -- "${1:?}/$flanneld_name"
+  mv -T -- "$flanneld_new" "$1/$flanneld_name" 2>/dev/null || flanneld_is_complete "$1" ||
+    { flanneld_refuse "$1: cannot be renamed there"; return 1; }
+  flanneld_forget_new
+  flanneld_remove_others "$1"
+}
+
+# Other versions go, but those that a process runs.
+flanneld_remove_others() {
+  flanneld_running=$(ls -l /proc/[0-9]*/exe 2>/dev/null)
+  [ -n "$flanneld_running" ] || return 0
+  flanneld_real=$(cd -P -- "$1" && pwd -P) || return 0
+  for flanneld_other in "$1"/*-????????????????; do
+    flanneld_other=${flanneld_other##*/}
+    case "$flanneld_other,$flanneld_running" in
+      "$flanneld_name",* | *" -> $flanneld_real/$flanneld_other/"*) ;;
+      *) rm -rf -- "${1:?}/$flanneld_other" ;;
+    esac
+  done
+}
+
+flanneld_step=flanneld_is_complete
+if ! flanneld_candidates; then
+  flanneld_umask=$(umask)
+  umask 077
+  trap 'flanneld_on_signal HUP' HUP
+  trap 'flanneld_on_signal INT' INT
+  trap 'flanneld_on_signal TERM' TERM
+  flanneld_check_payload
+  flanneld_step=flanneld_unpack_into
+  flanneld_candidates || flanneld_die "no folder to unpack to:$flanneld_reasons"
+  exec 9>&-
+  trap - HUP INT TERM
+  umask "$flanneld_umask"
+fi
+
+flanneld_home=$flanneld_base/$flanneld_name
+unset FLANNELD_CACHE_DIR
+export DENO_DIR="$flanneld_home/cache" DENO_NO_UPDATE_CHECK=1
+exec "$flanneld_home/flanneld" @RUN@ "$flanneld_home/app/main.js" "$@"
+exit 126

@@ -1,0 +1,46 @@
+/**
+ * How the built program runs: what it may do, and what it may not. The same for both kinds of executable.
+ *
+ * @module
+ */
+
+/** Programs that the daemon calls, by name. */
+const PROGRAMS = [
+  "nft",
+  ...["iptables", "iptables-save", "iptables-restore"],
+  ...["ip6tables", "ip6tables-save", "ip6tables-restore"],
+] as const;
+
+/** What Deno may tell of the host. */
+const SYSTEM = [
+  "hostname",
+  "networkInterfaces",
+  "osRelease",
+  "uid",
+  "gid",
+  "cpus",
+  "systemMemoryInfo",
+] as const;
+
+/**
+ * The daemon's permissions. Not all: no other program than the firewall's, no code from elsewhere.
+ *
+ * Files and addresses can't be told beforehand: options name the subnet file, the store, certificates and endpoints.
+ * Foreign functions (netlink, TUN) can be had as a whole only; on systemd hosts the unit's capabilities and
+ * ProtectSystem draw the line that Deno can't.
+ */
+export const PERMISSIONS: readonly string[] = [
+  "--allow-ffi",
+  "--allow-net",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  `--allow-run=${PROGRAMS.join(",")}`,
+  `--allow-sys=${SYSTEM.join(",")}`,
+  "--no-prompt",
+];
+
+/** Options of `deno run` that keep it from looking for anything outside of the program's folder. */
+export const CLOSED_WORLD: readonly string[] = [
+  ...["--quiet", "--no-config", "--no-lock", "--no-remote", "--no-npm", "--cached-only"],
+];
