@@ -1,0 +1,264 @@
+import assert from "node:assert/strict";
+import type { CommandResult, CommandRunner } from "../../lib/firewall/command.ts";
+import { firewallNames } from "../../lib/firewall/names.ts";
+import { Nftables } from "../../lib/firewall/nftables.ts";
+import { tableHolds, tableScript } from "../../lib/firewall/nftables_text.ts";
+import {
+  differenceScript,
+  droppedCount,
+  filterScript,
+  filterSignature,
+  listedPeers,
+  peerSets,
+} from "../../lib/firewall/peer_filter_text.ts";
+import { ruleset } from "../../lib/firewall/rules.ts";
+import { IPV4, IPV6 } from "../../lib/net/family.ts";
+import { parseIp } from "../../lib/net/ip.ts";
+import { parsePrefix } from "../../lib/net/prefix.ts";
+import { type Log, silentLog } from "../../lib/observe/types.ts";
+
+const RULES = ruleset({
+  families: [
+    { family: IPV4, network: parsePrefix("10.5.0.0/16") },
+    { family: IPV6, network: parsePrefix("fc00::/48") },
+  ],
+  subnets: { ipv4: parsePrefix("10.5.72.0/24"), ipv6: parsePrefix("fc00:0:0:1::/64") },
+  masquerade: true,
+  forward: true,
+  fullyRandom: true,
+  exclude: [],
+});
+const [V4, V6] = [RULES.families[0]!, RULES.families[1]!];
+
+const GOLDEN_V6 = `\
+add table ip6 flannel-ipv6
+delete table ip6 flannel-ipv6
+add table ip6 flannel-ipv6
+add chain ip6 flannel-ipv6 postrtg { type nat hook postrouting priority srcnat; policy accept; }
+add rule ip6 flannel-ipv6 postrtg meta mark & 0x4000 == 0x4000 return comment "flanneld masq"
+add rule ip6 flannel-ipv6 postrtg ip6 saddr fc00:0:0:1::/64 ip6 daddr fc00::/48 return comment "flanneld masq"
+add rule ip6 flannel-ipv6 postrtg ip6 saddr fc00::/48 ip6 daddr fc00:0:0:1::/64 return comment "flanneld masq"
+add rule ip6 flannel-ipv6 postrtg ip6 saddr != fc00::/48 ip6 daddr fc00:0:0:1::/64 return comment "flanneld masq"
+add rule ip6 flannel-ipv6 postrtg ip6 saddr fc00::/48 ip6 daddr != ff00::/8 masquerade fully-random comment "flanneld masq"
+add rule ip6 flannel-ipv6 postrtg ip6 saddr != fc00::/48 ip6 daddr fc00::/48 masquerade fully-random comment "flanneld masq"
+add chain ip6 flannel-ipv6 forward { type filter hook forward priority filter; policy accept; }
+add rule ip6 flannel-ipv6 forward ip6 saddr fc00::/48 accept comment "flanneld forward"
+add rule ip6 flannel-ipv6 forward ip6 daddr fc00::/48 accept comment "flanneld forward"
+`;
+
+Deno.test("firewall nftables: the table is one transaction that replaces what stands there", () => {
+  assert.equal(tableScript("flannel-ipv6", V6, true), GOLDEN_V6);
+  assert.equal(
+    tableScript("flannel-ipv4", { family: IPV4 }, true),
+    "add table ip flannel-ipv4\ndelete table ip flannel-ipv4\n",
+  );
+  assert.ok(!tableScript("flannel-ipv4", V4, false).includes("fully-random"));
+});
+
+/** An expression as nft prints it. */
+const match = (field: string, addr: string, len: number, op = "==") => ({
+  match: {
+    op,
+    left: { payload: { protocol: "ip", field } },
+    right: len === 32 ? addr : { prefix: { addr, len } },
+  },
+});
+
+const BASE = { family: "ip", table: "flannel-ipv4" };
+
+/** What nft 1.0.6 prints of the forward chain's table, with `change` done to it. */
+function listing(change: (items: Record<string, Record<string, unknown>>[]) => void = () => {}): string {
+  const rule = (handle: number, expr: unknown[]) => ({
+    rule: { ...BASE, chain: "forward", handle, comment: "flanneld forward", expr },
+  });
+  const items: Record<string, Record<string, unknown>>[] = [
+    { metainfo: { version: "1.0.6", release_name: "Lester Gooch #5", json_schema_version: 1 } },
+    { table: { family: "ip", name: "flannel-ipv4", handle: 1 } },
+    {
+      chain: {
+        ...BASE,
+        name: "forward",
+        handle: 2,
+        type: "filter",
+        hook: "forward",
+        prio: 0,
+        policy: "accept",
+      },
+    },
+    rule(3, [match("saddr", "10.5.0.0", 16), { accept: null }]),
+    rule(4, [match("daddr", "10.5.0.0", 16), { accept: null }]),
+  ];
+  change(items);
+  return JSON.stringify({ nftables: items });
+}
+
+Deno.test("firewall nftables: a table that is right is known as such", () => {
+  const forward = { family: IPV4, forward: V4.forward! };
+  assert.equal(tableHolds(listing(), forward, true), true);
+  assert.equal(tableHolds(undefined, forward, true), false);
+  assert.equal(tableHolds(undefined, { family: IPV4 }, true), true);
+  assert.equal(tableHolds(listing(), { family: IPV4 }, true), false);
+  assert.equal(tableHolds(listing(), V4, true), false, "the masquerade chain is missing");
+});
+
+Deno.test("firewall nftables: whatever is done to the table is seen", () => {
+  const expr = (items: Record<string, Record<string, unknown>>[], at = 3) =>
+    items[at]!.rule!.expr as unknown[];
+  const changes: Record<string, Parameters<typeof listing>[0]> = {
+    "a rule deleted": (items) => void items.pop(),
+    "rules swapped": (items) => void items.push(items.splice(3, 1)[0]!),
+    "a rule doubled": (items) => void items.push(items[4]!),
+    "a rule of someone else": (items) =>
+      void items.push({ rule: { ...BASE, chain: "forward", expr: [{ drop: null }] } }),
+    "another action": (items) => void expr(items).splice(1, 1, { drop: null }),
+    "another address": (items) => void expr(items).splice(0, 1, match("saddr", "10.6.0.0", 16)),
+    "another length": (items) => void expr(items).splice(0, 1, match("saddr", "10.5.0.0", 17)),
+    "a single address": (items) => void expr(items).splice(0, 1, match("saddr", "10.5.0.0", 32)),
+    "negated": (items) => void expr(items).splice(0, 1, match("saddr", "10.5.0.0", 16, "!=")),
+    "the other direction": (items) => void expr(items).splice(0, 1, match("daddr", "10.5.0.0", 16)),
+    "a condition more": (items) => void expr(items).unshift(match("saddr", "10.5.1.0", 24)),
+    "a condition less": (items) => void expr(items).shift(),
+    "a limit": (items) => void expr(items).unshift({ limit: { rate: 1, per: "second" } }),
+    "an action before": (items) => void expr(items).unshift({ return: null }),
+    "another comment": (items) => void (items[3]!.rule!.comment = "mine"),
+    "another priority": (items) => void (items[2]!.chain!.prio = 10),
+    "another policy": (items) => void (items[2]!.chain!.policy = "drop"),
+    "a chain more": (items) => void items.push({ chain: { ...BASE, name: "extra", handle: 9 } }),
+    "a set": (items) => void items.push({ set: { ...BASE, name: "s", type: "ipv4_addr" } }),
+    "switched off": (items) => void (items[1]!.table!.flags = "dormant"),
+  };
+  const forward = { family: IPV4, forward: V4.forward! };
+  for (const [name, change] of Object.entries(changes)) {
+    assert.equal(tableHolds(listing(change), forward, true), false, name);
+  }
+});
+
+Deno.test("firewall nftables: masquerade flags are read in each of nft's spellings", () => {
+  const source = V4.masquerade![4]!;
+  const chain = { ...BASE, name: "postrtg", type: "nat", hook: "postrouting", prio: 100, policy: "accept" };
+  const print = (masquerade: unknown) =>
+    JSON.stringify({
+      nftables: [{ table: { family: "ip", name: "flannel-ipv4" } }, { chain }, {
+        rule: {
+          ...BASE,
+          chain: "postrtg",
+          comment: "flanneld masq",
+          expr: [match("saddr", "10.5.0.0", 16), match("daddr", "224.0.0.0", 4, "!="), { masquerade }],
+        },
+      }],
+    });
+  const rules = { family: IPV4, masquerade: [source] };
+  assert.equal(tableHolds(print({ flags: "fully-random" }), rules, true), true);
+  assert.equal(tableHolds(print({ flags: ["fully-random"] }), rules, true), true);
+  assert.equal(tableHolds(print(null), rules, true), false);
+  assert.equal(tableHolds(print(null), rules, false), true);
+  assert.equal(tableHolds(print({ flags: ["random", "persistent"] }), rules, true), false);
+});
+
+/** An nft that has no tables and takes what `accept` says. */
+function scripted(accept: (script: string) => boolean): { run: CommandRunner; scripts: string[] } {
+  const scripts: string[] = [];
+  const run: CommandRunner = (_command, args, stdin = "") => {
+    const gone: CommandResult = { code: 1, stdout: "", stderr: "Error: No such file or directory\n" };
+    if (args.includes("list")) return Promise.resolve(gone);
+    scripts.push(stdin);
+    const failed: CommandResult = {
+      code: 1,
+      stdout: "",
+      stderr: "Error: Could not process rule: not supported\n",
+    };
+    return Promise.resolve(accept(stdin) ? { code: 0, stdout: "", stderr: "" } : failed);
+  };
+  return { run, scripts };
+}
+
+const NAMES = firewallNames("/coreos.com/network");
+
+Deno.test("firewall nftables: both families go in by one transaction", async () => {
+  const { run, scripts } = scripted(() => true);
+  assert.equal(await new Nftables(NAMES, run, silentLog).apply(RULES), true);
+  assert.equal(scripts.length, 1);
+  assert.ok(scripts[0]!.includes("flannel-ipv4") && scripts[0]!.endsWith(GOLDEN_V6));
+});
+
+Deno.test("firewall nftables: one family's refusal doesn't keep the rules from the other", async () => {
+  const done: string[] = [];
+  const { run } = scripted((script) => {
+    if (script.includes("ip6")) return false;
+    done.push(script);
+    return true;
+  });
+  await assert.rejects(new Nftables(NAMES, run, silentLog).apply(RULES), /nft -f - failed with status 1/);
+  assert.ok(done.some((script) => script.includes("flannel-ipv4")));
+});
+
+Deno.test("firewall nftables: a kernel without random ports gets rules without, and one warning", async () => {
+  const warnings: string[] = [];
+  const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
+  const { run, scripts } = scripted((script) => !script.includes("fully-random"));
+  const nft = new Nftables(NAMES, run, log);
+  assert.equal(await nft.apply(RULES), true);
+  await nft.apply(RULES);
+  assert.equal(scripts.length, 3, "what was found out is remembered");
+  assert.equal(warnings.length, 1);
+});
+
+Deno.test("firewall nftables: an nft that fails otherwise is an error, not a missing table", async () => {
+  const run: CommandRunner = () =>
+    Promise.resolve({ code: 1, stdout: "", stderr: "Operation not permitted (you must be root)\n" });
+  await assert.rejects(new Nftables(NAMES, run, silentLog).apply(RULES), /Operation not permitted/);
+});
+
+Deno.test("peer filter: the table is one transaction, the drop is its last word", () => {
+  const peers = peerSets(["172.30.0.2", "172.30.0.3", "fd00::2", "172.30.0.2"].map(parseIp));
+  assert.equal(
+    filterScript("flannel-peers", { port: 8472, vni: 1 }, peers),
+    `\
+add table inet flannel-peers
+delete table inet flannel-peers
+add table inet flannel-peers
+add counter inet flannel-peers dropped
+add set inet flannel-peers peers4 { type ipv4_addr; }
+add set inet flannel-peers peers6 { type ipv6_addr; }
+add chain inet flannel-peers input { type filter hook input priority filter - 10; policy accept; }
+add rule inet flannel-peers input udp dport 8472 ip saddr @peers4 return
+add rule inet flannel-peers input udp dport 8472 ip6 saddr @peers6 return
+add rule inet flannel-peers input udp dport 8472 @th,96,24 != 1 return
+add rule inet flannel-peers input udp dport 8472 counter name dropped drop
+add element inet flannel-peers peers4 { 172.30.0.2, 172.30.0.3 }
+add element inet flannel-peers peers6 { fd00::2 }
+`,
+  );
+  assert.ok(!filterScript("flannel-peers", { port: 8285 }, peers).includes("@th"));
+});
+
+Deno.test("peer filter: a change of peers is written as the difference", () => {
+  const before = peerSets(["172.30.0.2", "172.30.0.3"].map(parseIp));
+  const after = peerSets(["172.30.0.3", "172.30.0.4", "fd00::2"].map(parseIp));
+  assert.equal(
+    differenceScript("t", before, after),
+    "add element inet t peers4 { 172.30.0.4 }\nadd element inet t peers6 { fd00::2 }\n" +
+      "delete element inet t peers4 { 172.30.0.2 }\n",
+  );
+  assert.equal(
+    differenceScript("t", after, peerSets(["fd00::2", "172.30.0.4", "172.30.0.3"].map(parseIp))),
+    "",
+  );
+});
+
+Deno.test("peer filter: counts don't change its signature, anything else does", () => {
+  const print = (packets: number, more: unknown[] = []) =>
+    JSON.stringify({
+      nftables: [
+        { metainfo: { version: "1.0.6" } },
+        { counter: { name: "dropped", table: "t", packets, bytes: packets * 60 } },
+        { set: { name: "peers4", table: "t", type: "ipv4_addr", elem: ["172.30.0.2"] } },
+        ...more,
+      ],
+    });
+  assert.equal(filterSignature(print(0)), filterSignature(print(7)));
+  assert.notEqual(filterSignature(print(0)), filterSignature(print(0, [{ chain: { name: "input" } }])));
+  assert.equal(droppedCount(print(7)), 7);
+  assert.deepEqual([...listedPeers(print(0)).get(IPV4)!], ["172.30.0.2"]);
+  assert.equal(listedPeers(print(0)).get(IPV6)!.size, 0);
+});
