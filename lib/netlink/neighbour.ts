@@ -56,7 +56,10 @@ export function neighbourRequest(operation: "replace" | "delete", neighbour: Nei
   const { ip, mac, linkIndex } = neighbour;
   const replace = operation === "replace";
   return {
-    describe: () => `${operation} the neighbour ${formatIp(ip)} ${mac ?? ""} on link ${linkIndex}`,
+    describe: () => {
+      const address = mac === undefined ? "" : ` (${mac})`;
+      return `${operation} the neighbour ${formatIp(ip)}${address} on link ${linkIndex}`;
+    },
     type: replace ? c.RTM_NEWNEIGH : c.RTM_DELNEIGH,
     flags: replace ? c.NLM_F_CREATE | c.NLM_F_REPLACE : 0,
     encode(writer) {

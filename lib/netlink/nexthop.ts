@@ -91,8 +91,8 @@ export function nexthopRequest(
       writeHeader(writer, family, remove ? 0 : nexthop.protocol ?? 0, nexthop.onlink ? c.RTNH_F_ONLINK : 0);
       writer.attributeU32(c.NHA_ID, id);
       if (remove) return;
-      if (linkIndex !== undefined) writer.attributeU32(c.NHA_OIF, linkIndex);
       if (gateway) writer.attributeIp(c.NHA_GATEWAY, gateway);
+      if (linkIndex !== undefined) writer.attributeU32(c.NHA_OIF, linkIndex);
     },
   };
 }

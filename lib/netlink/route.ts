@@ -101,8 +101,8 @@ export function routeRequest(operation: "add" | "replace" | "delete", route: Rou
       if (route.metric !== undefined) writer.attributeU32(c.RTA_PRIORITY, route.metric);
       if (route.preferredSource) writer.attributeIp(c.RTA_PREFSRC, route.preferredSource);
       if (nexthopId !== undefined) return writer.attributeU32(c.RTA_NH_ID, nexthopId);
-      if (route.linkIndex !== undefined) writer.attributeU32(c.RTA_OIF, route.linkIndex);
       if (route.gateway) writer.attributeIp(c.RTA_GATEWAY, route.gateway);
+      if (route.linkIndex !== undefined) writer.attributeU32(c.RTA_OIF, route.linkIndex);
     },
   };
 }
