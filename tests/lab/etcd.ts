@@ -147,7 +147,12 @@ export class Etcd implements AsyncDisposable {
   }
 
   /** Runs etcdctl against this server. @returns What it printed. @throws {Error} With its stderr, if it fails. */
-  async ctl(...args: string[]): Promise<string> {
+  ctl(...args: string[]): Promise<string> {
+    return this.ctlWithInput("", ...args);
+  }
+
+  /** As {@link ctl}, with something to read on stdin. */
+  async ctlWithInput(input: string, ...args: string[]): Promise<string> {
     const { tls, rootPassword, enter } = this.options;
     const certificates = tls?.certificates;
     const [command, ...rest] = [
@@ -159,13 +164,17 @@ export class Etcd implements AsyncDisposable {
       ...rootPassword !== undefined && this.#authOn ? ["--user", `root:${rootPassword}`] : [],
       ...args,
     ];
-    const output = await new Deno.Command(command!, {
+    const child = new Deno.Command(command!, {
       args: rest,
       env: { ETCDCTL_API: "3" },
-      stdin: "null",
+      stdin: "piped",
       stdout: "piped",
       stderr: "piped",
-    }).output();
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    // etcdctl may end before it has read everything; its exit status says more.
+    writer.write(new TextEncoder().encode(input)).then(() => writer.close()).catch(() => {});
+    const output = await child.output();
     if (!output.success) {
       throw new Error(`etcdctl ${args.join(" ")} failed: ${new TextDecoder().decode(output.stderr).trim()}`);
     }

@@ -1,0 +1,198 @@
+/**
+ * Leases in one SQLite file: for one machine, with any number of processes on it.
+ *
+ * Whoever looks removes what has expired, and so every watcher is told. Other processes' changes are seen
+ * within 100 ms.
+ *
+ * @module
+ */
+import { Database, type Entry, LockedError, textOf } from "./sqlite/database.ts";
+import { type ChangeBatch, SqliteWatcher } from "./sqlite/watcher.ts";
+import type {
+  CallOptions,
+  LeaseEvent,
+  LeaseEventBatch,
+  LeaseSnapshot,
+  LeaseStore,
+  StoredLease,
+} from "./types.ts";
+
+const CONFIG_KEY = "config";
+const LEASES = "subnets/";
+/** "0" follows "/": the end of all keys below the folder. */
+const LEASES_END = "subnets0";
+
+const OPEN_ATTEMPTS = 50;
+const OPEN_RETRY_MS = 20;
+
+/**
+ * Opens the store; the file and its folder are made if they aren't there.
+ *
+ * @param path Of the file, without `sqlite:`.
+ * @param now Milliseconds since 1970.
+ * @throws {StoreError} If the file can't be used.
+ */
+export async function openSqliteStore(path: string, now: () => number = Date.now): Promise<SqliteStore> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return new SqliteStore(Database.open(path), now);
+    } catch (error) {
+      // SQLite doesn't wait while another process changes a new file's journal mode.
+      if (!(error instanceof LockedError) || attempt === OPEN_ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
+    }
+  }
+}
+
+/** A {@link LeaseStore} on SQLite. Make one with {@link openSqliteStore}. */
+export class SqliteStore implements LeaseStore {
+  readonly description: string;
+  readonly #db: Database;
+  readonly #now: () => number;
+  readonly #watcher: SqliteWatcher;
+
+  constructor(db: Database, now: () => number) {
+    this.#db = db;
+    this.#now = now;
+    this.description = `sqlite ${db.path}`;
+    this.#watcher = new SqliteWatcher(db, () => this.#expire());
+  }
+
+  // Async functions, so that errors of the synchronous calls reject.
+
+  // deno-lint-ignore require-await
+  async readConfig(options: CallOptions = {}): Promise<{ text: string; revision: bigint } | undefined> {
+    options.signal?.throwIfAborted();
+    return this.#db.read(() => {
+      const entry = this.#entry(CONFIG_KEY);
+      return entry && { text: textOf(entry.value), revision: BigInt(this.#db.counters().revision) };
+    });
+  }
+
+  // deno-lint-ignore require-await
+  async writeConfig(text: string, options: CallOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    this.#db.write((writer) => writer.put(CONFIG_KEY, text, null));
+    this.#watcher.wake();
+  }
+
+  // deno-lint-ignore require-await
+  async listLeases(options: CallOptions = {}): Promise<LeaseSnapshot> {
+    options.signal?.throwIfAborted();
+    this.#expire();
+    return this.#db.read(() => ({
+      revision: BigInt(this.#db.counters().revision),
+      leases: this.#db.all<Entry>("SELECT * FROM entries WHERE key >= ? AND key < ?", LEASES, LEASES_END)
+        .map((entry) => ({
+          key: entry.key.slice(LEASES.length),
+          value: textOf(entry.value),
+          revision: BigInt(entry.revision),
+          expires: entry.expires_at !== null,
+        })),
+    }));
+  }
+
+  createLease(
+    key: string,
+    value: string,
+    ttl: number | undefined,
+    options: CallOptions = {},
+  ): Promise<StoredLease | undefined> {
+    return this.#put(key, value, ttl, (entry) => entry === undefined, options);
+  }
+
+  updateLease(
+    held: StoredLease,
+    value: string,
+    ttl: number,
+    options: CallOptions = {},
+  ): Promise<StoredLease | undefined> {
+    return this.#put(held.key, value, held.expires ? ttl : undefined, unchanged(held), options);
+  }
+
+  // deno-lint-ignore require-await
+  async #put(
+    key: string,
+    value: string,
+    ttl: number | undefined,
+    allowed: (entry: Entry | undefined) => boolean,
+    options: CallOptions,
+  ): Promise<StoredLease | undefined> {
+    options.signal?.throwIfAborted();
+    this.#expire();
+    const stored = this.#db.write((writer) => {
+      if (!allowed(this.#entry(LEASES + key))) return undefined;
+      writer.put(LEASES + key, value, ttl === undefined ? null : this.#now() + Math.max(1, ttl) * 1000);
+      return { key, value, revision: BigInt(writer.revision), expires: ttl !== undefined };
+    });
+    this.#watcher.wake();
+    return stored;
+  }
+
+  // deno-lint-ignore require-await
+  async deleteLease(held: StoredLease, options: CallOptions = {}): Promise<boolean> {
+    options.signal?.throwIfAborted();
+    this.#expire();
+    const deleted = this.#db.write((writer) => {
+      if (!unchanged(held)(this.#entry(LEASES + held.key))) return false;
+      writer.delete(LEASES + held.key);
+      return true;
+    });
+    this.#watcher.wake();
+    return deleted;
+  }
+
+  #entry(key: string): Entry | undefined {
+    return this.#db.get<Entry>("SELECT * FROM entries WHERE key = ?", key);
+  }
+
+  /** Deletes what has expired, in one transaction. */
+  #expire(): void {
+    const now = this.#now();
+    const expired = "SELECT key FROM entries WHERE expires_at <= ?";
+    if (!this.#db.get(`${expired} LIMIT 1`, now)) return;
+    this.#db.write((writer) => {
+      // Again, as another process may have deleted or renewed them meanwhile.
+      for (const { key } of this.#db.all<{ key: string }>(expired, now)) writer.delete(key);
+    });
+    this.#watcher.wake();
+  }
+
+  async *watchLeases(revision: bigint, options: CallOptions = {}): AsyncIterable<LeaseEventBatch> {
+    for await (const batch of this.#watcher.watch(revision, options.signal)) {
+      yield { revision: batch.revision, events: toEvents(batch) };
+    }
+  }
+
+  async *watchConfig(
+    revision: bigint,
+    options: CallOptions = {},
+  ): AsyncIterable<{ text: string | undefined; revision: bigint }> {
+    for await (const { changes } of this.#watcher.watch(revision, options.signal)) {
+      for (const change of changes) {
+        if (change.key !== CONFIG_KEY) continue;
+        yield { text: change.value ? textOf(change.value) : undefined, revision: BigInt(change.revision) };
+      }
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#watcher[Symbol.dispose]();
+    this.#db[Symbol.dispose]();
+    return Promise.resolve();
+  }
+}
+
+function unchanged(held: StoredLease): (entry: Entry | undefined) => boolean {
+  return (entry) => entry !== undefined && BigInt(entry.revision) === held.revision;
+}
+
+function toEvents(batch: ChangeBatch): LeaseEvent[] {
+  return batch.changes.filter(({ key }) => key.startsWith(LEASES)).map((change) => {
+    const key = change.key.slice(LEASES.length);
+    const revision = BigInt(change.revision);
+    return change.value === null
+      ? { kind: "delete", key, revision }
+      : { kind: "put", lease: { key, value: textOf(change.value), revision, expires: change.expires !== 0 } };
+  });
+}

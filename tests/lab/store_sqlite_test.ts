@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";
+import { HISTORY } from "../../lib/leases/sqlite/database.ts";
+import { type LeaseStore, StoreError } from "../../lib/leases/types.ts";
+import { type StoreFixture, testStore } from "./store_conformance.ts";
+
+testStore("sqlite", false, async (): Promise<StoreFixture> => {
+  const folder = await Deno.makeTempDir({ prefix: "flanneld-sqlite-" });
+  const path = `${folder}/new/folder/store.db`;
+  const stores: LeaseStore[] = [];
+  return {
+    async open() {
+      const store = await openSqliteStore(path);
+      stores.push(store);
+      return store;
+    },
+    async compact(store) {
+      // History is bounded: so many changes push the old ones out.
+      for (let i = 0; i <= HISTORY; i++) await store.writeConfig(`${i}`);
+    },
+    putMany(leases) {
+      using db = new DatabaseSync(path);
+      db.exec("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE");
+      const { value } = db.prepare("SELECT value FROM counters WHERE name = 'revision'").get() as {
+        value: number;
+      };
+      const entry = db.prepare("INSERT INTO entries VALUES (?, ?, ?, NULL)");
+      const change = db.prepare("INSERT INTO changes (revision, key, value, expires) VALUES (?, ?, ?, 0)");
+      for (const lease of leases) {
+        const bytes = new TextEncoder().encode(lease.value);
+        entry.run(`subnets/${lease.key}`, bytes, value + 1);
+        change.run(value + 1, `subnets/${lease.key}`, bytes);
+      }
+      db.exec("UPDATE counters SET value = value + 1 WHERE name = 'revision'; COMMIT");
+      return Promise.resolve();
+    },
+    async [Symbol.asyncDispose]() {
+      for (const store of stores) await store[Symbol.asyncDispose]();
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+});
+
+async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "flanneld-sqlite-" });
+  try {
+    await run(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("sqlite: the file is for its owner alone", () =>
+  withFolder(async (folder) => {
+    await using store = await openSqliteStore(`${folder}/a/store.db`);
+    await store.writeConfig("{}");
+    for (const name of ["store.db", "store.db-wal", "store.db-shm"]) {
+      assert.equal((await Deno.stat(`${folder}/a/${name}`)).mode! & 0o777, 0o600, name);
+    }
+    assert.equal((await Deno.stat(`${folder}/a`)).mode! & 0o777, 0o700);
+  }));
+
+Deno.test("sqlite: a file that is no store is named, with what to do", () =>
+  withFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/text`, "no database\n".repeat(1000));
+    new DatabaseSync(`${folder}/foreign`).exec("CREATE TABLE t (a)");
+    await Deno.mkdir(`${folder}/folder`);
+    for (const name of ["text", "foreign", "folder", "text/below"]) {
+      await assert.rejects(openSqliteStore(`${folder}/${name}`), (error: Error) => {
+        assert.ok(error instanceof StoreError, String(error));
+        assert.ok(error.message.includes(`${folder}/${name}`), error.message);
+        return true;
+      });
+    }
+    assert.equal(await Deno.readTextFile(`${folder}/text`), "no database\n".repeat(1000));
+  }));
+
+Deno.test("sqlite: a file that becomes corrupt is named", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/store.db`;
+    {
+      await using store = await openSqliteStore(path);
+      for (let i = 0; i < 500; i++) await store.createLease(`10.5.${i}.0-24`, "x".repeat(500), undefined);
+    }
+    const bytes = await Deno.readFile(path);
+    bytes.fill(0x5a, 4096);
+    await Deno.writeFile(path, bytes);
+    await assert.rejects(async () => {
+      await using store = await openSqliteStore(path);
+      await store.listLeases();
+    }, { name: "StoreError" });
+  }));
+
+Deno.test("sqlite: processes that start at once on a new file all get in, and one key goes to one", () =>
+  withFolder(async (folder) => {
+    const module = new URL("../../lib/leases/sqlite_store.ts", import.meta.url);
+    const config = new URL("../../deno.json", import.meta.url);
+    const script = `import { openSqliteStore } from "${module}";
+      await using store = await openSqliteStore(Deno.args[0]);
+      console.log(await store.createLease("10.5.1.0-24", Deno.args[1], 60) ? "won" : "lost");`;
+    await Deno.writeTextFile(`${folder}/main.ts`, script);
+    const outputs = await Promise.all(Array.from({ length: 4 }, (_, i) =>
+      new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "-A",
+          "--no-check",
+          "--config",
+          config.pathname,
+          `${folder}/main.ts`,
+          `${folder}/store.db`,
+          `${i}`,
+        ],
+        stdout: "piped",
+        stderr: "piped",
+      }).output()));
+    const texts = outputs.map(({ stdout, stderr }) =>
+      new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr)
+    );
+    assert.deepEqual(texts.sort(), ["lost\n", "lost\n", "lost\n", "won\n"]);
+  }));
+
+Deno.test("sqlite: another process's change is seen within 300 ms", () =>
+  withFolder(async (folder) => {
+    await using store = await openSqliteStore(`${folder}/store.db`);
+    await using other = await openSqliteStore(`${folder}/store.db`);
+    const { revision } = await store.listLeases();
+    const stop = new AbortController();
+    let written = Infinity;
+    for await (const batch of store.watchLeases(revision, { signal: stop.signal })) {
+      if (batch.events.length > 0) break;
+      written = performance.now();
+      await other.createLease("10.5.1.0-24", "{}", 60);
+    }
+    assert.ok(performance.now() - written < 300);
+  }));
