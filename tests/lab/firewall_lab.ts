@@ -1,0 +1,124 @@
+/**
+ * A network namespace with a firewall of its own, for tests of firewall rules.
+ *
+ * @module
+ */
+import { type CommandRunner, systemRunner } from "../../lib/firewall/command.ts";
+import { Firewall, type FirewallMode } from "../../lib/firewall/firewall.ts";
+import { type Ruleset, ruleset, type RulesetInput } from "../../lib/firewall/rules.ts";
+import { IPV4, IPV6 } from "../../lib/net/family.ts";
+import { parsePrefix } from "../../lib/net/prefix.ts";
+import { type Log, silentLog } from "../../lib/observe/types.ts";
+import { ownPrefix, removeNamespace } from "./harness/leftovers.ts";
+import { run as runProgram } from "./harness/process.ts";
+
+/** The modes, for tests that go over both. */
+export const MODES: readonly FirewallMode[] = ["iptables", "nftables"];
+
+/** Networks and subnets of the tests' default ruleset. */
+export const INPUT: RulesetInput = {
+  families: [
+    { family: IPV4, network: parsePrefix("10.5.0.0/16") },
+    { family: IPV6, network: parsePrefix("fc00::/48") },
+  ],
+  subnets: { ipv4: parsePrefix("10.5.72.0/24"), ipv6: parsePrefix("fc00:0:0:1::/64") },
+  masquerade: true,
+  forward: true,
+  fullyRandom: true,
+  exclude: [],
+};
+
+/** Masquerade and forward rules for both families. */
+export const RULES: Ruleset = ruleset(INPUT);
+
+/** The contract's network id: chains and tables have the original's names. */
+export const NETWORK_ID = "/coreos.com/network";
+
+/** A namespace, and what tests do with its firewall. */
+export class FirewallHost implements AsyncDisposable {
+  /** Programs that changed something, each as `iptables-restore` or `nft -f`. */
+  readonly writes: string[] = [];
+  /** Warnings and errors that firewalls on this host logged. */
+  readonly complaints: string[] = [];
+  readonly run: CommandRunner;
+  readonly #path: string | undefined;
+
+  private constructor(readonly name: string, path: string | undefined) {
+    this.#path = path;
+    const inside = systemRunner({
+      prefix: ["/usr/sbin/ip", "netns", "exec", name],
+      ...(path ? { path } : {}),
+    });
+    this.run = (command, args, stdin) => {
+      if (stdin !== undefined) this.writes.push(command);
+      return inside(command, args, stdin);
+    };
+  }
+
+  /** @param path Folders with the programs that the host has. @default all of this machine's */
+  static async make(path?: string): Promise<FirewallHost> {
+    const name = `${ownPrefix()}${crypto.randomUUID().slice(0, 8)}-fw`;
+    await runProgram(["ip", "netns", "add", name]);
+    return new FirewallHost(name, path);
+  }
+
+  /** A firewall of this host. */
+  firewall(mode: FirewallMode, networkId: string = NETWORK_ID): Promise<Firewall> {
+    const note = (message: string) => void this.complaints.push(message);
+    const log: Log = { ...silentLog, warn: note, error: note };
+    return Firewall.open({ mode, networkId, log, run: this.run });
+  }
+
+  /** Runs a program of this machine inside. @throws {Error} If it fails. */
+  async exec(command: string, input?: string): Promise<string> {
+    const options = input === undefined ? {} : { input };
+    return (await runProgram(["ip", "netns", "exec", this.name, ...command.split(" ")], options)).stdout;
+  }
+
+  /** What a -save program prints, without comments and counts. */
+  async saved(program = "iptables-save"): Promise<string> {
+    const text = await this.exec(program);
+    return text.replace(/^#.*\n/gm, "").replace(/\[\d+:\d+\]/g, "[0:0]");
+  }
+
+  /** Everything that iptables and nftables hold of both families, as text to compare. */
+  async everything(): Promise<string> {
+    const [v4, v6, nft] = await Promise.all([
+      this.saved(),
+      this.saved("ip6tables-save"),
+      this.exec("nft list ruleset"),
+    ]);
+    // nft's words for iptables' tables are not always the same; iptables-save has them anyway.
+    const others = nft.split(/^(?=table )/m).filter((table) => !/^table ip6? (nat|filter) /.test(table));
+    return [v4, v6, ...others].join("\n");
+  }
+
+  /** The lines of chain `chain`, as iptables-save prints them. */
+  async chain(chain: string, program = "iptables-save"): Promise<string[]> {
+    return (await this.saved(program)).split("\n").filter((line) => line.startsWith(`-A ${chain} `));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await removeNamespace(this.name);
+    if (this.#path) await Deno.remove(this.#path, { recursive: true });
+  }
+}
+
+/** A new folder with links to these programs of this machine: all that a host's $PATH has. */
+export async function folderWith(programs: readonly string[]): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: ownPrefix() });
+  for (const program of programs) {
+    for (const sbin of ["/usr/sbin", "/usr/bin"]) {
+      if (await Deno.stat(`${sbin}/${program}`).catch(() => undefined)) {
+        await Deno.symlink(`${sbin}/${program}`, `${folder}/${program}`);
+        break;
+      }
+    }
+  }
+  return folder;
+}
+
+/** Registers a test that needs a namespace; without root it is skipped. */
+export function firewallTest(name: string, body: () => Promise<void>): void {
+  Deno.test({ name: `${name} (needs root)`, ignore: Deno.uid() !== 0, fn: body });
+}
