@@ -4,9 +4,7 @@
  * @module
  */
 import { resolveNetwork } from "../../backends/network.ts";
-import { openStore } from "../leases/open_store.ts";
-import { silentLog } from "../observe/types.ts";
-import { describeWrite, storeOptions } from "../daemon/store_options.ts";
+import { describeWrite, openStore } from "../daemon/store.ts";
 import type { Invocation } from "./parse.ts";
 
 /** Longest wait for a store that doesn't answer: a person is waiting. */
@@ -25,14 +23,16 @@ export async function configCommand({ command, argument, options }: Invocation):
     const { warnings } = await resolveNetwork(text);
     for (const warning of warnings) console.error(`warning: ${warning}`);
   }
-  await using store = await openStore(storeOptions(options), { log: silentLog });
+  await using store = await openStore(options);
   const signal = AbortSignal.timeout(STORE_TIMEOUT_MS);
   if (text !== undefined) {
     await store.writeConfig(text, { signal });
     return 0;
   }
   const stored = await store.readConfig({ signal });
-  if (!stored) throw new Error(`There is no network config in ${store.description}. ${describeWrite(options)}`);
+  if (!stored) {
+    throw new Error(`There is no network config in ${store.description}. ${describeWrite(options)}`);
+  }
   console.log(stored.text.trimEnd());
   return 0;
 }

@@ -30,7 +30,8 @@ export function reportFailure(error: unknown): number {
 /** The message of an error, with its causes; a stack trace where the error is a programming mistake. */
 export function describeFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const isMistake = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
+  const isMistake = error instanceof TypeError || error instanceof ReferenceError ||
+    error instanceof RangeError;
   if (isMistake && error.stack) return error.stack;
   const parts = [error.message];
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {

@@ -22,7 +22,7 @@ interface DesiredLinkBase {
 export interface DesiredVxlan extends DesiredLinkBase {
   readonly kind: "vxlan";
   readonly mac: Mac;
-  /** VXLAN network identifier, 1 to 16,777,215. */
+  /** VXLAN network identifier, 0 to 16,777,215. */
   readonly vni: number;
   /** Outer source address. */
   readonly local: Ip;

@@ -1,0 +1,33 @@
+/**
+ * The alloc backend: leases a subnet and carries nothing.
+ *
+ * @module
+ */
+import { OptionReader } from "./options.ts";
+import type { BackendType } from "./types.ts";
+
+/** The Backend object of an alloc network. */
+export interface AllocOptions {
+  /** MTU for containers; undefined: the external interface's. */
+  readonly mtu: number | undefined;
+}
+
+/** The alloc backend for the registry. */
+export const alloc: BackendType<AllocOptions> = {
+  type: "alloc",
+  parse(options) {
+    const reader = new OptionReader(options);
+    return reader.finish({ mtu: reader.integer("MTU", { min: 68, max: 65535, zeroIsUnset: true }) });
+  },
+  open(options) {
+    return Promise.resolve({
+      attributes: { backendData: {} },
+      plan: ({ external }) => ({
+        mtu: options.mtu ?? external.mtu,
+        links: [],
+        entries: [],
+        entriesFor: () => [],
+      }),
+    });
+  },
+};

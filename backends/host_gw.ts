@@ -1,0 +1,89 @@
+/**
+ * The host-gw backend: plain routes to the other hosts, which must be on the same wire.
+ *
+ * @module
+ */
+import type { Entry } from "../lib/kernel/entries.ts";
+import type { Lease } from "../lib/leases/types.ts";
+import { familiesOf, type Family } from "../lib/net/family.ts";
+import { formatIp, sameIp } from "../lib/net/ip.ts";
+import { OptionReader } from "./options.ts";
+import type { BackendType, Environment, HostPlan, OwnSubnets } from "./types.ts";
+
+/** The Backend object of a host-gw network. */
+export interface HostGwOptions {
+  /** MTU for containers; undefined: the external interface's. */
+  readonly mtu: number | undefined;
+}
+
+/** The host-gw backend for the registry. */
+export const hostGw: BackendType<HostGwOptions> = {
+  type: "host-gw",
+  parse(options) {
+    const reader = new OptionReader(options);
+    return reader.finish({ mtu: reader.integer("MTU", { min: 68, max: 65535, zeroIsUnset: true }) });
+  },
+  open(options, { config, external }) {
+    for (const { family } of config.families) {
+      const [own, published] = [external.addresses[family.name], external.publicIps[family.name]];
+      if (own && published && !sameIp(own, published)) {
+        return Promise.reject(
+          new Error(
+            `host-gw needs the public address to be the interface's: ${external.name} has ${
+              formatIp(own)
+            }, ` +
+              `and the public address is ${
+                formatIp(published)
+              }. Leave out -public-ip and -public-ipv6, or use vxlan`,
+          ),
+        );
+      }
+    }
+    return Promise.resolve({
+      attributes: { backendType: "host-gw", backendData: {} },
+      plan: (environment, lease) => plan(options, environment, lease),
+    });
+  },
+};
+
+function plan(options: HostGwOptions, environment: Environment, lease: OwnSubnets): HostPlan {
+  const families = familiesOf(lease.subnets);
+  return {
+    mtu: options.mtu ?? environment.external.mtu,
+    links: [],
+    entries: [],
+    entriesFor: (peer) => families.flatMap((family) => entriesOf(family, peer, environment)),
+    problemWith: (peer) =>
+      families.map((family) => problemWith(family, peer, environment)).find((text) => text),
+  };
+}
+
+function entriesOf(family: Family, peer: Lease, environment: Environment): Entry[] {
+  if (problemWith(family, peer, environment)) return [];
+  return [{
+    kind: "route",
+    link: environment.external.name,
+    destination: peer.subnets[family.name]!,
+    gateway: peer.attributes.publicIps[family.name]!,
+    onlink: false,
+  }];
+}
+
+function problemWith(family: Family, peer: Lease, { external, isOnLink }: Environment): string | undefined {
+  const gateway = peer.attributes.publicIps[family.name];
+  if (!peer.subnets[family.name]) return `it has no ${family.label} subnet`;
+  if (peer.attributes.backendType !== "host-gw") {
+    return `its backend is ${peer.attributes.backendType ?? "of no type"}, not host-gw`;
+  }
+  if (!gateway) return `it has no public ${family.label} address`;
+  // A lease of this host's past: a route to it would lead packets round in a circle.
+  if (sameIp(gateway, external.addresses[family.name])) {
+    return `${formatIp(gateway)} is this host's own address`;
+  }
+  if (!isOnLink(gateway)) {
+    return `${
+      formatIp(gateway)
+    } isn't reached through ${external.name} without a gateway, which host-gw needs`;
+  }
+  return undefined;
+}

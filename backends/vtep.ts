@@ -1,0 +1,113 @@
+/**
+ * Which VXLAN device is ours, what it is called, and which MAC it has.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Link } from "../lib/netlink/types.ts";
+import { type Family, IPV4 } from "../lib/net/family.ts";
+import { localMac, type Mac } from "../lib/net/mac.ts";
+import {
+  isOwnLink,
+  KERNEL_VXLAN_PORT,
+  linkAlias,
+  LinkConflictError,
+  strangerError,
+} from "../lib/kernel/link_keeper.ts";
+import type { OpenContext } from "./types.ts";
+
+/** One family's VXLAN tunnel end point on this host. */
+export interface Vtep {
+  /** Device name. */
+  readonly name: string;
+  readonly mac: Mac;
+}
+
+/** IFNAMSIZ less the closing NUL (linux/if.h). */
+const MAX_NAME = 15;
+
+/**
+ * Finds the device to use: ours if there is one (then with the MAC that peers know), else a free name and a
+ * MAC that this host would come to again.
+ *
+ * @throws {LinkConflictError} If another device has the VNI and port, or the name.
+ */
+export function findVtep(
+  family: Family,
+  options: { readonly vni: number; readonly port: number },
+  context: Pick<OpenContext, "links" | "networkId" | "machineId" | "external">,
+): Vtep {
+  const { links, networkId } = context;
+  const name = vtepName(family, options, context);
+  const existing = links.find((link) => link.name === name);
+  refuseConflicts(name, family, options, context);
+  const mac = existing && isOwnLink(existing, networkId) ? existing.mac : undefined;
+  return { name, mac: mac ?? stableMac(family, options.vni, context) };
+}
+
+/**
+ * `flannel.VNI` (`flannel-v6.VNI`), as the original names it. Two networks on one host may have the same VNI
+ * on different ports: the one that comes second has its port in the name, and finds its device by its mark.
+ */
+function vtepName(
+  family: Family,
+  { vni, port }: { readonly vni: number; readonly port: number },
+  { links, networkId }: Pick<OpenContext, "links" | "networkId">,
+): string {
+  const candidates = family === IPV4
+    ? [`flannel.${vni}`, `fl.${vni}`, `fl.${vni}.${port}`]
+    : [`flannel-v6.${vni}`, `fl6.${vni}`, `fl6.${vni}.${port}`];
+  const names = candidates.filter((name) => name.length <= MAX_NAME);
+  const marked = names.find((name) =>
+    links.some((link) => link.name === name && link.alias === linkAlias(networkId))
+  );
+  const usual = names[0]!;
+  if (marked) return marked;
+  const holder = links.find((link) => link.name === usual);
+  const isAnotherNetworks = holder !== undefined && holder.vxlan !== undefined &&
+    !isOwnLink(holder, networkId) &&
+    holder.vxlan.port !== (port || KERNEL_VXLAN_PORT);
+  return isAnotherNetworks ? names.at(-1)! : usual;
+}
+
+/** Looks for devices that the kernel would not let ours stand beside, and for strangers under our name. */
+function refuseConflicts(
+  name: string,
+  family: Family,
+  { vni, port }: { readonly vni: number; readonly port: number },
+  { links, networkId }: Pick<OpenContext, "links" | "networkId">,
+): void {
+  const wantedPort = port || KERNEL_VXLAN_PORT;
+  for (const link of links) {
+    if (link.name === name) {
+      if (link.kind === "vxlan" && isOwnLink(link, networkId)) continue;
+      throw strangerError(link);
+    }
+    if (link.vxlan?.vni === vni && link.vxlan.port === wantedPort && sharesFamily(link, family)) {
+      throw new LinkConflictError(
+        `The VXLAN device ${link.name} already has VNI ${vni} on port ${wantedPort}: ` +
+          `set another Backend.VNI or Backend.Port, or delete it (ip link del ${link.name})`,
+      );
+    }
+  }
+}
+
+/** The kernel keeps IPv4 and IPv6 VXLAN sockets apart; a device without a local address is IPv4. */
+function sharesFamily(link: Link, family: Family): boolean {
+  return (link.vxlan?.local?.family ?? IPV4) === family;
+}
+
+/** A MAC that the same host comes to again for the same network, and no other host does. */
+function stableMac(
+  family: Family,
+  vni: number,
+  { links, networkId, machineId, external }: Pick<
+    OpenContext,
+    "links" | "networkId" | "machineId" | "external"
+  >,
+): Mac {
+  // Cloned machines share a machine-id, and network namespaces do: the interface's own MAC tells them apart.
+  const hardware = links.find((link) => link.index === external.index)?.mac ?? "";
+  const identity = [machineId, external.name, hardware, vni, networkId, family.name].join("\n");
+  return localMac(createHash("sha256").update(identity).digest());
+}

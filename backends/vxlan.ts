@@ -1,0 +1,161 @@
+/**
+ * The vxlan backend: the kernel's VXLAN, with one VTEP per host and family.
+ *
+ * Each peer needs three things on the device: a neighbour entry (its VTEP's address has its VTEP's MAC), an fdb
+ * entry (that MAC is behind the peer's public address) and a route (its subnet is behind its VTEP). With
+ * DirectRouting, a peer on the same wire needs only a route.
+ *
+ * @module
+ */
+import type { ChecksumOffload, DesiredVxlan } from "../lib/kernel/desired_link.ts";
+import type { Entry } from "../lib/kernel/entries.ts";
+import { vxlanOverhead } from "../lib/kernel/link_keeper.ts";
+import type { Lease } from "../lib/leases/types.ts";
+import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/family.ts";
+import { formatIp, sameIp } from "../lib/net/ip.ts";
+import { firstIp } from "../lib/net/prefix.ts";
+import { type Mac, parseMac } from "../lib/net/mac.ts";
+import { OptionReader } from "./options.ts";
+import { findVtep, type Vtep } from "./vtep.ts";
+import type { Json, JsonObject } from "../lib/config/types.ts";
+import type { Backend, BackendType, Environment, HostPlan, OwnSubnets } from "./types.ts";
+
+/** The Backend object of a vxlan network. */
+export interface VxlanOptions {
+  /** VXLAN network identifier: 24 bits (RFC 7348, section 5). */
+  readonly vni: number;
+  /** UDP port; 0: the kernel's default, 8472. */
+  readonly port: number;
+  readonly gbp: boolean;
+  readonly learning: boolean;
+  /** Peers on the same wire get a plain route. */
+  readonly directRouting: boolean;
+  /** MTU of the device; undefined: the external interface's less the encapsulation. */
+  readonly mtu: number | undefined;
+  readonly txChecksum: ChecksumOffload;
+}
+
+/** The vxlan backend for the registry. */
+export const vxlan: BackendType<VxlanOptions> = {
+  type: "vxlan",
+  parse(options) {
+    const reader = new OptionReader(options);
+    return reader.finish({
+      vni: reader.integer("VNI", { min: 0, max: 0xffffff }, 1),
+      port: reader.integer("Port", { min: 0, max: 65535 }, 0),
+      gbp: reader.boolean("GBP", false),
+      learning: reader.boolean("Learning", false),
+      directRouting: reader.boolean("DirectRouting", false),
+      mtu: reader.integer("MTU", { min: 68, max: 65535, zeroIsUnset: true }),
+      txChecksum: reader.string(
+        "TxChecksumOffload",
+        { oneOf: ["auto", "on", "off"] },
+        "auto",
+      ) as ChecksumOffload,
+    });
+  },
+  open(options, context) {
+    const families = context.config.families.map(({ family }) => family);
+    const vteps = perFamily(families, (family) => findVtep(family, options, context));
+    return Promise.resolve(new Vxlan(options, vteps));
+  },
+};
+
+/** What a VTEP tells the others, in the original's spelling and order. */
+interface VtepData {
+  readonly VNI: number;
+  readonly VtepMAC: Mac;
+}
+
+class Vxlan implements Backend {
+  readonly attributes: Backend["attributes"];
+
+  constructor(readonly options: VxlanOptions, readonly vteps: PerFamily<Vtep>) {
+    const backendData = perFamily(familiesOf(vteps), (family): Json => {
+      const data: VtepData = { VNI: options.vni, VtepMAC: vteps[family.name]!.mac };
+      return { ...data };
+    });
+    this.attributes = { backendType: "vxlan", backendData };
+  }
+
+  plan(environment: Environment, lease: OwnSubnets): HostPlan {
+    const families = familiesOf(lease.subnets);
+    const links = families.map((family) => this.#link(family, environment, lease));
+    const entriesFor = (peer: Lease): Entry[] =>
+      families.flatMap((family) => this.#entries(family, peer, environment).entries);
+    const problemWith = (peer: Lease): string | undefined =>
+      families.map((family) => this.#entries(family, peer, environment).problem).find((problem) => problem);
+    const mtu = Math.min(...links.map((link) => link.mtu));
+    return { mtu, links, entries: [], entriesFor, problemWith };
+  }
+
+  #link(family: Family, { external }: Environment, lease: OwnSubnets): DesiredVxlan {
+    const { name, mac } = this.vteps[family.name]!;
+    const local = external.addresses[family.name];
+    if (!local) throw new Error(`The interface ${external.name} has no ${family.label} address`);
+    const { vni, port, learning, gbp, txChecksum } = this.options;
+    return {
+      kind: "vxlan",
+      name,
+      mac,
+      vni,
+      local,
+      underlay: external.name,
+      port,
+      learning,
+      gbp,
+      txChecksum,
+      mtu: this.options.mtu ?? external.mtu - vxlanOverhead(local),
+      addresses: [{ ip: firstIp(lease.subnets[family.name]!), prefixLength: family.bits }],
+    };
+  }
+
+  #entries(family: Family, peer: Lease, environment: Environment): { entries: Entry[]; problem?: string } {
+    const destination = peer.subnets[family.name];
+    const remote = peer.attributes.publicIps[family.name];
+    if (!destination) return none(`it has no ${family.label} subnet`);
+    if (peer.attributes.backendType !== "vxlan") {
+      return none(`its backend is ${peer.attributes.backendType ?? "of no type"}, not vxlan`);
+    }
+    if (!remote) return none(`it has no public ${family.label} address`);
+    const { external } = environment;
+    // A lease of this host's past: a path to it would lead packets round in a circle.
+    if (sameIp(remote, external.addresses[family.name])) {
+      return none(`${formatIp(remote)} is this host's own address`);
+    }
+    if (this.options.directRouting && environment.isOnLink(remote)) {
+      return {
+        entries: [{ kind: "route", link: external.name, destination, gateway: remote, onlink: false }],
+      };
+    }
+    const mac = vtepMac(peer.attributes.backendData[family.name]);
+    if (!mac) return none(`its lease has no usable VtepMAC for ${family.label}`);
+    const link = this.vteps[family.name]!.name;
+    const gateway = firstIp(destination);
+    return {
+      entries: [
+        { kind: "neighbour", link, ip: gateway, mac },
+        { kind: "fdb", link, mac, remote },
+        { kind: "route", link, destination, gateway, onlink: true },
+      ],
+    };
+  }
+}
+
+function none(problem: string): { entries: Entry[]; problem: string } {
+  return { entries: [], problem };
+}
+
+/** The MAC in a peer's BackendData; undefined for anything else than an object with a unicast MAC. */
+function vtepMac(data: Json | undefined): Mac | undefined {
+  if (data === null || typeof data !== "object" || Array.isArray(data)) return undefined;
+  const text = (data as JsonObject)["VtepMAC"];
+  if (typeof text !== "string") return undefined;
+  try {
+    const mac = parseMac(text);
+    const isGroup = parseInt(mac.slice(0, 2), 16) & 1;
+    return isGroup || mac === "00:00:00:00:00:00" ? undefined : mac;
+  } catch {
+    return undefined;
+  }
+}

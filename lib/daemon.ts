@@ -1,0 +1,154 @@
+/**
+ * The daemon: wires store, lease, backend, kernel and firewall. Nothing else starts or stops anything.
+ *
+ * The way to readiness: config, interface, backend, lease, devices, firewall rules, subnet file. Peers' entries
+ * follow; from then on every part keeps its own piece right until the signal fires or the lease is lost.
+ *
+ * @module
+ */
+import type { Options } from "./cli/options.ts";
+import { UsageError } from "./cli/usage_error.ts";
+import { readSubnetFile, SubnetFileError } from "./config/subnet_file.ts";
+import { waitForNetwork, watchNetwork } from "./daemon/config_feed.ts";
+import { chooseAndTell } from "./daemon/external.ts";
+import { Member } from "./daemon/member.ts";
+import { StatusServer } from "./daemon/status_server.ts";
+import { describeWrite, networkIdOf, openStore } from "./daemon/store.ts";
+import { TaskGroup } from "./daemon/task_group.ts";
+import { acquireLease } from "./leases/acquire.ts";
+import { systemClock } from "./leases/clock.ts";
+import { listLinks } from "./netlink/link.ts";
+import { NetlinkSocket } from "./netlink/socket.ts";
+import type { Prefix } from "./net/prefix.ts";
+import type { PerFamily } from "./net/family.ts";
+import { Readiness } from "./observe/http.ts";
+import type { PartLog } from "./observe/log.ts";
+import type { MetricsRegistry } from "./observe/metrics.ts";
+import { notifySystemd } from "./daemon/systemd.ts";
+import { VERSION_TEXT } from "./version.ts";
+
+/** What the daemon is given. */
+export interface DaemonServices {
+  readonly log: PartLog;
+  readonly metrics: MetricsRegistry;
+  /** Ends the daemon; the data path stays. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Joins the network and keeps this host in it until the signal fires.
+ *
+ * @throws {LeaseLostError} If the lease is lost. @throws What keeps the host from joining.
+ */
+export async function runDaemon(options: Options, services: DaemonServices): Promise<void> {
+  refuseMissingParts(options);
+  const { log } = services;
+  log.info("flanneld starts", { version: VERSION_TEXT });
+  const tasks = new TaskGroup(services.signal);
+  try {
+    await runTasks(options, services, tasks);
+  } catch (error) {
+    tasks.fail(error);
+    // An end that was asked for is no failure, wherever it interrupted us.
+    if (!services.signal.aborted) throw error;
+  } finally {
+    await tasks.settle();
+    notifySystemd({ STOPPING: "1" }, log);
+  }
+  log.info("flanneld ends; the data path stays as it is");
+}
+
+async function runTasks(options: Options, services: DaemonServices, tasks: TaskGroup): Promise<void> {
+  const { log, metrics } = services;
+  const { signal } = tasks;
+  const readiness = new Readiness({ start: "not yet in the network" });
+  await using status = new StatusServer(options, { readiness, metrics, log });
+  await using store = await openStore(options);
+  using socket = NetlinkSocket.open();
+  const network = await waitForNetwork(store, { log, signal, describeWrite: describeWrite(options) });
+  const { config } = network;
+  const external = await chooseAndTell(
+    socket,
+    options,
+    config.families.map(({ family }) => family),
+    log.child("interface"),
+  );
+  const backend = await network.backend.open(network.options, {
+    config,
+    external,
+    networkId: networkIdOf(options),
+    links: listLinks(socket),
+    machineId: await readMachineId(),
+    cloudResync: options.cloudResync,
+    log: log.child(config.backend.type),
+    metrics,
+    signal,
+  });
+  const acquired = await acquireLease({
+    store,
+    config: config.families,
+    attributes: { ...backend.attributes, publicIps: external.publicIps },
+    ttl: options.subnetLeaseTtl,
+    previous: await previousSubnets(options.subnetFile, log),
+    log: log.child("lease"),
+    clock: systemClock,
+    random: randomBelow,
+    signal,
+  });
+  log.info(`Lease ${acquired.held.key}`, { origin: acquired.origin, expires: acquired.held.expires });
+  await using member = new Member({
+    options,
+    network,
+    backend,
+    acquired,
+    external,
+    store,
+    socket,
+    tasks,
+    log,
+    metrics,
+    readiness,
+  });
+  status.show(() => member.status());
+  await member.start();
+  await status.openSocket();
+  readiness.clear("start");
+  notifySystemd({ READY: "1", STATUS: `leased ${acquired.held.key}` }, log);
+  tasks.start((stop) =>
+    watchNetwork(store, network, { log, signal: stop, onChange: (inUse) => member.configInUse = inUse })
+  );
+  await tasks.wait();
+}
+
+function refuseMissingParts(options: Options): void {
+  if (options.kubeSubnetMgr) {
+    throw new UsageError(
+      "-kube-subnet-mgr: leases in the Kubernetes API aren't built in; use -store etcd or sqlite:PATH",
+    );
+  }
+}
+
+/** What the subnet file of an earlier run says; a file that can't be read is told and passed over. */
+async function previousSubnets(path: string, log: PartLog): Promise<PerFamily<Prefix>> {
+  try {
+    const file = await readSubnetFile(path);
+    for (const fault of file?.faults ?? []) log.warn(`Subnet file ${path}: ${fault}`);
+    return file?.subnets ?? {};
+  } catch (error) {
+    if (!(error instanceof SubnetFileError)) throw error;
+    log.warn(error.message);
+    return {};
+  }
+}
+
+/** What is stable about the host; empty where systemd never was. */
+async function readMachineId(): Promise<string> {
+  return (await Deno.readTextFile("/etc/machine-id").catch(() => "")).trim();
+}
+
+/** A number from 0 up to, not including, `below`: of so many random bits that the bias is beyond notice. */
+function randomBelow(below: bigint): bigint {
+  let value = 0n;
+  for (const word of crypto.getRandomValues(new BigUint64Array(3))) value = (value << 64n) | word;
+  return value % below;
+}

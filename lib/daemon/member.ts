@@ -1,0 +1,251 @@
+/**
+ * This host as a member of the network: from the lease on, everything that is kept right.
+ *
+ * @module
+ */
+import type { Backend, Environment, ExternalInterface, HostPlan } from "../../backends/types.ts";
+import type { Options } from "../cli/options.ts";
+import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
+import type { JsonObject } from "../config/types.ts";
+import { Firewall } from "../firewall/firewall.ts";
+import { ruleset } from "../firewall/rules.ts";
+import type { Entry } from "../kernel/entries.ts";
+import { HostKeeper } from "../kernel/host_keeper.ts";
+import type { AcquiredLease } from "../leases/acquire.ts";
+import { systemClock } from "../leases/clock.ts";
+import { LeaseKeeper } from "../leases/keeper.ts";
+import { PeerSet } from "../leases/peer_set.ts";
+import { LeaseSync } from "../leases/sync.ts";
+import type { LeaseStore } from "../leases/types.ts";
+import { NetlinkMonitor } from "../netlink/monitor.ts";
+import type { NetlinkSocket } from "../netlink/socket.ts";
+import { familiesOf, perFamily } from "../net/family.ts";
+import { formatIp } from "../net/ip.ts";
+import { pause } from "../pause.ts";
+import type { Readiness } from "../observe/http.ts";
+import type { PartLog } from "../observe/log.ts";
+import type { Metrics } from "../observe/types.ts";
+import type { StoredNetwork } from "./config_feed.ts";
+import { environmentOf, follow, sameAnswers } from "./external.ts";
+import { PeerEntries } from "./peer_entries.ts";
+import { memberStatus } from "./status.ts";
+import { networkIdOf } from "./store.ts";
+import { feedWatchdog } from "./systemd.ts";
+import type { TaskGroup } from "./task_group.ts";
+
+/** A store that is silent for this long makes the host not ready, in milliseconds. */
+const STORE_SILENCE_MS = 10_000;
+
+/** What a member is made of. */
+export interface MemberParts {
+  readonly options: Options;
+  readonly network: StoredNetwork;
+  readonly backend: Backend;
+  readonly acquired: AcquiredLease;
+  readonly external: ExternalInterface;
+  readonly store: LeaseStore;
+  readonly socket: NetlinkSocket;
+  readonly tasks: TaskGroup;
+  readonly log: PartLog;
+  readonly metrics: Metrics;
+  readonly readiness: Readiness;
+}
+
+/** What a backend with work of its own gives back. */
+type RunningBackend = Awaited<ReturnType<NonNullable<Backend["start"]>>>;
+
+/** Keeps one host in one network until it is disposed; the data path stays. */
+export class Member implements AsyncDisposable {
+  /** Whether the store still holds the config that this host runs with. */
+  configInUse = true;
+  readonly parts: MemberParts;
+  readonly peers: PeerSet;
+  readonly host: HostKeeper;
+  readonly keeper: LeaseKeeper;
+  readonly sync: LeaseSync;
+  readonly entries: PeerEntries;
+  #external: ExternalInterface;
+  #environment: Environment;
+  #plan: HostPlan;
+  #firewall: Firewall | undefined;
+  #running: RunningBackend | undefined;
+
+  constructor(parts: MemberParts) {
+    const { options, network, backend, acquired, external, store, socket, log, metrics } = parts;
+    this.parts = parts;
+    this.#external = external;
+    this.#environment = environmentOf(socket, external);
+    this.#plan = backend.plan(this.#environment, acquired.lease);
+    const networks = network.config.families.map((family) => family.network);
+    const networkId = networkIdOf(options);
+    this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics });
+    this.peers = new PeerSet(acquired.held.key, ({ key, reason }) => {
+      metrics.count("malformed_leases_total", "Keys and values in the store that are no lease");
+      log.warn(`Skipping the malformed lease ${JSON.stringify(key)}: ${reason}`);
+    });
+    this.keeper = new LeaseKeeper({
+      store,
+      held: acquired.held,
+      attributes: acquired.lease.attributes,
+      ttl: options.subnetLeaseTtl,
+      margin: options.subnetLeaseRenewMargin * 60,
+      clock: systemClock,
+      log: log.child("lease"),
+    });
+    this.sync = new LeaseSync({
+      store,
+      peers: this.peers,
+      own: this.keeper,
+      clock: systemClock,
+      log: log.child("leases"),
+      metrics,
+    });
+    this.entries = new PeerEntries(this.peers, this.host, this.#plan, log.child("peers"));
+  }
+
+  /** What the backend is planned with now. */
+  get plan(): HostPlan {
+    return this.#plan;
+  }
+
+  /** The interface to the other hosts, as it is now. */
+  get external(): ExternalInterface {
+    return this.#external;
+  }
+
+  /** The firewall program in use; undefined where there are no rules. */
+  get firewall(): Firewall | undefined {
+    return this.#firewall;
+  }
+
+  /** Brings the host's own side up, writes the subnet file, then the peers' entries; keeps all of it from then on. */
+  async start(): Promise<void> {
+    const { backend, acquired, tasks, log, metrics, socket } = this.parts;
+    const monitor = NetlinkMonitor.open({
+      groups: ["link", "ipv4-address", "ipv6-address", "ipv4-route", "ipv6-route", "neighbour", "nexthop"],
+      ignorePortIds: [socket.portId],
+      signal: tasks.signal,
+    });
+    const firewall = this.#startFirewall();
+    this.#setPlan();
+    this.peers.applySnapshot(acquired.snapshot);
+    await firewall;
+    if (backend.start) {
+      this.#running = await backend.start({
+        lease: acquired.lease,
+        plan: this.#plan,
+        external: this.#external,
+        peers: this.peers,
+        log: log.child(this.parts.network.config.backend.type),
+        metrics,
+        signal: tasks.signal,
+        fail: (error) => tasks.fail(error),
+      });
+    }
+    await this.#writeSubnetFile();
+    await this.host.pass();
+    tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
+    tasks.start((signal) => this.keeper.run(signal));
+    tasks.start((signal) => this.sync.run(acquired.snapshot, signal));
+    tasks.start((signal) => this.#watchReadiness(signal));
+    tasks.start((signal) => feedWatchdog(signal, log));
+  }
+
+  /** For `flanneld status` and /status. */
+  status(): JsonObject {
+    return memberStatus(this, this.#running?.status?.());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.entries[Symbol.dispose]();
+    await this.#running?.[Symbol.asyncDispose]();
+    this.#firewall?.[Symbol.dispose]();
+  }
+
+  /** Rules are kept by a task of their own; the first time is waited for. */
+  async #startFirewall(): Promise<void> {
+    const { options, network, acquired, tasks, log, metrics } = this.parts;
+    const rules = ruleset({
+      families: network.config.families,
+      subnets: acquired.lease.subnets,
+      masquerade: options.ipMasq,
+      forward: options.iptablesForwardRules,
+      fullyRandom: !options.ipMasqFullyRandomDisable,
+      exclude: options.ipMasqExclude,
+    });
+    const firewall = await Firewall.open({
+      mode: network.config.enableNFTables ? "nftables" : "iptables",
+      networkId: networkIdOf(options),
+      log: log.child("firewall"),
+      metrics,
+    });
+    this.#firewall = firewall;
+    await firewall.apply(rules);
+    tasks.start((signal) => firewall.keep(signal, options.iptablesResync * 1000));
+  }
+
+  #setPlan(): void {
+    const blackholes: Entry[] = this.parts.options.ipBlackholeRoute
+      ? familiesOf(this.parts.acquired.lease.subnets).map((family) => ({
+        kind: "blackhole",
+        destination: this.parts.acquired.lease.subnets[family.name]!,
+      }))
+      : [];
+    this.host.setPlan({ links: this.#plan.links, entries: [...this.#plan.entries, ...blackholes] });
+  }
+
+  async #writeSubnetFile(): Promise<void> {
+    const { options, network, acquired } = this.parts;
+    const { families } = network.config;
+    const file: SubnetFile = {
+      networks: perFamily(
+        families.map(({ family }) => family),
+        (family) => families.find((config) => config.family === family)?.network,
+      ),
+      subnets: acquired.lease.subnets,
+      mtu: this.#plan.mtu,
+      ipMasq: options.ipMasq,
+    };
+    await writeSubnetFile(options.subnetFile, file);
+  }
+
+  /** Links, addresses or routes that aren't ours changed: the plan may depend on them. */
+  async #followHost(): Promise<void> {
+    const { socket, options, log } = this.parts;
+    const external = follow(socket, options, this.#external);
+    if (external === this.#external && sameAnswers(socket, this.#environment)) return;
+    const before = { external: this.#external, mtu: this.#plan.mtu };
+    this.#external = external;
+    this.#environment = environmentOf(socket, external);
+    this.#plan = this.parts.backend.plan(this.#environment, this.parts.acquired.lease);
+    this.#setPlan();
+    this.entries.replan(this.#plan);
+    this.#running?.replan?.(this.#plan, external);
+    if (external !== before.external) {
+      log.warn("The external interface changed", {
+        interface: external.name,
+        index: external.index,
+        mtu: external.mtu,
+        addresses: familiesOf(external.addresses).map(({ name }) => formatIp(external.addresses[name]!)).join(
+          " ",
+        ),
+      });
+      this.keeper.update({ ...this.parts.backend.attributes, publicIps: external.publicIps });
+    }
+    if (this.#plan.mtu !== before.mtu) await this.#writeSubnetFile();
+  }
+
+  /** A host that hears nothing of its peers isn't ready, though its data path works. */
+  async #watchReadiness(signal: AbortSignal): Promise<void> {
+    const { readiness } = this.parts;
+    while (!signal.aborted) {
+      const { connected, sinceMs, lastError } = this.sync.health();
+      if (connected || sinceMs < STORE_SILENCE_MS) readiness.clear("store");
+      else {readiness.block(
+          "store",
+          `no word of the leases for ${Math.round(sinceMs / 1000)} s: ${lastError ?? ""}`,
+        );}
+      await pause(1_000, signal);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * From peers to kernel entries: each change of a peer becomes the work of that peer.
+ *
+ * @module
+ */
+import type { HostPlan, PeerView } from "../../backends/types.ts";
+import type { HostKeeper } from "../kernel/host_keeper.ts";
+import type { Log } from "../observe/types.ts";
+
+/** Peers that can't be reached are named one by one up to this many at a time. */
+const NAMED = 5;
+
+/** Keeps the host's entries in step with the peers. */
+export class PeerEntries implements Disposable {
+  readonly #peers: PeerView;
+  readonly #host: HostKeeper;
+  readonly #log: Log;
+  readonly #problems = new Map<string, string>();
+  readonly #subscription: Disposable;
+  #plan: HostPlan;
+  #flushing: Promise<void> | undefined;
+  #dirty = false;
+
+  constructor(peers: PeerView, host: HostKeeper, plan: HostPlan, log: Log) {
+    this.#peers = peers;
+    this.#host = host;
+    this.#plan = plan;
+    this.#log = log;
+    this.#subscription = peers.subscribe((keys) => {
+      this.#apply(keys);
+      this.#flush();
+    });
+  }
+
+  /** Peers that can't be reached (or not fully), with the reason. */
+  get problems(): ReadonlyMap<string, string> {
+    return this.#problems;
+  }
+
+  /** Another plan: every peer's entries are made anew; only what differs is written. */
+  replan(plan: HostPlan): void {
+    this.#plan = plan;
+    this.#apply([...this.#peers.peers.keys()]);
+    this.#flush();
+  }
+
+  /** Resolves when everything that changed so far is in the kernel. */
+  async settled(): Promise<void> {
+    await this.#flushing;
+  }
+
+  [Symbol.dispose](): void {
+    this.#subscription[Symbol.dispose]();
+  }
+
+  #apply(keys: readonly string[]): void {
+    const fresh: string[] = [];
+    for (const key of keys) {
+      const peer = this.#peers.peers.get(key);
+      this.#host.setPeer(key, peer ? this.#plan.entriesFor(peer) : []);
+      const problem = peer && this.#plan.problemWith?.(peer);
+      if (problem && this.#problems.get(key) !== problem) fresh.push(key);
+      if (problem) this.#problems.set(key, problem);
+      else this.#problems.delete(key);
+    }
+    for (const key of fresh.slice(0, NAMED)) {
+      this.#log.warn(`The peer ${key} can't be reached: ${this.#problems.get(key)}`);
+    }
+    if (fresh.length > NAMED) {
+      this.#log.warn("More peers can't be reached; see flanneld status", { peers: fresh.length - NAMED });
+    }
+  }
+
+  #flush(): void {
+    this.#dirty = true;
+    this.#flushing ??= this.#flushAll().finally(() => this.#flushing = undefined);
+  }
+
+  async #flushAll(): Promise<void> {
+    while (this.#dirty) {
+      this.#dirty = false;
+      await this.#host.flush();
+    }
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * What /status and `flanneld status` show.
+ *
+ * @module
+ */
+import type { Json, JsonObject } from "../config/types.ts";
+import { familiesOf, type PerFamily } from "../net/family.ts";
+import { formatIp, type Ip } from "../net/ip.ts";
+import { formatPrefix } from "../net/prefix.ts";
+import type { Member } from "./member.ts";
+
+/** The member's state as JSON. No secrets: the config is the completed one, with masks. */
+export function memberStatus(member: Member, running: JsonObject | undefined): JsonObject {
+  const { network, acquired, store, options } = member.parts;
+  const { name, index, mtu, addresses, publicIps } = member.external;
+  const health = member.sync.health();
+  const { remaining, held } = member.keeper;
+  const host = member.host.state();
+  return {
+    config: network.complete,
+    configInUse: member.configInUse,
+    lease: {
+      key: held.key,
+      subnets: familiesOf(acquired.lease.subnets).map((family) =>
+        formatPrefix(acquired.lease.subnets[family.name]!)
+      ),
+      value: held.value,
+      reservation: !held.expires,
+      secondsLeft: Number.isFinite(remaining) ? Math.round(remaining) : null,
+    },
+    subnetFile: options.subnetFile,
+    mtu: member.plan.mtu,
+    interface: { name, index, mtu, addresses: texts(addresses), publicIps: texts(publicIps) },
+    store: {
+      description: store.description,
+      connected: health.connected,
+      forSeconds: Math.round(health.sinceMs / 1000),
+      revision: String(health.revision),
+      resyncs: health.resyncs,
+      lastError: health.lastError ?? null,
+    },
+    peers: {
+      count: member.peers.peers.size,
+      malformed: member.peers.malformed,
+      problems: [...member.entries.problems].map(([key, problem]): Json => ({ key, problem })),
+    },
+    kernel: {
+      links: host.links,
+      entries: host.entries,
+      nexthops: host.nexthops,
+      failures: host.failures.map(({ entry, error }): Json => ({ entry, error })),
+      problem: host.problem ?? null,
+    },
+    firewall: member.firewall?.description ?? null,
+    ...(running ? { backend: running } : {}),
+  };
+}
+
+function texts(addresses: PerFamily<Ip>): string[] {
+  return familiesOf(addresses).map((family) => formatIp(addresses[family.name]!));
+}

@@ -1,0 +1,89 @@
+/**
+ * Where the daemon tells how it does: on -healthz-port, and on a Unix socket beside the subnet file for
+ * `flanneld status`.
+ *
+ * @module
+ */
+import type { Options } from "../cli/options.ts";
+import type { JsonObject } from "../config/types.ts";
+import {
+  answer,
+  type HealthOptions,
+  type HealthServer,
+  type Readiness,
+  serveHealth,
+} from "../observe/http.ts";
+import type { MetricsRegistry } from "../observe/metrics.ts";
+import type { Log } from "../observe/types.ts";
+import { VERSION_TEXT } from "../version.ts";
+
+/** What is served. */
+export interface StatusServices {
+  readonly readiness: Readiness;
+  readonly metrics: MetricsRegistry;
+  readonly log: Log;
+}
+
+/** The socket for `flanneld status`: `/run/flannel/subnet.sock` beside `/run/flannel/subnet.env`. */
+export function statusSocketPath(options: Pick<Options, "subnetFile">): string {
+  return options.subnetFile.replace(/(\.[^./]*)?$/, ".sock");
+}
+
+/** Serves until it is disposed. */
+export class StatusServer implements AsyncDisposable {
+  readonly #http: HealthServer | undefined;
+  readonly #options: HealthOptions;
+  readonly #path: string;
+  readonly #log: Log;
+  #socket: Deno.HttpServer | undefined;
+  #status: () => JsonObject = () => ({});
+
+  /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
+  constructor(options: Options, { readiness, metrics, log }: StatusServices) {
+    this.#log = log;
+    this.#path = statusSocketPath(options);
+    this.#options = {
+      address: options.healthzIp,
+      port: options.healthzPort,
+      readiness,
+      metrics,
+      status: () => ({
+        version: VERSION_TEXT,
+        ready: readiness.reasons().length === 0,
+        notReady: readiness.reasons(),
+        ...this.#status(),
+      }),
+      onError: (error) =>
+        log.error("Cannot answer a request", {
+          error: error instanceof Error ? error.message : String(error),
+        }),
+    };
+    this.#http = options.healthzPort > 0 ? serveHealth(this.#options) : undefined;
+  }
+
+  /** Sets what /status shows beyond version and readiness. */
+  show(status: () => JsonObject): void {
+    this.#status = status;
+  }
+
+  /** Opens the Unix socket, in the subnet file's folder, which is there by then. Without one only `flanneld status` is missing. */
+  async openSocket(): Promise<void> {
+    try {
+      await Deno.remove(this.#path).catch(() => {});
+      this.#socket = Deno.serve(
+        { path: this.#path, onListen() {} },
+        (request) => answer(request, this.#options),
+      );
+      await Deno.chmod(this.#path, 0o600);
+    } catch (error) {
+      this.#log.warn(`Cannot serve flanneld status on ${this.#path}`, {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#socket?.shutdown()]);
+    if (this.#socket) await Deno.remove(this.#path).catch(() => {});
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * The lease store that the options name.
+ *
+ * @module
+ */
+import type { Options } from "../cli/options.ts";
+import type { LeaseStore } from "../leases/types.ts";
+
+/** The options that say where config and leases live. */
+export type StoreChoiceOptions = Pick<
+  Options,
+  | "store"
+  | "etcdEndpoints"
+  | "etcdPrefix"
+  | "etcdCafile"
+  | "etcdCertfile"
+  | "etcdKeyfile"
+  | "etcdUsername"
+  | "etcdPassword"
+>;
+
+/** Opens the store; nothing is connected before its first call. @throws {StoreError} If an option can't be used. */
+export async function openStore(options: StoreChoiceOptions): Promise<LeaseStore> {
+  if (options.store.kind === "sqlite") {
+    return (await import("../leases/sqlite_store.ts")).openSqliteStore(options.store.path);
+  }
+  return (await import("../leases/etcd_store.ts")).openEtcdStore({
+    endpoints: options.etcdEndpoints,
+    prefix: options.etcdPrefix,
+    caFile: options.etcdCafile,
+    certFile: options.etcdCertfile,
+    keyFile: options.etcdKeyfile,
+    username: options.etcdUsername,
+    password: options.etcdPassword,
+  });
+}
+
+/**
+ * What tells this network from others on the same host: devices and firewall rules carry it. It is -etcd-prefix
+ * with every store.
+ */
+export function networkIdOf(options: Pick<Options, "etcdPrefix">): string {
+  return options.etcdPrefix;
+}
+
+/** How a network config gets into this store, for people. */
+export function describeWrite(options: Pick<Options, "store" | "etcdPrefix" | "etcdEndpoints">): string {
+  if (options.store.kind === "sqlite") {
+    return `Write one with: flanneld -store sqlite:${options.store.path} config set FILE`;
+  }
+  return `Write one with: flanneld config set FILE, or: etcdctl put ${options.etcdPrefix}/config ` +
+    `'{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}'`;
+}

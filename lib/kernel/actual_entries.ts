@@ -1,0 +1,105 @@
+/**
+ * What the kernel has of ours, read in one go.
+ *
+ * Ours is everything on a device of our own, and every route inside our network that carries our protocol
+ * number. Routes that somebody else made are read only where they stand in the way of a desired one.
+ *
+ * @module
+ */
+import { NUD_NOARP, NUD_PERMANENT, RTN_BLACKHOLE, RTN_UNICAST, RTPROT_KERNEL } from "../netlink/constants.ts";
+import { listFdb, listNeighbours } from "../netlink/neighbour.ts";
+import { listRoutes } from "../netlink/route.ts";
+import type { NetlinkSocket } from "../netlink/socket.ts";
+import type { Route } from "../netlink/types.ts";
+import { FAMILIES } from "../net/family.ts";
+import { containsPrefix, type Prefix } from "../net/prefix.ts";
+import { type Entry, entryKey } from "./entries.ts";
+import type { ActualEntry } from "./plan.ts";
+
+/**
+ * Protocol number of our routes and next hops: how they are told from everybody else's
+ * (rtm_protocol and nh_protocol; linux/rtnetlink.h leaves 5 to 255 to user space, /etc/iproute2/rt_protos
+ * lists the ones in use).
+ */
+export const ROUTE_PROTOCOL = 70;
+
+/** A device of ours as the kernel knows it now. */
+export interface OwnLink {
+  readonly name: string;
+  readonly index: number;
+  readonly kind: "vxlan" | "tun";
+}
+
+/** Whose entries are read. */
+export interface Ownership {
+  /** Our networks: routes with our protocol number outside of them belong to another daemon on this host. */
+  readonly networks: readonly Prefix[];
+  readonly links: readonly OwnLink[];
+  /** Name of the link with this index, for routes that leave by other links; undefined when it is gone. */
+  linkName(index: number): string | undefined;
+}
+
+/** Reads all entries that are ours. @throws {NetlinkError} If a dump fails. */
+export function readActualEntries(socket: NetlinkSocket, ownership: Ownership): Map<string, ActualEntry[]> {
+  const actual = new Map<string, ActualEntry[]>();
+  const add = (found: ActualEntry) => {
+    const key = entryKey(found.entry);
+    const others = actual.get(key);
+    if (others) others.push(found);
+    else actual.set(key, [found]);
+  };
+  for (const link of ownership.links) readLink(socket, link, add);
+  for (const family of FAMILIES) {
+    if (!ownership.networks.some((network) => network.family === family)) continue;
+    for (const route of listRoutes(socket, { family, protocol: ROUTE_PROTOCOL })) {
+      if (ownership.links.some((link) => link.index === route.linkIndex)) continue; // read with its link
+      if (!ownership.networks.some((network) => containsPrefix(network, route.destination))) continue;
+      const name = route.linkIndex === undefined ? undefined : ownership.linkName(route.linkIndex);
+      const entry = routeEntry(route, name);
+      if (entry) add(ownRoute(route, entry));
+    }
+  }
+  return actual;
+}
+
+function readLink(socket: NetlinkSocket, link: OwnLink, add: (found: ActualEntry) => void): void {
+  for (const family of FAMILIES) {
+    if (link.kind === "vxlan") {
+      for (const { ip, mac, state } of listNeighbours(socket, { family, linkIndex: link.index })) {
+        // The kernel's own entries (unresolved, learned, multicast) come and go by themselves.
+        if (mac && state & NUD_PERMANENT) {
+          add({ entry: { kind: "neighbour", link: link.name, ip, mac }, ours: true });
+        }
+      }
+    }
+    for (const route of listRoutes(socket, { family, linkIndex: link.index })) {
+      if (route.protocol === RTPROT_KERNEL) continue;
+      const entry = routeEntry(route, link.name);
+      if (entry) add(ownRoute(route, entry));
+    }
+  }
+  if (link.kind !== "vxlan") return;
+  for (const { mac, remote, state } of listFdb(socket, link.index)) {
+    // What the device learned by itself (Learning) is not permanent.
+    if (remote && state & (NUD_PERMANENT | NUD_NOARP)) {
+      add({ entry: { kind: "fdb", link: link.name, mac, remote }, ours: true });
+    }
+  }
+}
+
+function ownRoute(route: Route, entry: Entry): ActualEntry {
+  return {
+    entry,
+    ours: true,
+    protocol: route.protocol,
+    metric: route.metric,
+    ...(route.nexthopId === undefined ? {} : { nexthopId: route.nexthopId }),
+  };
+}
+
+function routeEntry(route: Route, link: string | undefined): Entry | undefined {
+  if (route.type === RTN_BLACKHOLE) return { kind: "blackhole", destination: route.destination };
+  if (route.type !== RTN_UNICAST || route.multipath || link === undefined) return undefined;
+  const base = { kind: "route", link, destination: route.destination, onlink: route.onlink } as const;
+  return route.gateway ? { ...base, gateway: route.gateway } : base;
+}

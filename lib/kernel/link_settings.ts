@@ -1,0 +1,49 @@
+/**
+ * Settings of our devices that rtnetlink doesn't carry.
+ *
+ * @module
+ */
+import { getTxChecksum, setTxChecksum } from "../netlink/ethtool.ts";
+import type { Log } from "../observe/types.ts";
+import type { ChecksumOffload } from "./desired_link.ts";
+
+/**
+ * Keeps a device from taking routes and addresses from router advertisements that come through the tunnel.
+ * Where the kernel has no IPv6 there is nothing to refuse.
+ */
+export function refuseRouterAdvertisements(name: string): void {
+  try {
+    Deno.writeTextFileSync(`/proc/sys/net/ipv6/conf/${name}/accept_ra`, "0");
+  } catch (error) {
+    // Not there without IPv6; read-only in some containers, where the host's setting holds.
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) return;
+    if (error instanceof Error && "code" in error && error.code === "EROFS") return;
+    throw error;
+  }
+}
+
+/**
+ * Sets tx-checksum-ip-generic as asked. `auto` switches it off only on kernels before 5.7, whose NAT filled in
+ * the checksum of outer UDP headers that have none, so that the peer dropped each first packet of a flow.
+ */
+export function applyTxChecksum(name: string, setting: ChecksumOffload, log: Log): void {
+  const wanted = setting === "auto"
+    ? (kernelNatBreaksChecksums(Deno.osRelease()) ? false : undefined)
+    : setting === "on";
+  if (wanted === undefined) return;
+  try {
+    if (getTxChecksum(name) !== wanted) setTxChecksum(name, wanted);
+  } catch (error) {
+    log.warn(`Cannot set tx-checksum-ip-generic of ${name} to ${wanted ? "on" : "off"}`, {
+      error: error instanceof Error ? error.message : String(error),
+    });
+  }
+}
+
+/** Whether a kernel of this release is older than 5.7 ("netfilter: nat: never update the UDP checksum when it's 0"). */
+export function kernelNatBreaksChecksums(release: string): boolean {
+  const match = /^(\d+)\.(\d+)/.exec(release);
+  if (!match) return false;
+  const [major, minor] = [Number(match[1]), Number(match[2])];
+  return major < 5 || (major === 5 && minor < 7);
+}

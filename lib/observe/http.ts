@@ -1,0 +1,131 @@
+/**
+ * The HTTP server for probes and monitoring: /healthz, /readyz, /metrics, /status.
+ *
+ * @module
+ */
+import type { JsonObject } from "../config/types.ts";
+import { IPV6 } from "../net/family.ts";
+import { formatIp, type Ip } from "../net/ip.ts";
+import type { MetricsRegistry } from "./metrics.ts";
+
+/** What keeps the daemon from being ready: a set of named reasons, ready when it is empty. */
+export class Readiness {
+  readonly #reasons = new Map<string, string>();
+
+  /** @param reasons Reasons that hold from the start, by name. */
+  constructor(reasons: Readonly<Record<string, string>> = {}) {
+    for (const [name, reason] of Object.entries(reasons)) this.#reasons.set(name, reason);
+  }
+
+  /** Not ready, for a reason in words; the same name replaces an earlier reason. */
+  block(name: string, reason: string): void {
+    this.#reasons.set(name, reason);
+  }
+
+  /** The named reason is gone. */
+  clear(name: string): void {
+    this.#reasons.delete(name);
+  }
+
+  /** Why it isn't ready; empty when it is. */
+  reasons(): string[] {
+    return [...this.#reasons].map(([name, reason]) => `${name}: ${reason}`);
+  }
+}
+
+/** What the server serves. */
+export interface HealthOptions {
+  readonly address: Ip;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly readiness: Readiness;
+  readonly metrics: MetricsRegistry;
+  /** What /status shows. */
+  status(): JsonObject | Promise<JsonObject>;
+  /** Called with what went wrong in an answer. */
+  onError(error: unknown): void;
+}
+
+/** A running server. */
+export interface HealthServer extends AsyncDisposable {
+  readonly port: number;
+}
+
+/** The server can't listen. The message names address and port, the cause and how to mend it. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+/**
+ * Starts the server.
+ *
+ * @throws {ListenError} If the address is none of this host's, the port is in use, or it isn't allowed.
+ */
+export function serveHealth(options: HealthOptions): HealthServer {
+  const { address, port } = options;
+  const hostname = formatIp(address);
+  let server: Deno.HttpServer<Deno.NetAddr>;
+  try {
+    server = Deno.serve({ hostname, port, onListen() {}, onError: failed(options) }, (request) => {
+      return answer(request, options);
+    });
+  } catch (error) {
+    throw new ListenError(explain(address, port, error), { cause: error });
+  }
+  return {
+    port: server.addr.port,
+    async [Symbol.asyncDispose]() {
+      await server.shutdown();
+    },
+  };
+}
+
+function failed(options: HealthOptions): (error: unknown) => Response {
+  return (error) => {
+    options.onError(error);
+    return text("internal error\n", 500);
+  };
+}
+
+/** Answers one request: what {@link serveHealth} serves, for other listeners. */
+export async function answer(request: Request, options: HealthOptions): Promise<Response> {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return text("only GET and HEAD\n", 405, { allow: "GET, HEAD" });
+  }
+  switch (new URL(request.url).pathname) {
+    case "/healthz":
+      return text("ok\n", 200);
+    case "/readyz": {
+      const reasons = options.readiness.reasons();
+      if (reasons.length === 0) return text("ok\n", 200);
+      return text(reasons.map((reason) => `${reason}\n`).join(""), 503);
+    }
+    case "/metrics": {
+      const read = await options.metrics.render();
+      return text(read.text, 200, { "content-type": read.contentType });
+    }
+    case "/status": {
+      const body = JSON.stringify(await options.status(), null, 2);
+      return text(`${body}\n`, 200, { "content-type": "application/json" });
+    }
+    default:
+      return text("not found: there are /healthz, /readyz, /metrics, /status\n", 404);
+  }
+}
+
+function text(body: string, status: number, headers: Record<string, string> = {}): Response {
+  const common = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" };
+  return new Response(body, { status, headers: { ...common, ...headers } });
+}
+
+function explain(address: Ip, port: number, error: unknown): string {
+  const shown = address.family === IPV6 ? `[${formatIp(address)}]` : formatIp(address);
+  const what = `Cannot serve /healthz on ${shown}:${port}`;
+  if (error instanceof Deno.errors.AddrInUse) {
+    return `${what}: the port is in use by another program; choose another with -healthz-port, 0 turns it off`;
+  }
+  if (error instanceof Deno.errors.AddrNotAvailable) {
+    return `${what}: the address is none of this host's; choose another with -healthz-ip`;
+  }
+  return `${what}: ${error instanceof Error ? error.message : String(error)}`;
+}

@@ -1,0 +1,18 @@
+/**
+ * flanneld: argv → command.
+ *
+ * @module
+ */
+import { parseCommandLine } from "./lib/cli/parse.ts";
+import { runCommand } from "./lib/cli/commands.ts";
+import { reportFailure } from "./lib/cli/failure.ts";
+
+if (import.meta.main) {
+  try {
+    Deno.exitCode = await runCommand(parseCommandLine(Deno.args, Deno.env.toObject()));
+  } catch (error) {
+    Deno.exitCode = reportFailure(error);
+  }
+  // Pool threads may sit in system calls that nothing ends; there is nothing left to wait for.
+  Deno.exit();
+}

@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import { vxlan } from "../../backends/vxlan.ts";
+import { hostGw } from "../../backends/host_gw.ts";
+import { alloc } from "../../backends/alloc.ts";
+import { findVtep } from "../../backends/vtep.ts";
+import { parseNetworkConfig } from "../../lib/config/network_config.ts";
+import type { Environment, ExternalInterface, OpenContext } from "../../backends/types.ts";
+import type { JsonObject } from "../../lib/config/types.ts";
+import { describeEntry } from "../../lib/kernel/entries.ts";
+import { linkAlias } from "../../lib/kernel/link_keeper.ts";
+import { decodeLease } from "../../lib/leases/codec.ts";
+import type { Lease } from "../../lib/leases/types.ts";
+import type { Link } from "../../lib/netlink/types.ts";
+import { IPV4, IPV6 } from "../../lib/net/family.ts";
+import { parseIp, sameIp } from "../../lib/net/ip.ts";
+import { parsePrefix } from "../../lib/net/prefix.ts";
+import { noMetrics, silentLog } from "../../lib/observe/types.ts";
+
+const NETWORK_ID = "/coreos.com/network";
+const DUAL = JSON.stringify({
+  Network: "10.5.0.0/16",
+  EnableIPv6: true,
+  IPv6Network: "fc00::/48",
+  Backend: { Type: "vxlan" },
+});
+
+function external(changes: Partial<ExternalInterface> = {}): ExternalInterface {
+  const addresses = { ipv4: parseIp("172.30.0.2"), ipv6: parseIp("fd00::2") };
+  return { name: "eth0", index: 2, mtu: 1500, addresses, publicIps: addresses, ...changes };
+}
+
+function context(changes: Partial<OpenContext> = {}): OpenContext {
+  return {
+    config: parseNetworkConfig(DUAL),
+    external: external(),
+    networkId: NETWORK_ID,
+    links: [link({ index: 2, name: "eth0", mac: "52:54:00:00:00:01" })],
+    machineId: "0123456789abcdef0123456789abcdef",
+    cloudResync: 120,
+    log: silentLog,
+    metrics: noMetrics,
+    signal: new AbortController().signal,
+    ...changes,
+  };
+}
+
+function link(fields: Partial<Link> & Pick<Link, "index" | "name">): Link {
+  return { flags: 1, mtu: 1500, ...fields };
+}
+
+function vxlanLink(name: string, vni: number, port: number, alias?: string): Link {
+  return link({
+    index: 9,
+    name,
+    kind: "vxlan",
+    mac: "3e:4b:bc:75:ce:43",
+    ...(alias ? { alias } : {}),
+    vxlan: { vni, port, local: parseIp("172.30.0.2"), learning: false, gbp: false },
+  });
+}
+
+function environment(onLink: string[] = [], changes: Partial<ExternalInterface> = {}): Environment {
+  return { external: external(changes), isOnLink: (ip) => onLink.some((text) => sameIp(parseIp(text), ip)) };
+}
+
+function peer(key: string, value: object): Lease {
+  const decoded = decodeLease({ key, value: JSON.stringify(value) });
+  assert.ok(decoded.lease, decoded.fault?.reason);
+  return decoded.lease;
+}
+
+const OWN = { subnets: { ipv4: parsePrefix("10.5.72.0/24") } };
+const PEER = peer("10.5.88.0-24", {
+  PublicIP: "172.30.0.3",
+  BackendType: "vxlan",
+  BackendData: { VNI: 1, VtepMAC: "3E:4B:bc:75:ce:44" },
+});
+
+async function openVxlan(options: JsonObject = {}, changes: Partial<OpenContext> = {}) {
+  const read = vxlan.parse(options, context().config);
+  assert.deepEqual(read.faults, []);
+  return await vxlan.open(read.options, context(changes));
+}
+
+Deno.test("vxlan: a peer is a neighbour, an fdb entry and a route, the original's three", async () => {
+  const plan = (await openVxlan()).plan(environment(), OWN);
+  assert.deepEqual(plan.entriesFor(PEER).map(describeEntry), [
+    "neighbour 10.5.88.0 lladdr 3e:4b:bc:75:ce:44 dev flannel.1",
+    "fdb 3e:4b:bc:75:ce:44 dst 172.30.0.3 dev flannel.1",
+    "route 10.5.88.0/24 via 10.5.88.0 dev flannel.1 onlink",
+  ]);
+  assert.equal(plan.problemWith?.(PEER), undefined);
+});
+
+Deno.test("vxlan: DirectRouting takes the plain route only to peers on the same wire", async () => {
+  const backend = await openVxlan({ directrouting: true });
+  const direct = backend.plan(environment(["172.30.0.3"]), OWN);
+  assert.deepEqual(direct.entriesFor(PEER).map(describeEntry), [
+    "route 10.5.88.0/24 via 172.30.0.3 dev eth0",
+  ]);
+  assert.equal(backend.plan(environment(), OWN).entriesFor(PEER).length, 3);
+});
+
+Deno.test("vxlan: the MTU leaves room for the outer headers, 50 bytes over IPv4 and 70 over IPv6", async () => {
+  const backend = await openVxlan();
+  const own = { subnets: { ipv4: parsePrefix("10.5.72.0/24"), ipv6: parsePrefix("fc00:0:0:1::/64") } };
+  const plan = backend.plan(environment(), own);
+  assert.deepEqual(plan.links.map(({ name, mtu }) => [name, mtu]), [["flannel.1", 1450], [
+    "flannel-v6.1",
+    1430,
+  ]]);
+  assert.equal(plan.mtu, 1430);
+  assert.equal((await openVxlan({ MTU: 1400 })).plan(environment(), own).mtu, 1400);
+});
+
+Deno.test("vxlan: a peer that can't be used is named with the reason, and gets no entries", async () => {
+  const plan = (await openVxlan()).plan(environment(), OWN);
+  const cases: [object, RegExp][] = [
+    [{ PublicIP: "172.30.0.3", BackendType: "host-gw" }, /its backend is host-gw/],
+    [{ PublicIP: "172.30.0.3" }, /no type/],
+    [{ PublicIP: "172.30.0.3", BackendType: "vxlan" }, /VtepMAC/],
+    [{ PublicIP: "172.30.0.3", BackendType: "vxlan", BackendData: { VtepMAC: 5 } }, /VtepMAC/],
+    [
+      { PublicIP: "172.30.0.3", BackendType: "vxlan", BackendData: { VtepMAC: "ff:ff:ff:ff:ff:ff" } },
+      /VtepMAC/,
+    ],
+    [{ PublicIPv6: "fd00::3", BackendType: "vxlan" }, /no public IPv4/],
+  ];
+  for (const [value, reason] of cases) {
+    const broken = peer("10.5.88.0-24", value);
+    assert.deepEqual(plan.entriesFor(broken), []);
+    assert.match(plan.problemWith?.(broken) ?? "", reason);
+  }
+});
+
+Deno.test("vxlan: what the lease says is the original's, byte for byte", async () => {
+  const existing = vxlanLink("flannel.1", 1, 8472);
+  const backend = await openVxlan({}, {
+    config: parseNetworkConfig('{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}'),
+    links: [existing],
+  });
+  assert.equal(
+    JSON.stringify(backend.attributes),
+    '{"backendType":"vxlan","backendData":{"ipv4":{"VNI":1,"VtepMAC":"3e:4b:bc:75:ce:43"}}}',
+  );
+});
+
+Deno.test("the VTEP's MAC is the existing device's, else one this host comes to again and no other does", () => {
+  const options = { vni: 1, port: 0 };
+  const adopted = findVtep(IPV4, options, context({ links: [vxlanLink("flannel.1", 1, 8472)] }));
+  assert.deepEqual(adopted, { name: "flannel.1", mac: "3e:4b:bc:75:ce:43" });
+  const { mac } = findVtep(IPV4, options, context());
+  assert.match(mac, /^.[26ae]:/, "locally administered, unicast");
+  assert.equal(findVtep(IPV4, options, context()).mac, mac);
+  const others = [
+    findVtep(IPV6, options, context()),
+    findVtep(IPV4, { vni: 2, port: 0 }, context()),
+    findVtep(IPV4, options, context({ machineId: "f".repeat(32) })),
+    findVtep(IPV4, options, context({ networkId: "/other" })),
+    findVtep(IPV4, options, context({ links: [link({ index: 2, name: "eth0", mac: "52:54:00:00:00:02" })] })),
+  ];
+  assert.equal(new Set([mac, ...others.map((vtep) => vtep.mac)]).size, 6);
+});
+
+Deno.test("a stranger's device of our name, VNI and port, or kind is refused and named", () => {
+  const refused = (links: Link[], pattern: RegExp, options = { vni: 1, port: 0 }) =>
+    assert.throws(() => findVtep(IPV4, options, context({ links })), {
+      name: "LinkConflictError",
+      message: pattern,
+    });
+  refused([link({ index: 5, name: "flannel.1", kind: "bridge" })], /flannel\.1.*kind bridge/);
+  refused([vxlanLink("vx0", 1, 8472)], /vx0 already has VNI 1 on port 8472/);
+  refused([vxlanLink("flannel.1", 1, 8472, linkAlias("/other"))], /marked "flanneld \/other"/);
+  const beside = context({ links: [vxlanLink("vx0", 1, 4789), vxlanLink("vx1", 2, 8472)] });
+  assert.equal(findVtep(IPV4, { vni: 1, port: 0 }, beside).name, "flannel.1");
+});
+
+Deno.test("two networks with one VNI on different ports get devices of their own, and find them again", () => {
+  const first = vxlanLink("flannel.1", 1, 8472, linkAlias("/other"));
+  const options = { vni: 1, port: 9999 };
+  assert.equal(findVtep(IPV4, options, context({ links: [first] })).name, "fl.1.9999");
+  const second = vxlanLink("fl.1.9999", 1, 9999, linkAlias(NETWORK_ID));
+  assert.deepEqual(findVtep(IPV4, options, context({ links: [second] })), {
+    name: "fl.1.9999",
+    mac: second.mac,
+  });
+});
+
+Deno.test("a VNI too long for a device name gets a shorter one", () => {
+  assert.equal(findVtep(IPV4, { vni: 16777215, port: 0 }, context()).name, "fl.16777215");
+  assert.equal(findVtep(IPV6, { vni: 16777215, port: 0 }, context()).name, "fl6.16777215");
+});
+
+Deno.test("host-gw: one plain route a peer, and a reason where the peer is behind a gateway", async () => {
+  const backend = await hostGw.open(hostGw.parse({}, context().config).options, context());
+  const value = { PublicIP: "172.30.0.3", PublicIPv6: null, BackendType: "host-gw" };
+  const near = backend.plan(environment(["172.30.0.3"]), OWN);
+  assert.deepEqual(near.entriesFor(peer("10.5.88.0-24", value)).map(describeEntry), [
+    "route 10.5.88.0/24 via 172.30.0.3 dev eth0",
+  ]);
+  assert.equal(near.mtu, 1500);
+  const far = backend.plan(environment(), OWN);
+  assert.deepEqual(far.entriesFor(peer("10.5.88.0-24", value)), []);
+  assert.match(
+    far.problemWith?.(peer("10.5.88.0-24", value)) ?? "",
+    /172\.30\.0\.3 isn't reached through eth0/,
+  );
+});
+
+Deno.test("host-gw refuses to start where the public address isn't the interface's", async () => {
+  const publicIps = { ipv4: parseIp("203.0.113.7") };
+  const changed = context({ external: external({ publicIps }) });
+  await assert.rejects(
+    hostGw.open({ mtu: undefined }, changed),
+    /eth0 has 172\.30\.0\.2.*203\.0\.113\.7.*vxlan/,
+  );
+});
+
+Deno.test("alloc: nothing but the MTU", async () => {
+  const backend = await alloc.open(alloc.parse({}, context().config).options, context());
+  assert.deepEqual(backend.attributes, { backendData: {} });
+  const plan = backend.plan(environment(), OWN);
+  assert.deepEqual([plan.mtu, plan.links, plan.entries, plan.entriesFor(PEER)], [1500, [], [], []]);
+});
+
+Deno.test("vxlan options: every one is checked, and named with its range", () => {
+  const read = vxlan.parse(
+    { VNI: 16777216, Port: 70000, GBP: "yes", TxChecksumOffload: "maybe" },
+    context().config,
+  );
+  assert.deepEqual(read.faults.map(({ key }) => key), [
+    "Backend.VNI",
+    "Backend.Port",
+    "Backend.GBP",
+    "Backend.TxChecksumOffload",
+  ]);
+  assert.match(read.faults[0]!.message, /VNI 16777216.*between 0 and 16777215/);
+});
