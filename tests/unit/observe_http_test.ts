@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { parseIp } from "../../lib/net/ip.ts";
+import { type HealthOptions, ListenError, Readiness, serveHealth } from "../../lib/observe/http.ts";
+import { MetricsRegistry } from "../../lib/observe/metrics.ts";
+
+function options(more: Partial<HealthOptions> = {}): HealthOptions {
+  return {
+    address: parseIp("127.0.0.1"),
+    port: 0,
+    readiness: new Readiness(),
+    metrics: new MetricsRegistry(),
+    status: () => ({}),
+    onError: () => {},
+    ...more,
+  };
+}
+
+async function get(port: number, path: string, init?: RequestInit): Promise<[number, string]> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, init);
+  return [response.status, await response.text()];
+}
+
+Deno.test("HTTP: healthz is 200, readyz tells the reasons until there are none", async () => {
+  const readiness = new Readiness({ lease: "no subnet yet" });
+  await using server = serveHealth(options({ readiness }));
+  assert.deepEqual(await get(server.port, "/healthz"), [200, "ok\n"]);
+  readiness.block("rules", "not written");
+  assert.deepEqual(await get(server.port, "/readyz"), [503, "lease: no subnet yet\nrules: not written\n"]);
+  readiness.block("lease", "lost");
+  readiness.clear("rules");
+  assert.deepEqual(await get(server.port, "/readyz"), [503, "lease: lost\n"]);
+  readiness.clear("lease");
+  assert.deepEqual(await get(server.port, "/readyz"), [200, "ok\n"]);
+  assert.deepEqual(await get(server.port, "/healthz", { method: "POST" }), [405, "only GET and HEAD\n"]);
+  assert.equal((await get(server.port, "/x"))[0], 404);
+});
+
+Deno.test("HTTP: metrics and status; a failing status is a 500 that is reported", async () => {
+  const metrics = new MetricsRegistry();
+  metrics.count("events_total", "Events");
+  const errors: unknown[] = [];
+  let broken = false;
+  const status = () => {
+    if (broken) throw new Error("boom");
+    return { subnet: "10.5.72.0/24" };
+  };
+  await using server = serveHealth(options({ metrics, status, onError: (error) => void errors.push(error) }));
+  const [code, text] = await get(server.port, "/metrics");
+  assert.equal(code, 200);
+  assert.match(text, /^flannel_events_total 1$/m);
+  assert.deepEqual(JSON.parse((await get(server.port, "/status"))[1]), { subnet: "10.5.72.0/24" });
+  broken = true;
+  assert.deepEqual(await get(server.port, "/status"), [500, "internal error\n"]);
+  assert.equal(errors.length, 1);
+});
+
+Deno.test("HTTP: a port in use and a foreign address are said with the way out", async () => {
+  await using first = serveHealth(options());
+  assert.throws(() => serveHealth(options({ port: first.port })), (error: Error) => {
+    assert(error instanceof ListenError);
+    const expected =
+      `Cannot serve /healthz on 127.0.0.1:${first.port}: the port is in use by another program; ` +
+      "choose another with -healthz-port, 0 turns it off";
+    assert.equal(error.message, expected);
+    return true;
+  });
+  assert.throws(() => serveHealth(options({ address: parseIp("192.0.2.1") })), (error: Error) => {
+    assert.equal(
+      error.message,
+      "Cannot serve /healthz on 192.0.2.1:0: the address is none of this host's; choose another with -healthz-ip",
+    );
+    return true;
+  });
+});
+
+Deno.test("HTTP: listens on IPv6", async () => {
+  await using server = serveHealth(options({ address: parseIp("::1") }));
+  const response = await fetch(`http://[::1]:${server.port}/healthz`);
+  assert.equal(await response.text(), "ok\n");
+});
+
+Deno.test("metrics: counters, gauges, labels, collectors", async () => {
+  const metrics = new MetricsRegistry();
+  metrics.count("drops_total", "Drops", { reason: "a" });
+  metrics.count("drops_total", "Drops", { reason: "a" }, 4);
+  metrics.count("drops_total", "Drops", { reason: 'b"\n' });
+  metrics.gauge("peers", "Peers", 3);
+  metrics.gauge("peers", "Peers", 2);
+  let asked = 0;
+  const collector = metrics.onCollect(() => metrics.gauge("asked", "Asked", ++asked));
+  assert.equal(metrics.value("drops_total", { reason: "a" }), 5);
+  assert.equal(metrics.value("none"), undefined);
+  const { text, contentType } = await metrics.render();
+  assert.match(contentType, /^text\/plain/);
+  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("# HELP"));
+  assert.deepEqual(lines, [
+    "# TYPE flannel_drops_total counter",
+    'flannel_drops_total{reason="a"} 5',
+    'flannel_drops_total{reason="b\\"\\n"} 1',
+    "# TYPE flannel_peers gauge",
+    "flannel_peers 2",
+    "# TYPE flannel_asked gauge",
+    "flannel_asked 1",
+  ]);
+  collector[Symbol.dispose]();
+  await metrics.render();
+  assert.equal(asked, 1);
+  assert.throws(() => metrics.gauge("drops_total", "Drops", 1), TypeError);
+});
+
+Deno.test("metrics: labels in another order are the same series", () => {
+  const metrics = new MetricsRegistry();
+  metrics.count("x_total", "X", { a: "1", b: "2" });
+  metrics.count("x_total", "X", { b: "2", a: "1" });
+  assert.equal(metrics.value("x_total", { a: "1", b: "2" }), 2);
+});
