@@ -96,16 +96,19 @@ export class MessageWriter {
   }
 
   attributeU8(type: number, value: number): void {
-    this.#bytes[this.#attribute(type, 1)] = value;
+    const at = this.#attribute(type, 1);
+    this.#bytes[at] = value;
   }
 
   /** In network byte order, as ports are. */
   attributeU16be(type: number, value: number): void {
-    this.#view.setUint16(this.#attribute(type, 2), value);
+    const at = this.#attribute(type, 2);
+    this.#view.setUint16(at, value);
   }
 
   attributeU32(type: number, value: number): void {
-    this.#view.setUint32(this.#attribute(type, 4), value, true);
+    const at = this.#attribute(type, 4);
+    this.#view.setUint32(at, value, true);
   }
 
   /** 4 or 16 bytes in network order. */
@@ -163,7 +166,10 @@ export class MessageWriter {
     this.#view.setUint16(at + 2, type | NLA_F_NESTED, true);
   }
 
-  /** Writes an attribute's header, makes room for its (zeroed) payload and gives the payload's place. */
+  /**
+   * Writes an attribute's header, makes room for its (zeroed) payload and gives the payload's place. The buffer
+   * may be another one afterwards: whoever writes to it must look it up after this call, not in one expression.
+   */
   #attribute(type: number, payload: number): number {
     const length = ATTRIBUTE_BYTES + payload;
     if (length > MAX_ATTRIBUTE_BYTES) {
