@@ -56,26 +56,35 @@ export class ListenError extends Error {
   override readonly name = "ListenError";
 }
 
+/** How long answers under way may take when the server ends, in milliseconds. */
+const GRACE = 200;
+
 /**
- * Starts the server.
+ * Starts the server. Disposing it lets answers under way finish, for a moment.
  *
  * @throws {ListenError} If the address is none of this host's, the port is in use, or it isn't allowed.
  */
 export function serveHealth(options: HealthOptions): HealthServer {
   const { address, port } = options;
   const hostname = formatIp(address);
+  const pending = new Set<(response: Response) => void>();
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
-    server = Deno.serve({ hostname, port, onListen() {}, onError: failed(options) }, (request) => {
-      return answer(request, options);
-    });
+    server = Deno.serve(
+      { hostname, port, onListen() {}, onError: failed(options) },
+      (request) => answerUntilEnd(request, options, pending),
+    );
   } catch (error) {
     throw new ListenError(explain(address, port, error), { cause: error });
   }
   return {
     port: server.addr.port,
     async [Symbol.asyncDispose]() {
+      const timer = setTimeout(() => {
+        for (const resolve of pending) resolve(text("flanneld ends\n", 503));
+      }, GRACE);
       await server.shutdown();
+      clearTimeout(timer);
     },
   };
 }
@@ -88,7 +97,23 @@ function failed(options: HealthOptions): (error: unknown) => Response {
 }
 
 /** Answers one request: what {@link serveHealth} serves, for other listeners. */
-export async function answer(request: Request, options: HealthOptions): Promise<Response> {
+export /** Answers, or is told through `pending` to answer at once. */
+async function answerUntilEnd(
+  request: Request,
+  options: HealthOptions,
+  pending: Set<(response: Response) => void>,
+): Promise<Response> {
+  const { promise, resolve, reject } = Promise.withResolvers<Response>();
+  pending.add(resolve);
+  answer(request, options).then(resolve, reject);
+  try {
+    return await promise;
+  } finally {
+    pending.delete(resolve);
+  }
+}
+
+async function answer(request: Request, options: HealthOptions): Promise<Response> {
   if (request.method !== "GET" && request.method !== "HEAD") {
     return text("only GET and HEAD\n", 405, { allow: "GET, HEAD" });
   }

@@ -73,6 +73,36 @@ Deno.test("HTTP: a port in use and a foreign address are said with the way out",
   });
 });
 
+Deno.test("HTTP: a client that never ends its request doesn't keep the server from ending", async () => {
+  const server = serveHealth(options());
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  await client.write(new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /he"));
+  await client.read(new Uint8Array(10));
+  const begin = performance.now();
+  await server[Symbol.asyncDispose]();
+  assert(performance.now() - begin < 900);
+});
+
+Deno.test("HTTP: a status that hangs doesn't either", async () => {
+  const hang = Promise.withResolvers<Record<string, never>>();
+  const asked = Promise.withResolvers<void>();
+  let waiting = 0;
+  const server = serveHealth(options({
+    status: () => {
+      if (++waiting === 2) asked.resolve();
+      return hang.promise;
+    },
+  }));
+  const replies = Promise.all([get(server.port, "/status"), get(server.port, "/status")]);
+  await asked.promise;
+  const begin = performance.now();
+  await server[Symbol.asyncDispose]();
+  assert(performance.now() - begin < 900);
+  hang.resolve({});
+  const cut = [503, "flanneld ends\n"];
+  assert.deepEqual(await replies, [cut, cut]);
+});
+
 Deno.test("HTTP: listens on IPv6", async () => {
   await using server = serveHealth(options({ address: parseIp("::1") }));
   const response = await fetch(`http://[::1]:${server.port}/healthz`);
