@@ -256,8 +256,10 @@ function matchPattern(pattern: RegExp, host: HostNetwork): Match[] {
  */
 async function matchDefault(request: InterfaceRequest, host: HostNetwork): Promise<Match[]> {
   const labels = new Map<Link, string[]>();
+  // Read once: it may be a dump of the kernel's table.
+  const { routes } = host;
   for (const family of request.families) {
-    const links = new Set(await defaultLinks(family, host));
+    const links = new Set(await defaultLinks(family, routes, host));
     for (const link of links) labels.set(link, [...labels.get(link) ?? [], family.label]);
   }
   const matches = [...labels].map(([link, families]) => ({
@@ -276,12 +278,12 @@ function hasGlobals(families: readonly Family[], addresses: readonly LinkAddress
 }
 
 /** The links of a family's default routes, best metric first. */
-async function defaultLinks(family: Family, host: HostNetwork): Promise<Link[]> {
-  const routes = host.routes
+async function defaultLinks(family: Family, routes: readonly Route[], host: HostNetwork): Promise<Link[]> {
+  const defaults = routes
     .filter((route) => route.family === family && route.destination.length === 0 && route.type === 1)
     .sort((a, b) => a.metric - b.metric);
   const links: Link[] = [];
-  for (const route of routes) {
+  for (const route of defaults) {
     // A route with several next hops names no link: ask which one is taken.
     const answer = route.linkIndex === undefined ? await host.lookupRoute(FAR_AWAY[family.name]) : route;
     const link = linkOf(host, answer);
