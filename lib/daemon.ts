@@ -67,7 +67,7 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
   using socket = NetlinkSocket.open();
   const network = await waitForNetwork(store, { log, signal, describeWrite: describeWrite(options) });
   const { config } = network;
-  const external = await chooseAndTell(
+  const external = chooseAndTell(
     socket,
     options,
     config.families.map(({ family }) => family),

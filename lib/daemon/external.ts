@@ -61,7 +61,7 @@ export function choose(
   socket: NetlinkSocket,
   options: InterfaceOptions,
   families: readonly Family[],
-): Promise<InterfaceChoice> {
+): InterfaceChoice {
   return chooseInterface({
     families,
     ifaces: options.iface,
@@ -72,12 +72,12 @@ export function choose(
 }
 
 /** As {@link choose}, with every candidate and its reason in the log. */
-export async function chooseAndTell(
+export function chooseAndTell(
   socket: NetlinkSocket,
   options: InterfaceOptions,
   families: readonly Family[],
   log: Log,
-): Promise<ExternalInterface> {
+): ExternalInterface {
   const tell = (candidates: InterfaceChoice["candidates"]) => {
     for (const { name, addresses, taken, reason } of candidates) {
       log.info(`Interface ${name}: ${taken ? "taken" : "not taken"}, ${reason}`, {
@@ -86,7 +86,7 @@ export async function chooseAndTell(
     }
   };
   try {
-    const { external, candidates } = await choose(socket, options, families);
+    const { external, candidates } = choose(socket, options, families);
     tell(candidates);
     return external;
   } catch (error) {

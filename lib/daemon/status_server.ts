@@ -7,11 +7,11 @@
 import type { Options } from "../cli/options.ts";
 import type { JsonObject } from "../config/types.ts";
 import {
-  answer,
   type HealthOptions,
   type HealthServer,
   type Readiness,
   serveHealth,
+  serveHealthLocally,
 } from "../observe/http.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { Log } from "../observe/types.ts";
@@ -35,7 +35,7 @@ export class StatusServer implements AsyncDisposable {
   readonly #options: HealthOptions;
   readonly #path: string;
   readonly #log: Log;
-  #socket: Deno.HttpServer | undefined;
+  #socket: HealthServer | undefined;
   #status: () => JsonObject = () => ({});
 
   /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
@@ -43,8 +43,6 @@ export class StatusServer implements AsyncDisposable {
     this.#log = log;
     this.#path = statusSocketPath(options);
     this.#options = {
-      address: options.healthzIp,
-      port: options.healthzPort,
       readiness,
       metrics,
       status: () => ({
@@ -58,7 +56,9 @@ export class StatusServer implements AsyncDisposable {
           error: error instanceof Error ? error.message : String(error),
         }),
     };
-    this.#http = options.healthzPort > 0 ? serveHealth(this.#options) : undefined;
+    this.#http = options.healthzPort > 0
+      ? serveHealth({ address: options.healthzIp, port: options.healthzPort, ...this.#options })
+      : undefined;
   }
 
   /** Sets what /status shows beyond version and readiness. */
@@ -70,10 +70,7 @@ export class StatusServer implements AsyncDisposable {
   async openSocket(): Promise<void> {
     try {
       await Deno.remove(this.#path).catch(() => {});
-      this.#socket = Deno.serve(
-        { path: this.#path, onListen() {} },
-        (request) => answer(request, this.#options),
-      );
+      this.#socket = serveHealthLocally(this.#path, this.#options);
       await Deno.chmod(this.#path, 0o600);
     } catch (error) {
       this.#log.warn(`Cannot serve flanneld status on ${this.#path}`, {
@@ -83,7 +80,7 @@ export class StatusServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#socket?.shutdown()]);
+    await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#socket?.[Symbol.asyncDispose]()]);
     if (this.#socket) await Deno.remove(this.#path).catch(() => {});
   }
 }

@@ -35,9 +35,6 @@ export class Readiness {
 
 /** What the server serves. */
 export interface HealthOptions {
-  readonly address: Ip;
-  /** 0 takes a free one. */
-  readonly port: number;
   readonly readiness: Readiness;
   readonly metrics: MetricsRegistry;
   /** What /status shows. */
@@ -46,10 +43,15 @@ export interface HealthOptions {
   onError(error: unknown): void;
 }
 
-/** A running server. */
-export interface HealthServer extends AsyncDisposable {
+/** Where the server listens. */
+export interface ListenAddress {
+  readonly address: Ip;
+  /** 0 takes a free one. */
   readonly port: number;
 }
+
+/** A running server. */
+export type HealthServer = AsyncDisposable;
 
 /** The server can't listen. The message names address and port, the cause and how to mend it. */
 export class ListenError extends Error {
@@ -64,29 +66,53 @@ const GRACE = 200;
  *
  * @throws {ListenError} If the address is none of this host's, the port is in use, or it isn't allowed.
  */
-export function serveHealth(options: HealthOptions): HealthServer {
+export function serveHealth(
+  options: HealthOptions & ListenAddress,
+): HealthServer & { readonly port: number } {
   const { address, port } = options;
-  const hostname = formatIp(address);
-  const pending = new Set<(response: Response) => void>();
-  let server: Deno.HttpServer<Deno.NetAddr>;
   try {
-    server = Deno.serve(
-      { hostname, port, onListen() {}, onError: failed(options) },
-      (request) => answerUntilEnd(request, options, pending),
-    );
+    const answers = new Answers(options);
+    const server = Deno.serve({ hostname: formatIp(address), port, ...answers.handlers }, answers.handle);
+    return { port: server.addr.port, [Symbol.asyncDispose]: () => answers.end(server) };
   } catch (error) {
     throw new ListenError(explain(address, port, error), { cause: error });
   }
-  return {
-    port: server.addr.port,
-    async [Symbol.asyncDispose]() {
-      const timer = setTimeout(() => {
-        for (const resolve of pending) resolve(text("flanneld ends\n", 503));
-      }, GRACE);
-      await server.shutdown();
-      clearTimeout(timer);
-    },
+}
+
+/** As {@link serveHealth}, on a Unix socket. @throws {Error} If the path can't be listened on. */
+export function serveHealthLocally(path: string, options: HealthOptions): HealthServer {
+  const answers = new Answers(options);
+  const server = Deno.serve({ path, ...answers.handlers }, answers.handle);
+  return { [Symbol.asyncDispose]: () => answers.end(server) };
+}
+
+/** Answers requests until the end, which doesn't wait for a hanging one. */
+class Answers {
+  readonly #pending = new Set<(response: Response) => void>();
+  readonly handlers;
+
+  constructor(readonly options: HealthOptions) {
+    this.handlers = { onListen() {}, onError: failed(options) };
+  }
+
+  handle = async (request: Request): Promise<Response> => {
+    const { promise, resolve, reject } = Promise.withResolvers<Response>();
+    this.#pending.add(resolve);
+    answer(request, this.options).then(resolve, reject);
+    try {
+      return await promise;
+    } finally {
+      this.#pending.delete(resolve);
+    }
   };
+
+  async end(server: { shutdown(): Promise<void> }): Promise<void> {
+    const timer = setTimeout(() => {
+      for (const resolve of this.#pending) resolve(text("flanneld ends\n", 503));
+    }, GRACE);
+    await server.shutdown();
+    clearTimeout(timer);
+  }
 }
 
 function failed(options: HealthOptions): (error: unknown) => Response {
@@ -96,23 +122,7 @@ function failed(options: HealthOptions): (error: unknown) => Response {
   };
 }
 
-/** Answers one request: what {@link serveHealth} serves, for other listeners. */
-export /** Answers, or is told through `pending` to answer at once. */
-async function answerUntilEnd(
-  request: Request,
-  options: HealthOptions,
-  pending: Set<(response: Response) => void>,
-): Promise<Response> {
-  const { promise, resolve, reject } = Promise.withResolvers<Response>();
-  pending.add(resolve);
-  answer(request, options).then(resolve, reject);
-  try {
-    return await promise;
-  } finally {
-    pending.delete(resolve);
-  }
-}
-
+/** Answers one request. */
 async function answer(request: Request, options: HealthOptions): Promise<Response> {
   if (request.method !== "GET" && request.method !== "HEAD") {
     return text("only GET and HEAD\n", 405, { allow: "GET, HEAD" });

@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { parseIp } from "../../lib/net/ip.ts";
-import { type HealthOptions, ListenError, Readiness, serveHealth } from "../../lib/observe/http.ts";
+import {
+  type HealthOptions,
+  type ListenAddress,
+  ListenError,
+  Readiness,
+  serveHealth,
+} from "../../lib/observe/http.ts";
 import { MetricsRegistry } from "../../lib/observe/metrics.ts";
 
-function options(more: Partial<HealthOptions> = {}): HealthOptions {
+function options(more: Partial<HealthOptions & ListenAddress> = {}): HealthOptions & ListenAddress {
   return {
     address: parseIp("127.0.0.1"),
     port: 0,
