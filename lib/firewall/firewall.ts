@@ -4,8 +4,10 @@
  * @module
  */
 import { FAMILIES, type Family } from "../net/family.ts";
+import { formatPrefix } from "../net/prefix.ts";
 import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
 import { type CommandRunner, systemRunner } from "./command.ts";
+import { droppingChains } from "./foreign_chains.ts";
 import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
 import { Iptables } from "./iptables.ts";
 import { keepAt, Turns } from "./loop.ts";
@@ -62,6 +64,7 @@ export class Firewall implements Disposable {
   /** The generation at which all that tells its changes was found right; undefined before that. */
   #rightAt: number | undefined;
   readonly #turns = new Turns();
+  readonly #warnedOf = new Set<string>();
 
   private constructor(options: FirewallOptions, names: FirewallNames, run: CommandRunner, tools: HostTools) {
     this.#log = options.log;
@@ -99,7 +102,9 @@ export class Firewall implements Disposable {
       this.#wanted = rules;
       this.#rightAt = undefined;
       if (this.description === "none" && !isEmptyRuleset(rules)) throw this.#unavailable();
-      return await this.#pass(rules);
+      const wrote = await this.#pass(rules);
+      await this.#warnOfForeignChains(rules);
+      return wrote;
     });
   }
 
@@ -179,6 +184,26 @@ export class Firewall implements Disposable {
     const wrote = outcome(results);
     if (!wrote) this.#rightAt = generation;
     return wrote;
+  }
+
+  /** Says once for each chain of others that drops what is to be forwarded, and what to do. */
+  async #warnOfForeignChains(rules: Ruleset): Promise<void> {
+    if (!this.#nft || !rules.families.some((family) => family.forward)) return;
+    const hasIptables = this.#iptables.some(({ tool }) => tool.backend === "nf_tables");
+    for (const { family, table, name } of droppingChains(await this.#nft.listChains(), hasIptables)) {
+      const chain = `${family} ${table} ${name}`;
+      if (this.#warnedOf.has(chain)) continue;
+      this.#warnedOf.add(chain);
+      this.#log.warn(
+        `nftables chain ${chain} drops forwarded packets by its policy, and accepting them elsewhere doesn't ` +
+          "undo that: add rules to it that accept the networks",
+        {
+          networks: rules.families.flatMap(({ forward }) => forward?.[0]?.source?.prefix ?? []).map(
+            formatPrefix,
+          ),
+        },
+      );
+    }
   }
 
   #unavailable(): FirewallUnavailableError {

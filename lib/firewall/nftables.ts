@@ -62,6 +62,14 @@ export class Nftables {
     return true;
   }
 
+  /** What `nft -j list chains` prints: every chain of the namespace. @throws {CommandError} If nft fails. */
+  async listChains(): Promise<string> {
+    const args = ["-j", "list", "chains"];
+    const result = await this.#run("nft", args);
+    if (result.code !== 0) throw new CommandError("nft", args, result);
+    return result.stdout;
+  }
+
   async #differing(wanted: readonly FamilyRuleset[], fullyRandom: boolean): Promise<FamilyRuleset[]> {
     const random = fullyRandom && this.#canFullyRandom;
     const right = await Promise.all(

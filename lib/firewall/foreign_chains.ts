@@ -1,0 +1,33 @@
+/**
+ * Other people's chains that drop forwarded packets whatever our rules say.
+ *
+ * In nftables an accept ends only its own base chain: a packet must be let through by every base chain at the
+ * hook. What isn't ours is not changed, but people should hear of it.
+ *
+ * @module
+ */
+import { parseListing } from "./nftables_text.ts";
+
+/** A base chain at the forward hook whose policy is drop. */
+export interface DroppingChain {
+  /** nft's family: `ip`, `ip6` or `inet`. */
+  readonly family: string;
+  readonly table: string;
+  readonly name: string;
+}
+
+/**
+ * The chains among those that `nft -j list chains` printed that drop forwarded packets by policy.
+ *
+ * @param hasIptables Whether iptables rules are kept there: its filter table is then seen to by them.
+ */
+export function droppingChains(listing: string, hasIptables: boolean): DroppingChain[] {
+  const found: DroppingChain[] = [];
+  for (const { chain } of parseListing(listing)) {
+    if (chain?.hook !== "forward" || chain.policy !== "drop") continue;
+    const [family, table, name] = [String(chain.family), String(chain.table), String(chain.name)];
+    const isIptables = (family === "ip" || family === "ip6") && table === "filter" && name === "FORWARD";
+    if (!isIptables || !hasIptables) found.push({ family, table, name });
+  }
+  return found;
+}
