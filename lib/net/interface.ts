@@ -33,7 +33,7 @@ export interface HostNetwork {
   /** Routes of the main table; those that are no default routes are passed over. */
   readonly routes: readonly Route[];
   /** Which way a packet to `ip` would go (RTM_GETROUTE); undefined if there is none. */
-  lookupRoute(ip: Ip): RouteAnswer | undefined | Promise<RouteAnswer | undefined>;
+  lookupRoute(ip: Ip): RouteAnswer | undefined;
 }
 
 /** An interface that could have been chosen. */
@@ -108,11 +108,11 @@ interface Step {
  *
  * @throws {InterfaceError} If none fits.
  */
-export async function chooseInterface(
+export function chooseInterface(
   request: InterfaceRequest,
   host: HostNetwork,
-): Promise<InterfaceChoice> {
-  const steps = await stepsOf(request, host);
+): InterfaceChoice {
+  const steps = stepsOf(request, host);
   const reasons = new Map<number, string>();
   for (const step of steps) {
     for (const match of step.matches) {
@@ -198,7 +198,7 @@ function isOwnDevice(link: Link): boolean {
   return /^flannel(-v6)?\.\d+$/.test(link.name) || (link.kind === "tun" && /^flannel\d+$/.test(link.name));
 }
 
-async function stepsOf(request: InterfaceRequest, host: HostNetwork): Promise<Step[]> {
+function stepsOf(request: InterfaceRequest, host: HostNetwork): Step[] {
   const steps: Step[] = [
     ...request.ifaces.map((asked) => ({ asked: `-iface ${asked}`, matches: matchName(asked, host) })),
     ...request.patterns.map((pattern) => ({
@@ -208,14 +208,14 @@ async function stepsOf(request: InterfaceRequest, host: HostNetwork): Promise<St
   ];
   if (request.canReach) {
     const asked = `-iface-can-reach ${formatIp(request.canReach)}`;
-    const route = await host.lookupRoute(request.canReach);
+    const route = host.lookupRoute(request.canReach);
     const link = linkOf(host, route);
     const source = route?.preferredSource;
     const address = link && addressesOn(host, link).find((one) => sameIp(one.ip, source))?.ip;
     steps.push({ asked, matches: link ? [{ link, address, reason: `${asked} goes over it` }] : [] });
   }
   if (steps.length > 0) return steps;
-  return [{ asked: "the default route", matches: await matchDefault(request, host) }];
+  return [{ asked: "the default route", matches: matchDefault(request, host) }];
 }
 
 function linkOf(host: HostNetwork, route: RouteAnswer | undefined): Link | undefined {
@@ -254,12 +254,12 @@ function matchPattern(pattern: RegExp, host: HostNetwork): Match[] {
  * Links with a default route of every family first, then those with more than link-local addresses, then by
  * metric.
  */
-async function matchDefault(request: InterfaceRequest, host: HostNetwork): Promise<Match[]> {
+function matchDefault(request: InterfaceRequest, host: HostNetwork): Match[] {
   const labels = new Map<Link, string[]>();
   // Read once: it may be a dump of the kernel's table.
   const { routes } = host;
   for (const family of request.families) {
-    const links = new Set(await defaultLinks(family, routes, host));
+    const links = new Set(defaultLinks(family, routes, host));
     for (const link of links) labels.set(link, [...labels.get(link) ?? [], family.label]);
   }
   const matches = [...labels].map(([link, families]) => ({
@@ -278,14 +278,14 @@ function hasGlobals(families: readonly Family[], addresses: readonly LinkAddress
 }
 
 /** The links of a family's default routes, best metric first. */
-async function defaultLinks(family: Family, routes: readonly Route[], host: HostNetwork): Promise<Link[]> {
+function defaultLinks(family: Family, routes: readonly Route[], host: HostNetwork): Link[] {
   const defaults = routes
     .filter((route) => route.family === family && route.destination.length === 0 && route.type === 1)
     .sort((a, b) => a.metric - b.metric);
   const links: Link[] = [];
   for (const route of defaults) {
     // A route with several next hops names no link: ask which one is taken.
-    const answer = route.linkIndex === undefined ? await host.lookupRoute(FAR_AWAY[family.name]) : route;
+    const answer = route.linkIndex === undefined ? host.lookupRoute(FAR_AWAY[family.name]) : route;
     const link = linkOf(host, answer);
     if (link) links.push(link);
   }

@@ -71,16 +71,16 @@ function request(more: Partial<InterfaceRequest> = {}): InterfaceRequest {
 }
 
 /** `name address… → public…` */
-async function choose(more: Partial<InterfaceRequest>, host: HostNetwork = HOST): Promise<string> {
-  const { external } = await chooseInterface(request(more), host);
+function choose(more: Partial<InterfaceRequest>, host: HostNetwork = HOST): string {
+  const { external } = chooseInterface(request(more), host);
   const list = (ips: PerFamily<Ip>) =>
     FAMILIES.flatMap((family) => ips[family.name] ? [formatIp(ips[family.name]!)] : []).join(" ");
   return `${external.name} ${list(external.addresses)} → ${list(external.publicIps)}`;
 }
 
-async function refusal(more: Partial<InterfaceRequest>, host: HostNetwork = HOST): Promise<string> {
+function refusal(more: Partial<InterfaceRequest>, host: HostNetwork = HOST): string {
   try {
-    await chooseInterface(request(more), host);
+    chooseInterface(request(more), host);
   } catch (error) {
     assert(error instanceof InterfaceError, String(error));
     return error.message;
@@ -88,7 +88,7 @@ async function refusal(more: Partial<InterfaceRequest>, host: HostNetwork = HOST
   return "accepted";
 }
 
-Deno.test("interface: what is asked for, in the contract's order", async () => {
+Deno.test("interface: what is asked for, in the contract's order", () => {
   const both = { families: [IPV4, IPV6] };
   const table: [string, Partial<InterfaceRequest>, string][] = [
     ["default route", {}, "eth0 10.0.2.15 → 10.0.2.15"],
@@ -129,29 +129,29 @@ Deno.test("interface: what is asked for, in the contract's order", async () => {
       "eth0 10.0.2.15 → 10.0.2.15",
     ],
   ];
-  for (const [name, more, expected] of table) assert.equal(await choose(more), expected, name);
+  for (const [name, more, expected] of table) assert.equal(choose(more), expected, name);
 });
 
-Deno.test("interface: default routes by metric, several next hops, one link for both families first", async () => {
+Deno.test("interface: default routes by metric, several next hops, one link for both families first", () => {
   const metrics = { ...HOST, routes: [defaultRoute(IPV4, 2, 200), defaultRoute(IPV4, 3, 100)] };
-  assert.equal(await choose({}, metrics), "eth1 192.168.50.4 → 192.168.50.4");
+  assert.equal(choose({}, metrics), "eth1 192.168.50.4 → 192.168.50.4");
   const multipath = {
     ...HOST,
     routes: [defaultRoute(IPV4, undefined)],
     lookupRoute: () => ({ linkIndex: 3 }),
   };
-  assert.equal(await choose({}, multipath), "eth1 192.168.50.4 → 192.168.50.4");
+  assert.equal(choose({}, multipath), "eth1 192.168.50.4 → 192.168.50.4");
   const both = {
     ...HOST,
     routes: [defaultRoute(IPV4, 2), defaultRoute(IPV4, 3, 100), defaultRoute(IPV6, 3)],
   };
   assert.equal(
-    await choose({ families: [IPV4, IPV6] }, both),
+    choose({ families: [IPV4, IPV6] }, both),
     "eth1 192.168.50.4 fd00::3 → 192.168.50.4 fd00::3",
   );
 });
 
-Deno.test("interface: a refusal names what was asked, what exists and how to mend it", async () => {
+Deno.test("interface: a refusal names what was asked, what exists and how to mend it", () => {
   const here = "Interfaces here: lo (127.0.0.1), eth0 (10.0.2.15, fe80::2), " +
     "eth1 (192.168.50.4, 192.168.50.5, fe80::3, fd00::3), flannel.1 (10.5.1.0). " +
     "Name the one that reaches the other hosts with -iface NAME, or give it the address that it lacks";
@@ -167,21 +167,21 @@ Deno.test("interface: a refusal names what was asked, what exists and how to men
       `${none}-iface-can-reach 2001:db8::1: nothing matches. ${here}`,
     ],
   ];
-  for (const [more, expected] of table) assert.equal(await refusal(more), expected);
+  for (const [more, expected] of table) assert.equal(refusal(more), expected);
   assert.equal(
-    await refusal({}, { ...HOST, routes: [] }),
+    refusal({}, { ...HOST, routes: [] }),
     `${none}the default route: there is none. ${here}`,
   );
   assert.equal(
-    await refusal({}, { links: [], addresses: [], routes: [], lookupRoute: () => undefined }),
+    refusal({}, { links: [], addresses: [], routes: [], lookupRoute: () => undefined }),
     `${none}the default route: there is none. Interfaces here: none. ` +
       "Name the one that reaches the other hosts with -iface NAME, or give it the address that it lacks",
   );
 });
 
-Deno.test("interface: every candidate has a reason", async () => {
+Deno.test("interface: every candidate has a reason", () => {
   const links = [...HOST.links, link(5, "eth2", { flags: 0 })];
-  const choice = await chooseInterface(request({ ifaces: ["lo", "eth1"], patterns: [/^eth0$/] }), {
+  const choice = chooseInterface(request({ ifaces: ["lo", "eth1"], patterns: [/^eth0$/] }), {
     ...HOST,
     links,
   });
@@ -194,7 +194,7 @@ Deno.test("interface: every candidate has a reason", async () => {
   ]);
   assert.deepEqual(choice.candidates[1]!.addresses, ["10.0.2.15", "fe80::2"]);
   assert.equal(choice.external.mtu, 9000);
-  const byRoute = await chooseInterface(request(), HOST);
+  const byRoute = chooseInterface(request(), HOST);
   assert.deepEqual(byRoute.candidates.map(({ reason }) => reason), [
     "no default route goes over it",
     "the IPv4 default route goes over it",
