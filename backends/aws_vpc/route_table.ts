@@ -1,0 +1,263 @@
+/**
+ * A VPC's route tables: own subnet → the network interface that carries the host's address.
+ *
+ * @module
+ */
+import type { Route, RouteTable as Ec2RouteTable } from "@aws-sdk/client-ec2";
+import type { Family } from "../../lib/net/family.ts";
+import { formatPrefix, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
+import type { Log, Metrics } from "../../lib/observe/types.ts";
+import type { CloudEdges } from "../cloud/backend.ts";
+import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
+import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
+import type { ExternalInterface } from "../types.ts";
+import { type Destination, Ec2 } from "./ec2.ts";
+import { NO_SUCH_ROUTE } from "./errors.ts";
+import { Imds } from "./imds.ts";
+import { findInterface, type Instance, instanceFromImds, type InstanceInterface } from "./instance.ts";
+import type { AwsVpcOptions } from "./options.ts";
+
+/** The parameter that takes a family's destination. */
+const DESTINATION: Readonly<Record<Family["name"], (cidr: string) => Destination>> = {
+  ipv4: (cidr) => ({ DestinationCidrBlock: cidr }),
+  ipv6: (cidr) => ({ DestinationIpv6CidrBlock: cidr }),
+};
+
+/** What is known of this host. */
+interface Self extends Identity {
+  readonly region: string;
+  readonly eni: string;
+  readonly vpcId: string | undefined;
+  readonly checksSourceDest: boolean;
+  /** Ids of all interfaces of the instance. */
+  readonly enis: ReadonlySet<string>;
+}
+
+/** The tables of one instance's VPC. */
+export class AwsRouteTable implements RouteTable {
+  readonly cloud = "aws-vpc";
+  readonly #options: AwsVpcOptions;
+  readonly #edges: CloudEdges;
+  readonly #log: Log;
+  readonly #metrics: Metrics;
+  readonly #imds: Imds;
+  #ec2: { readonly region: string; readonly client: Ec2 } | undefined;
+  #self: Self | undefined;
+  #use = new Map<string, TableUse>();
+
+  constructor(options: AwsVpcOptions, edges: CloudEdges, observe: { log: Log; metrics: Metrics }) {
+    this.#options = options;
+    this.#edges = edges;
+    this.#log = observe.log;
+    this.#metrics = observe.metrics;
+    this.#imds = new Imds(edges.env, edges.clock.now);
+  }
+
+  async identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
+    const region = await this.#imds.read("placement/region", signal);
+    const id = await this.#imds.read("instance-id", signal);
+    if (this.#ec2?.region !== region) {
+      this.#ec2 = { region, client: new Ec2(region, this.#edges.env, this.#metrics) };
+    }
+    const instance = await this.#describe(id, signal);
+    const card = findInterface(instance, external, id);
+    const eni = card.NetworkInterfaceId!;
+    const { vpcId, subnetId } = await this.#place(card, instance, signal);
+    const tables = this.#options.routeTableIds.length > 0
+      ? this.#options.routeTableIds
+      : [await this.#findTable(vpcId, subnetId, signal)];
+    const enis = new Set(instance.interfaces.flatMap((one) => one.NetworkInterfaceId ?? []));
+    const checksSourceDest = card.SourceDestCheck === true;
+    const hop = `${eni} of ${id}`;
+    this.#self = { instance: id, hop, tables, region, eni, vpcId, checksSourceDest, enis };
+    return this.#self;
+  }
+
+  async #describe(id: string, signal: AbortSignal): Promise<Instance> {
+    try {
+      const instance = await this.#client.instance(id, signal);
+      if (instance) return instance;
+    } catch (error) {
+      if (!(error instanceof CloudError) || error.kind !== "denied") throw error;
+      // The permission is a convenience for those who name their table: the metadata service knows the rest.
+      const instance = await instanceFromImds(this.#imds, signal).catch(() => undefined);
+      if (!instance) throw error;
+      this.#log.warn(
+        `aws-vpc: ${error.message}; without it nobody checks that the instance's ` +
+          `source/destination check is off`,
+      );
+      return instance;
+    }
+    throw new CloudError("conflict", `EC2 doesn't know instance ${id} (yet)`);
+  }
+
+  /** VPC and subnet of the interface: by EC2, else by the metadata service. */
+  async #place(card: InstanceInterface, instance: Instance, signal: AbortSignal) {
+    const vpcId = card.VpcId ?? instance.vpcId;
+    const subnetId = card.SubnetId ?? instance.subnetId;
+    if (vpcId !== undefined || subnetId !== undefined) return { vpcId, subnetId };
+    const told = await instanceFromImds(this.#imds, signal).catch(() => undefined);
+    const same = told?.interfaces.find((one) => one.NetworkInterfaceId === card.NetworkInterfaceId);
+    return { vpcId: same?.VpcId, subnetId: same?.SubnetId };
+  }
+
+  async #findTable(
+    vpcId: string | undefined,
+    subnetId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const ask = async (filters: Record<string, string>) => {
+      const tables = await this.#client.routeTables({ filters }, signal);
+      return tables.flatMap((table) => table.RouteTableId ?? [])[0];
+    };
+    const bySubnet = subnetId && await ask({ "association.subnet-id": subnetId });
+    if (bySubnet) return bySubnet;
+    const main = vpcId && await ask({ "association.main": "true", "vpc-id": vpcId });
+    if (main) return main;
+    throw new CloudError(
+      "unavailable",
+      `EC2 shows no route table for subnet ${subnetId ?? "unknown"} and no main one for VPC ` +
+        `${vpcId ?? "unknown"}: if it stays so, name one in the config's Backend.RouteTableID`,
+    );
+  }
+
+  async prepare(signal: AbortSignal): Promise<void> {
+    const { eni, instance, checksSourceDest } = this.#known;
+    if (!checksSourceDest) return;
+    try {
+      await this.#client.disableSourceDestCheck(eni, signal);
+      this.#log.info("source/destination check switched off", { interface: eni });
+    } catch (error) {
+      if (!(error instanceof CloudError) || error.kind !== "denied") throw error;
+      throw new CloudError(
+        "denied",
+        `${eni} of ${instance} checks source and destination, so containers' packets are dropped, and it ` +
+          `can't be switched off: ${error.message}; or switch it off by hand: aws ec2 ` +
+          `modify-network-interface-attribute --network-interface-id ${eni} --no-source-dest-check`,
+      );
+    }
+  }
+
+  async list(signal: AbortSignal): Promise<readonly CloudRoute[]> {
+    const { tables: ids, vpcId } = this.#known;
+    const tables = await this.#client.routeTables({ ids }, signal);
+    return ids.flatMap((id) => {
+      const table = tables.find((one) => one.RouteTableId === id);
+      if (!table) throw new CloudError("unavailable", `EC2's answer lacks the route table ${id}`);
+      if (table.VpcId && vpcId && table.VpcId !== vpcId) {
+        throw new CloudError(
+          "config",
+          `Backend.RouteTableID ${id} belongs to ${table.VpcId} and this host to ${vpcId}: ` +
+            `it must be a table of this host's VPC`,
+        );
+      }
+      return this.#read(id, table);
+    });
+  }
+
+  #read(id: string, table: Ec2RouteTable): CloudRoute[] {
+    const { eni, enis, instance } = this.#known;
+    const counted = (table.Routes ?? []).filter((route) => route.Origin !== "EnableVgwRoutePropagation");
+    this.#use.set(id, { table: id, used: counted.length });
+    return counted.flatMap((route) => {
+      const destination = destinationOf(route);
+      if (!destination || !isStatic(route)) return [];
+      const leadsTo = route.NetworkInterfaceId;
+      return [{
+        table: id,
+        destination,
+        id: formatPrefix(destination),
+        hop: hopOf(route),
+        own: (leadsTo !== undefined && enis.has(leadsTo)) || route.InstanceId === instance,
+        right: leadsTo === eni && route.State !== "blackhole",
+        blackhole: route.State === "blackhole",
+        removable: true,
+      }];
+    });
+  }
+
+  async put(
+    table: string,
+    destination: Prefix,
+    existing: CloudRoute | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { eni } = this.#known;
+    const to = DESTINATION[destination.family.name](formatPrefix(destination));
+    const replace = () => this.#client.replaceRoute(table, to, eni, signal);
+    const create = () => this.#client.createRoute(table, to, eni, signal);
+    if (existing) {
+      await replace().catch((error) => {
+        if (!hasCode(error, NO_SUCH_ROUTE)) throw error;
+        return create();
+      });
+      return;
+    }
+    try {
+      await create();
+    } catch (error) {
+      if (hasCode(error, "RouteLimitExceeded")) {
+        throw this.full(this.#use.get(table) ?? { table, used: 0 }, (error as Error).message);
+      }
+      if (!hasCode(error, "RouteAlreadyExists")) throw error;
+      // The table didn't show it yet, or somebody was quicker.
+      const there = (await this.list(signal)).find((route) =>
+        route.table === table && route.id === formatPrefix(destination)
+      );
+      if (!there?.right) await replace();
+    }
+  }
+
+  async remove(route: CloudRoute, signal: AbortSignal): Promise<void> {
+    const to = DESTINATION[route.destination.family.name](route.id);
+    await this.#client.deleteRoute(route.table, to, signal).catch((error) => {
+      if (!hasCode(error, NO_SUCH_ROUTE)) throw error;
+    });
+  }
+
+  /** EC2 doesn't tell the limit; the number is as of the last listing. */
+  limits(): Promise<readonly TableUse[]> {
+    return Promise.resolve([...this.#use.values()]);
+  }
+
+  full({ table, used, limit }: TableUse, said: string): CloudError {
+    const region = this.#self?.region ?? "the instance's region";
+    return fullTableError({
+      what: `route table ${table}`,
+      used,
+      limit,
+      said,
+      raise: `Service Quotas, Amazon VPC, "Routes per route table", L-93826ACB, in ${region}`,
+    });
+  }
+
+  get #known(): Self {
+    if (!this.#self) throw new CloudError("conflict", "The instance isn't known yet");
+    return this.#self;
+  }
+
+  get #client(): Ec2 {
+    if (!this.#ec2) throw new CloudError("conflict", "The region isn't known yet");
+    return this.#ec2.client;
+  }
+}
+
+/** Neither the VPC's own nor one that a gateway propagates: those can't be written. */
+function isStatic(route: Route): boolean {
+  return route.GatewayId !== "local" && (route.Origin === undefined || route.Origin === "CreateRoute");
+}
+
+function destinationOf(route: Route): Prefix | undefined {
+  const text = route.DestinationCidrBlock ?? route.DestinationIpv6CidrBlock;
+  if (!text) return undefined;
+  try {
+    return parsePrefix(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function hopOf(route: Route): string {
+  const { NetworkInterfaceId, InstanceId, GatewayId, NatGatewayId, TransitGatewayId } = route;
+  return NetworkInterfaceId ?? InstanceId ?? GatewayId ?? NatGatewayId ?? TransitGatewayId ?? "elsewhere";
+}

@@ -1,0 +1,119 @@
+/**
+ * What can go wrong between a host and its cloud, by what is to be done about it.
+ *
+ * @module
+ */
+
+/**
+ * Kind of a cloud's refusal:
+ *
+ * - `throttled`: too many requests; later.
+ * - `conflict`: another change is under way, or an answer is behind; soon.
+ * - `unavailable`: no answer, or an answer that says that the cloud is at fault; later.
+ * - `credentials`: expired or not to be had; get new ones.
+ * - `denied`: a permission is missing; people must act, then it goes on by itself.
+ * - `quota`: the table is full; people must act, then it goes on by itself.
+ * - `config`: waiting doesn't mend it.
+ */
+export type CloudErrorKind =
+  | "throttled"
+  | "conflict"
+  | "unavailable"
+  | "credentials"
+  | "denied"
+  | "quota"
+  | "config";
+
+/**
+ * A cloud's refusal. The message says what was tried, what the cloud said and what would be right.
+ *
+ * An SDK's error is never its cause: those carry the request, and with it tokens.
+ */
+export class CloudError extends Error {
+  override readonly name = "CloudError";
+  /** The cloud's own code, where it gave one: `RouteAlreadyExists`. */
+  readonly code: string | undefined;
+  constructor(
+    readonly kind: CloudErrorKind,
+    message: string,
+    options: ErrorOptions & { code?: string } = {},
+  ) {
+    super(message, options);
+    this.code = options.code;
+  }
+}
+
+/** What a message about a full table says. */
+export interface FullTable {
+  /** What is full: `route table rtb-0aaa`. */
+  readonly what: string;
+  /** Routes that count against the limit now. */
+  readonly used: number;
+  /** The limit, where the cloud tells it. */
+  readonly limit: number | undefined;
+  /** Where the limit is raised. */
+  readonly raise: string;
+  /** The cloud's own words. */
+  readonly said: string;
+}
+
+/** The error for a table that takes no more routes. */
+export function fullTableError(full: FullTable): CloudError {
+  const limit = full.limit === undefined ? "that is its limit" : `its limit is ${full.limit}`;
+  return new CloudError(
+    "quota",
+    `No room for another route: ${full.what} has ${full.used} routes and ${limit} (${said(full.said)}). ` +
+      `Raise the limit (${full.raise}), remove routes that nobody needs, or use the vxlan backend, ` +
+      `which needs none`,
+  );
+}
+
+/** Whether `error` is a cloud's refusal with one of these codes. */
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return error instanceof CloudError && error.code !== undefined && codes.includes(error.code);
+}
+
+/** The error for a call that the host's identity may not make. */
+export function deniedError(action: string, grant: string, words: string): CloudError {
+  return new CloudError("denied", `Permission ${action} is missing (${said(words)}): ${grant}`);
+}
+
+/** A cloud's own words, fit for a log line: one line, not too long. */
+export function said(words: string): string {
+  const line = words.replace(/\s+/g, " ").trim();
+  return line.length <= 300 ? line : `${line.slice(0, 297)}...`;
+}
+
+/** Any error as a {@link CloudError}: one that no provider has classified counts as `unavailable`. */
+export function asCloudError(error: unknown): CloudError {
+  if (error instanceof CloudError) return error;
+  return new CloudError("unavailable", error instanceof Error ? error.message : String(error), {
+    cause: error,
+  });
+}
+
+/** Node's and Deno's codes for a connection that wasn't made or broke: nothing is wrong with the request. */
+const CONNECTION_CODES = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ECONNABORTED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EHOSTDOWN",
+  "ENETDOWN",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ESOCKETTIMEDOUT",
+]);
+
+/** The code of a broken connection in `error` or its causes, or undefined if it is none. */
+export function connectionCode(error: unknown): string | undefined {
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
+    const code = (at as { code?: unknown }).code;
+    if (typeof code === "string" && CONNECTION_CODES.has(code)) return code;
+    if (at.name === "TimeoutError") return "ETIMEDOUT";
+  }
+  return undefined;
+}
