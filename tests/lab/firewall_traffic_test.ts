@@ -3,6 +3,7 @@ import type { FirewallMode } from "../../lib/firewall/firewall.ts";
 import { ruleset } from "../../lib/firewall/rules.ts";
 import { FAMILIES, type FamilyName, type PerFamily } from "../../lib/net/family.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
+import { until } from "./harness/process.ts";
 import { FirewallHost, firewallTest, INPUT, MODES, RULES } from "./firewall_lab.ts";
 
 /** Who hangs on the host: a container of its own, one of another host, and somebody outside. */
@@ -164,11 +165,23 @@ COMMIT
 
 async function assertOpen(crossing: Crossing, open: boolean, when: string): Promise<void> {
   for (const { name } of FAMILIES) {
-    const toPod = await crossing.sourceSeen("peer", "pod", name);
-    assert.equal(toPod, open ? addressOf("peer", name) : undefined, `${name} to our container, ${when}`);
-    if (!open) continue;
-    const toPeer = await crossing.sourceSeen("pod", "peer", name);
-    assert.equal(toPeer, addressOf("pod", name), `${name} from our container, ${when}`);
+    if (!open) {
+      assert.equal(
+        await crossing.sourceSeen("peer", "pod", name),
+        undefined,
+        `${name} to our container, ${when}`,
+      );
+      continue;
+    }
+    // The first packet may be lost to neighbour discovery.
+    for (const [from, to] of [["peer", "pod"], ["pod", "peer"]] as const) {
+      const seen = await until(
+        `${name} from ${from} to ${to}, ${when}`,
+        () => crossing.sourceSeen(from, to, name),
+        5000,
+      );
+      assert.equal(seen, addressOf(from, name));
+    }
   }
 }
 
