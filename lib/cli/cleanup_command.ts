@@ -1,4 +1,14 @@
+/**
+ * `cleanup`: takes away everything that flanneld made on this host.
+ *
+ * @module
+ */
+import { cleanUp } from "../daemon/cleanup.ts";
+import { openLog } from "../observe/log.ts";
 import type { Invocation } from "./parse.ts";
-export function cleanupCommand(_: Invocation): Promise<number> {
-  return Promise.resolve(0);
+
+/** Removes what is there; exit status 0 also when nothing was, 1 when something could not be removed. */
+export async function cleanupCommand({ options }: Invocation): Promise<number> {
+  const log = openLog({ format: options.logFormat, verbosity: options.v });
+  return await cleanUp(options, log) ? 0 : 1;
 }

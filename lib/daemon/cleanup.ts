@@ -1,0 +1,174 @@
+/**
+ * Taking away all that is ours on this host: cloud routes, devices, routes, firewall rules, lease, files.
+ *
+ * Every part is tried, whatever became of the others; what isn't there is no error.
+ *
+ * @module
+ */
+import { type ResolvedNetwork, resolveNetwork } from "../../backends/network.ts";
+import type { Options } from "../cli/options.ts";
+import { readStatus } from "../cli/status_command.ts";
+import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
+import { Firewall } from "../firewall/firewall.ts";
+import { DEFAULT_NETWORK_ID } from "../firewall/names.ts";
+import { removeFromKernel } from "../kernel/remove.ts";
+import { encodeLeaseKey } from "../leases/codec.ts";
+import { decodeLease } from "../leases/codec.ts";
+import type { LeaseStore } from "../leases/types.ts";
+import { listAddresses } from "../netlink/address.ts";
+import { listLinks } from "../netlink/link.ts";
+import { NetlinkSocket } from "../netlink/socket.ts";
+import type { Link } from "../netlink/types.ts";
+import { FAMILIES, familiesOf, type PerFamily } from "../net/family.ts";
+import { sameIp } from "../net/ip.ts";
+import type { Prefix } from "../net/prefix.ts";
+import type { PartLog } from "../observe/log.ts";
+import { noMetrics } from "../observe/types.ts";
+import { choose } from "./external.ts";
+import { statusSocketPath } from "./status_server.ts";
+import { networkIdOf, openStore } from "./store.ts";
+
+/** How long the store may take: what it would tell is welcome, and not needed. */
+const STORE_TIMEOUT_MS = 3_000;
+
+/** Removes everything of this network. @returns Whether all of it is gone. @throws {Error} If a daemon still runs. */
+export async function cleanUp(options: Options, log: PartLog): Promise<boolean> {
+  await refuseWhileRunning(options);
+  const cleaner = new Cleaner(options, log);
+  await using store = await openStore(options);
+  await cleaner.readNetwork(store);
+  await cleaner.step("the cloud's route", () => cleaner.removeCloudRoute());
+  await cleaner.step("devices and routes", () => cleaner.removeKernelState());
+  await cleaner.step("firewall rules", () => cleaner.removeRules());
+  await cleaner.step("the lease", () => cleaner.releaseLease(store));
+  await cleaner.step("the subnet file", () => cleaner.removeFiles());
+  return cleaner.failures === 0;
+}
+
+async function refuseWhileRunning(options: Options): Promise<void> {
+  const isRunning = await readStatus(statusSocketPath(options)).then(() => true, () => false);
+  if (isRunning) {
+    throw new Error(
+      "flanneld is running and would make everything again: stop it first (systemctl stop flanneld)",
+    );
+  }
+}
+
+class Cleaner {
+  failures = 0;
+  readonly #options: Options;
+  readonly #log: PartLog;
+  #network: ResolvedNetwork | undefined;
+  #file: ReadSubnetFile | undefined;
+
+  constructor(options: Options, log: PartLog) {
+    this.#options = options;
+    this.#log = log;
+  }
+
+  /** Does one part; a failure is told and counted. */
+  async step(what: string, work: () => Promise<readonly string[]>): Promise<void> {
+    try {
+      for (const removed of await work()) this.#log.info(`Removed ${removed}`);
+    } catch (error) {
+      this.failures++;
+      this.#log.error(`Cannot remove ${what}`, {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+
+  /** Learns what the network is: from the subnet file, and from the store if it answers. */
+  async readNetwork(store: LeaseStore): Promise<void> {
+    this.#file = await readSubnetFile(this.#options.subnetFile).catch(() => undefined);
+    try {
+      const stored = await store.readConfig({ signal: AbortSignal.timeout(STORE_TIMEOUT_MS) });
+      if (stored) this.#network = await resolveNetwork(stored.text);
+    } catch (error) {
+      this.#log.warn("The network config can't be read; going by the subnet file", {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+
+  get #subnets(): PerFamily<Prefix> {
+    return this.#file?.subnets ?? {};
+  }
+
+  get #networks(): Prefix[] {
+    const fromFile = FAMILIES.flatMap((family) => this.#file?.networks[family.name] ?? []);
+    return [...fromFile, ...this.#network?.config.families.map(({ network }) => network) ?? []];
+  }
+
+  async removeCloudRoute(): Promise<string[]> {
+    const network = this.#network;
+    if (!network?.backend.cleanup || familiesOf(this.#subnets).length === 0) return [];
+    using socket = NetlinkSocket.open();
+    const families = network.config.families.map(({ family }) => family);
+    await network.backend.cleanup(network.options, {
+      config: network.config,
+      external: choose(socket, this.#options, families).external,
+      networkId: networkIdOf(this.#options),
+      links: listLinks(socket),
+      machineId: "",
+      cloudResync: this.#options.cloudResync,
+      log: this.#log.child(network.backend.type),
+      metrics: noMetrics,
+      signal: AbortSignal.timeout(60_000),
+    }, { subnets: this.#subnets });
+    return ["the cloud's route"];
+  }
+
+  removeKernelState(): Promise<string[]> {
+    using socket = NetlinkSocket.open();
+    const networkId = networkIdOf(this.#options);
+    // The original marks nothing; only the default network can be its.
+    const isOriginals = (link: Link) =>
+      networkId === DEFAULT_NETWORK_ID && link.kind === "vxlan" && /^flannel(-v6)?\.\d+$/.test(link.name);
+    return Promise.resolve(removeFromKernel(socket, { networkId, networks: this.#networks, isOriginals }));
+  }
+
+  async removeRules(): Promise<string[]> {
+    const mode = this.#network?.config.enableNFTables ? "nftables" : "iptables";
+    using firewall = await Firewall.open({ mode, networkId: networkIdOf(this.#options), log: this.#log });
+    return await firewall.remove() ? ["firewall rules"] : [];
+  }
+
+  /** Gives the subnet back: peers would send packets to a host that drops them until the lease expires. */
+  async releaseLease(store: LeaseStore): Promise<string[]> {
+    if (!this.#network || familiesOf(this.#subnets).length === 0) return [];
+    const signal = AbortSignal.timeout(STORE_TIMEOUT_MS);
+    const key = encodeLeaseKey(this.#subnets);
+    const { leases } = await store.listLeases({ signal });
+    const stored = leases.find((lease) => lease.key === key);
+    // A reservation is the operator's; another host's lease is that host's.
+    if (!stored?.expires || !this.#isOwn(stored)) return [];
+    return await store.deleteLease(stored, { signal }) ? [`lease ${key}`] : [];
+  }
+
+  #isOwn(stored: { key: string; value: string }): boolean {
+    const { lease } = decodeLease(stored);
+    using socket = NetlinkSocket.open();
+    const own = [
+      ...listAddresses(socket).map(({ ip }) => ip),
+      ...[this.#options.publicIp, this.#options.publicIpv6].filter((ip) => ip !== undefined),
+    ];
+    return FAMILIES.some(({ name }) => {
+      const published = lease?.attributes.publicIps[name];
+      return published !== undefined && own.some((ip) => sameIp(ip, published));
+    });
+  }
+
+  async removeFiles(): Promise<string[]> {
+    const removed: string[] = [];
+    for (const path of [this.#options.subnetFile, statusSocketPath(this.#options)]) {
+      try {
+        await Deno.remove(path);
+        removed.push(path);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    }
+    return removed;
+  }
+}
