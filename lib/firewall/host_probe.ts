@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { readKernelFile } from "../ffi/kernel_file.ts";
 import { attributesAfter } from "../netlink/reader.ts";
 import { type NetlinkRequest, NetlinkSocket } from "../netlink/socket.ts";
 
@@ -76,7 +77,7 @@ function readGeneration(socket: NetlinkSocket): number | undefined {
 
 function hasText(file: string): boolean {
   try {
-    return Deno.readTextFileSync(file).trim() !== "";
+    return readKernelFile(file).trim() !== "";
   } catch {
     return false; // the module isn't loaded, so nobody uses it
   }

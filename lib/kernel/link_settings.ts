@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { SystemError } from "../ffi/errno.ts";
+import { writeKernelFile } from "../ffi/kernel_file.ts";
 import { getTxChecksum, setTxChecksum } from "../netlink/ethtool.ts";
 import type { Log } from "../observe/types.ts";
 import type { ChecksumOffload } from "./desired_link.ts";
@@ -13,12 +15,12 @@ import type { ChecksumOffload } from "./desired_link.ts";
  */
 export function refuseRouterAdvertisements(name: string): void {
   try {
-    Deno.writeTextFileSync(`/proc/sys/net/ipv6/conf/${name}/accept_ra`, "0");
+    writeKernelFile(`/proc/sys/net/ipv6/conf/${name}/accept_ra`, "0");
   } catch (error) {
     // Not there without IPv6; read-only in some containers, where the host's setting holds.
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) return;
-    if (error instanceof Error && "code" in error && error.code === "EROFS") return;
-    throw error;
+    const harmless = error instanceof SystemError &&
+      ["ENOENT", "EACCES", "EPERM", "EROFS"].includes(error.code);
+    if (!harmless) throw error;
   }
 }
 

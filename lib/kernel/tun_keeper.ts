@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { readKernelFile } from "../ffi/kernel_file.ts";
 import { closeFd } from "../ffi/fd.ts";
 import { openTun, setTunPersist } from "../ffi/tun.ts";
 import { deleteLink, findLink } from "../netlink/link.ts";
@@ -41,5 +42,5 @@ export function ensureTun(
 
 /** Reads the device's flags, which sysfs shows in hexadecimal. */
 function isMultiQueue(name: string): boolean {
-  return (parseInt(Deno.readTextFileSync(`/sys/class/net/${name}/tun_flags`), 16) & IFF_MULTI_QUEUE) !== 0;
+  return (parseInt(readKernelFile(`/sys/class/net/${name}/tun_flags`), 16) & IFF_MULTI_QUEUE) !== 0;
 }
