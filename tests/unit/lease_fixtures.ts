@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import type { FamilyConfig } from "../../lib/config/types.ts";
 import type { Clock } from "../../lib/leases/clock.ts";
 import { openSqliteStore, type SqliteStore } from "../../lib/leases/sqlite_store.ts";
@@ -54,7 +55,7 @@ export class FakeClock implements Clock {
 
 /** Lets everything run that waits for nothing but its turn. */
 export function settle(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** A log that keeps its lines. */

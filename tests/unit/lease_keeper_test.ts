@@ -1,0 +1,333 @@
+import assert from "node:assert/strict";
+import { encodeLeaseValue } from "../../lib/leases/codec.ts";
+import { LeaseKeeper, LeaseLostError } from "../../lib/leases/keeper.ts";
+import type { LeaseEvent, LeaseStore, StoredLease } from "../../lib/leases/types.ts";
+import { FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
+
+const KEY = "10.5.1.0-24";
+const OURS = encodeLeaseValue(host("172.30.0.2"));
+const TTL = 3600;
+const MARGIN = 600;
+const SECOND = 1000;
+
+interface Scene {
+  readonly store: LeaseStore;
+  readonly clock: FakeClock;
+  readonly log: RecordedLog;
+  readonly keeper: LeaseKeeper;
+  /** What run() ended with. */
+  ended(): Promise<unknown>;
+  /** The key as it stands. */
+  now(): Promise<StoredLease | undefined>;
+}
+
+/** A keeper that runs on a real store whose time is the test's; `script` replaces methods that it uses. */
+function scene(
+  play: (scene: Scene) => Promise<void>,
+  setup: { ttl?: number | undefined; script?: (store: LeaseStore) => Partial<LeaseStore> } = {},
+): () => Promise<void> {
+  return async () => {
+    const clock = new FakeClock();
+    await withStore(clock, async (store) => {
+      const ttl = "ttl" in setup ? setup.ttl : TTL;
+      const held = (await store.createLease(KEY, OURS, ttl))!;
+      const log = new RecordedLog();
+      const used = scripted(store, setup.script?.(store) ?? {});
+      const attributes = host("172.30.0.2");
+      const keeper = new LeaseKeeper({ store: used, held, attributes, ttl: TTL, margin: MARGIN, clock, log });
+      const stop = new AbortController();
+      const running = keeper.run(stop.signal).then(() => undefined, (error) => error);
+      const find = async () => (await store.listLeases()).leases.find(({ key }) => key === KEY);
+      await play({ store, clock, log, keeper, ended: () => running, now: find });
+      stop.abort();
+      await running;
+    });
+  };
+}
+
+const putOf = (lease: StoredLease): LeaseEvent => ({ kind: "put", lease });
+
+Deno.test(
+  "keeper: nothing is written before the margin, then the same bytes once",
+  scene(async (s) => {
+    const before = (await s.now())!;
+    await s.clock.advance((TTL - 2 * MARGIN) * SECOND);
+    assert.deepEqual(await s.now(), before);
+    await s.clock.advance(MARGIN * SECOND);
+    const after = (await s.now())!;
+    assert.ok(after.revision > before.revision);
+    assert.equal(after.value, before.value);
+    assert.equal(s.keeper.held.revision, after.revision);
+    assert.ok(s.keeper.remaining > TTL - MARGIN);
+  }),
+);
+
+Deno.test(
+  "keeper: lives through ten times its TTL",
+  scene(async (s) => {
+    for (let i = 0; i < 40; i++) await s.clock.advance((TTL / 4) * SECOND);
+    assert.ok(await s.now());
+    assert.deepEqual(s.log.of("warn"), []);
+  }),
+);
+
+Deno.test(
+  "keeper: a reservation is left alone and kept",
+  scene(async (s) => {
+    const before = await s.now();
+    await s.clock.advance(10 * TTL * SECOND);
+    assert.deepEqual(await s.now(), before);
+    assert.equal(s.keeper.remaining, Infinity);
+  }, { ttl: undefined }),
+);
+
+Deno.test(
+  "keeper: a failed renewal is tried again from 100 ms to 5 s, and told once in 30 s",
+  scene(async (s) => {
+    await s.clock.advance((TTL - MARGIN) * SECOND);
+    const waits = s.clock.sleeps.filter((ms) => ms <= 5000);
+    assert.deepEqual(waits.slice(0, 6), [75, 150, 300, 600, 1200, 2400]);
+    await s.clock.advance(MARGIN / 2 * SECOND);
+    assert.ok(s.clock.sleeps.every((ms) => ms <= 60_000));
+    const lines = s.log.of("warn");
+    assert.ok(lines.length >= 2 && lines.length <= MARGIN / 30 + 1, `${lines.length} lines`);
+    assert.match(lines[0]!, /Cannot renew.*connection refused/);
+  }, { script: () => ({ updateLease: () => Promise.reject(new Error("connection refused")) }) }),
+);
+
+Deno.test(
+  "keeper: new attributes are published in place at once",
+  scene(async (s) => {
+    s.keeper.update(host("172.30.0.7"));
+    await s.clock.advance(0);
+    assert.equal((await s.now())!.value, encodeLeaseValue(host("172.30.0.7")));
+    assert.equal((await s.now())!.expires, true);
+    s.keeper.observe(putOf((await s.now())!));
+    s.keeper.update(host("172.30.0.8"));
+    s.keeper.update(host("172.30.0.9"));
+    await s.clock.advance(0);
+    assert.equal((await s.now())!.value, encodeLeaseValue(host("172.30.0.9")));
+  }),
+);
+
+Deno.test(
+  "keeper: a reservation publishes new attributes and stays one",
+  scene(async (s) => {
+    s.keeper.update(host("172.30.0.7"));
+    await s.clock.advance(0);
+    assert.deepEqual(await s.now().then((lease) => [lease!.value, lease!.expires]), [
+      encodeLeaseValue(host("172.30.0.7")),
+      false,
+    ]);
+  }, { ttl: undefined }),
+);
+
+Deno.test(
+  "keeper: taken by another host",
+  scene(async (s) => {
+    const taken = (await s.store.updateLease(s.keeper.held, encodeLeaseValue(host("172.30.0.9")), TTL))!;
+    s.keeper.observe(putOf(taken));
+    const error = await s.ended();
+    assert.ok(error instanceof LeaseLostError);
+    assert.match(error.message, /10\.5\.1\.0-24 was taken by another host.*172\.30\.0\.9/);
+  }),
+);
+
+Deno.test(
+  "keeper: two hosts with one public IP are told so",
+  scene(async (s) => {
+    const value = encodeLeaseValue(host("172.30.0.2", "aa:bb:cc:dd:ee:ff"));
+    s.keeper.observe(putOf((await s.store.updateLease(s.keeper.held, value, TTL))!));
+    assert.match(String(await s.ended()), /same public IP.*aa:bb:cc:dd:ee:ff.*set -public-ip or -iface/);
+  }),
+);
+
+Deno.test(
+  "keeper: overwritten with junk",
+  scene(async (s) => {
+    s.keeper.observe(putOf((await s.store.updateLease(s.keeper.held, "junk", TTL))!));
+    assert.match(String(await s.ended()), /LeaseLostError.*overwritten.*"junk" is no JSON object/);
+  }),
+);
+
+Deno.test(
+  "keeper: a conflict found at renewal is judged by a fresh list",
+  scene(async (s) => {
+    await s.store.updateLease(s.keeper.held, encodeLeaseValue(host("172.30.0.9")), 10 * TTL);
+    await s.clock.advance((TTL - MARGIN) * SECOND);
+    assert.match(String(await s.ended()), /taken by another host/);
+  }),
+);
+
+Deno.test(
+  "keeper: deleted",
+  scene(async (s) => {
+    await s.store.deleteLease(s.keeper.held);
+    s.keeper.observe({ kind: "delete", key: KEY, revision: (await s.store.listLeases()).revision });
+    assert.match(String(await s.ended()), /LeaseLostError: The lease 10\.5\.1\.0-24 was deleted/);
+  }),
+);
+
+Deno.test(
+  "keeper: an operator's reservation is kept, and filled in again",
+  scene(async (s) => {
+    await s.store.deleteLease(s.keeper.held);
+    const reserved = (await s.store.createLease(KEY, '{"PublicIP":"172.30.0.2"}', undefined))!;
+    // An operator's put replaces value and expiry in one step; the watch tells just that.
+    s.keeper.observe(putOf(reserved));
+    await s.clock.advance(0);
+    assert.deepEqual(await s.now().then((lease) => [lease!.value, lease!.expires]), [OURS, false]);
+    await s.clock.advance(3 * TTL * SECOND);
+    assert.equal((await s.now())!.expires, false);
+    assert.match(s.log.of("info").join(), /reservation now/);
+  }),
+);
+
+Deno.test(
+  "keeper: put again with the same bytes: taken on, and renewed soon, not at once",
+  scene(async (s) => {
+    const again = (await s.store.updateLease(s.keeper.held, OURS, 120))!;
+    s.keeper.observe(putOf(again));
+    await s.clock.advance(10 * SECOND);
+    assert.deepEqual(s.keeper.held, again);
+    assert.deepEqual(await s.now(), again);
+    await s.clock.advance(60 * SECOND);
+    assert.ok((await s.now())!.revision > again.revision);
+  }),
+);
+
+Deno.test(
+  "keeper: a reservation that got an expiry is renewed",
+  scene(async (s) => {
+    await s.store.deleteLease(s.keeper.held);
+    s.keeper.observe(putOf((await s.store.createLease(KEY, OURS, 300))!));
+    for (let i = 0; i < 20; i++) await s.clock.advance(600 * SECOND);
+    assert.equal((await s.now())?.expires, true);
+  }, { ttl: undefined }),
+);
+
+Deno.test(
+  "keeper: events of its own writes and older ones say nothing",
+  scene(async (s) => {
+    const first = s.keeper.held;
+    s.keeper.update(host("172.30.0.7"));
+    await s.clock.advance(0);
+    s.keeper.observe(putOf(first));
+    s.keeper.observe(putOf(s.keeper.held));
+    s.keeper.observe({ kind: "delete", key: KEY, revision: first.revision - 1n });
+    s.keeper.observeSnapshot({ revision: first.revision, leases: [first] });
+    await s.clock.advance(SECOND);
+    assert.equal(s.keeper.held.value, encodeLeaseValue(host("172.30.0.7")));
+  }),
+);
+
+Deno.test("keeper: its own write, told by the watch before the write's answer", () => {
+  let keeper: LeaseKeeper | undefined;
+  return scene(async (s) => {
+    keeper = s.keeper;
+    s.keeper.update(host("172.30.0.7"));
+    for (let i = 0; i < 10; i++) await s.clock.advance(SECOND);
+    assert.equal((await s.now())!.value, encodeLeaseValue(host("172.30.0.7")));
+    assert.deepEqual(s.keeper.held, await s.now());
+  }, {
+    script: (store) => ({
+      updateLease: async (...args) => {
+        const stored = (await store.updateLease(...args))!;
+        keeper!.observe(putOf(stored));
+        await settle();
+        return stored;
+      },
+    }),
+  })();
+});
+
+Deno.test("keeper: a write whose answer was lost is recognised", () => {
+  let lose = true;
+  return scene(async (s) => {
+    s.keeper.update(host("172.30.0.7"));
+    await s.clock.advance(10 * SECOND);
+    assert.deepEqual(s.keeper.held, await s.now());
+    assert.equal(s.keeper.held.value, encodeLeaseValue(host("172.30.0.7")));
+  }, {
+    script: (store) => ({
+      updateLease: async (...args) => {
+        const stored = await store.updateLease(...args);
+        if (!lose) return stored;
+        lose = false;
+        throw new Error("connection reset");
+      },
+    }),
+  })();
+});
+
+Deno.test(
+  "keeper: absent after a gap before its time was up: lost",
+  scene(async (s) => {
+    await s.store.deleteLease(s.keeper.held);
+    s.keeper.observeSnapshot(await s.store.listLeases());
+    assert.match(String(await s.ended()), /was deleted/);
+  }),
+);
+
+/** Until `dead` ends, the store doesn't answer. */
+function offline(store: LeaseStore, dead: () => boolean): Partial<LeaseStore> {
+  const down = () => Promise.reject(new Error("down"));
+  return {
+    updateLease: (...args) => dead() ? down() : store.updateLease(...args),
+    createLease: (...args) => dead() ? down() : store.createLease(...args),
+    listLeases: (...args) => dead() ? down() : store.listLeases(...args),
+  };
+}
+
+Deno.test("keeper: expired while the store was away: created again if still free", () => {
+  let dead = true;
+  return scene(async (s) => {
+    await s.clock.advance(2 * TTL * SECOND);
+    assert.equal(await s.now(), undefined);
+    dead = false;
+    await s.clock.advance(10 * SECOND);
+    assert.equal((await s.now())!.value, OURS);
+    assert.match(s.log.of("warn").join(), /had expired.*created again/);
+    assert.deepEqual(s.keeper.held, await s.now());
+  }, { script: (store) => offline(store, () => dead) })();
+});
+
+Deno.test("keeper: expired while the store was away, and somebody else has it now: lost", () => {
+  let dead = true;
+  return scene(async (s) => {
+    await s.clock.advance(2 * TTL * SECOND);
+    await s.store.createLease(KEY, encodeLeaseValue(host("172.30.0.9")), TTL);
+    dead = false;
+    await s.clock.advance(10 * SECOND);
+    assert.match(String(await s.ended()), /taken by another host/);
+  }, { script: (store) => offline(store, () => dead) })();
+});
+
+Deno.test(
+  "keeper: a store restored from a backup, with our lease at another revision",
+  scene(async (s) => {
+    const older = (await s.store.updateLease(s.keeper.held, OURS, TTL))!;
+    s.keeper.observeSnapshot(await s.store.listLeases());
+    await s.clock.advance(0);
+    assert.deepEqual(s.keeper.held, older);
+  }),
+);
+
+Deno.test("keeper: a margin longer than half the TTL doesn't make it write all the time", async () => {
+  const clock = new FakeClock();
+  let writes = 0;
+  await withStore(clock, async (store) => {
+    const held = (await store.createLease(KEY, OURS, 60))!;
+    const counting = scripted(store, { updateLease: (...args) => (writes++, store.updateLease(...args)) });
+    const keeper = new LeaseKeeper({
+      ...{ store: counting, held, attributes: host("172.30.0.2"), ttl: 60, margin: 3600, clock },
+      log: new RecordedLog(),
+    });
+    const stop = new AbortController();
+    const running = keeper.run(stop.signal);
+    await clock.advance(600 * SECOND);
+    stop.abort();
+    await running;
+  });
+  assert.ok(writes >= 18 && writes <= 24, `${writes} writes in ten TTLs`);
+});
