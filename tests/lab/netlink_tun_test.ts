@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { closeFd } from "../../lib/ffi/fd.ts";
+import {
+  IFF_MULTI_QUEUE,
+  IFF_NO_PI,
+  IFF_TUN,
+  IFF_VNET_HDR,
+  openTun,
+  setTunPersist,
+  tunFeatures,
+  tunFlags,
+} from "../../lib/ffi/tun.ts";
+import { findLink } from "../../lib/netlink/link.ts";
+import { NetlinkSocket } from "../../lib/netlink/socket.ts";
+import { namespaceTest } from "./netns.ts";
+
+/** The flags that are chosen, without those that tell states. */
+const CHOSEN = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR;
+
+namespaceTest(import.meta, "tun: a device has the options asked for and a name of the kernel's", () => {
+  for (const vnetHeader of [false, true]) {
+    for (const multiQueue of [false, true]) {
+      const { fd, name } = openTun({ name: "flannel%d", vnetHeader, multiQueue });
+      const options = (vnetHeader ? IFF_VNET_HDR : 0) | (multiQueue ? IFF_MULTI_QUEUE : 0);
+      assert.equal(tunFlags(fd) & CHOSEN, IFF_TUN | IFF_NO_PI | options);
+      assert.equal(name, "flannel0");
+      closeFd(fd);
+    }
+  }
+  assert.equal(tunFeatures() & CHOSEN, CHOSEN);
+});
+
+namespaceTest(import.meta, "tun: a device goes with its last queue unless it is persistent", () => {
+  using socket = NetlinkSocket.open();
+  const options = { name: "flannel0", vnetHeader: true, multiQueue: true };
+  const first = openTun(options), second = openTun(options);
+  assert.equal(findLink(socket, "flannel0")?.kind, "tun");
+  assert.equal(findLink(socket, "flannel0")?.mac, undefined);
+  closeFd(first.fd);
+  assert.ok(findLink(socket, "flannel0"));
+  setTunPersist(second.fd, true);
+  closeFd(second.fd);
+  assert.ok(findLink(socket, "flannel0"));
+  const third = openTun(options);
+  setTunPersist(third.fd, false);
+  closeFd(third.fd);
+  assert.equal(findLink(socket, "flannel0"), undefined);
+});
+
+namespaceTest(import.meta, "tun: what can't be opened is named", () => {
+  const { fd } = openTun({ name: "flannel0", vnetHeader: false, multiQueue: false });
+  assert.throws(() => openTun({ name: "flannel0", vnetHeader: false, multiQueue: false }), {
+    message: "Cannot open the TUN device flannel0: Device or resource busy (EBUSY)",
+  });
+  assert.throws(() => openTun({ name: "flannel0", vnetHeader: false, multiQueue: true }), { code: "EINVAL" });
+  assert.throws(() => openTun({ name: "a".repeat(16), vnetHeader: false, multiQueue: false }), RangeError);
+  closeFd(fd);
+});
