@@ -1,0 +1,104 @@
+/**
+ * From the peers to the TUN.
+ *
+ * @module
+ */
+import { decrementTtl, TTL_EXPIRED } from "../../lib/packet/checksum.ts";
+import * as h from "../../lib/packet/headers.ts";
+import { TIME_EXCEEDED } from "../../lib/packet/icmp.ts";
+import { C } from "./counters.ts";
+import type { Lane } from "./outbound.ts";
+import type { Receiver } from "./receiver.ts";
+import { NO_PEER } from "./routes_reader.ts";
+
+/** How far a datagram's sender must prove to be a live peer. */
+export const CHECK_NOTHING = 0, CHECK_ADDRESS = 1, CHECK_ADDRESS_AND_PORT = 2;
+
+/** One of the CHECK_ values. */
+export type SourceCheck = typeof CHECK_NOTHING | typeof CHECK_ADDRESS | typeof CHECK_ADDRESS_AND_PORT;
+
+/** Receives datagrams, checks who sent them and what they claim, and writes them to the TUN. */
+export class Inbound {
+  readonly #lane: Lane;
+  readonly #receiver: Receiver;
+  readonly #check: SourceCheck;
+  readonly #ip = new h.IpHeader();
+
+  constructor(lane: Lane, receiver: Receiver, check: SourceCheck) {
+    this.#lane = lane;
+    this.#receiver = receiver;
+    this.#check = check;
+  }
+
+  /** Receives what is there, up to a bound, and writes it. @returns How many messages came. */
+  turn(): number {
+    const receiver = this.#receiver;
+    const { counters, writer } = this.#lane;
+    const messages = receiver.receive();
+    for (let i = 0; i < messages; i++) {
+      const length = receiver.length(i);
+      if (length === 0) {
+        counters[C.inTruncated]!++;
+        continue;
+      }
+      const at = receiver.offset(i), size = receiver.segmentSize(i);
+      const address = receiver.address(i), port = receiver.port(i);
+      for (let done = 0; done < length; done += size) {
+        this.#packet(at + done, Math.min(size, length - done), address, port);
+      }
+    }
+    if (messages > 0) writer.flush();
+    return messages;
+  }
+
+  #packet(at: number, length: number, address: number, port: number): void {
+    const { memory, counters, writer } = this.#lane;
+    const fault = this.#ip.read(memory, at, length);
+    if (fault !== h.IP_OK || this.#ip.version !== 4) {
+      const counter = fault === h.IP_TRUNCATED
+        ? C.inTruncated
+        : fault === h.IP_VERSION || this.#ip.version === 6
+        ? C.inNotIpv4
+        : C.inMalformed;
+      counters[counter]!++;
+      return;
+    }
+    if (this.#check !== CHECK_NOTHING) {
+      const refused = this.#refusal(at, address, port);
+      if (refused >= 0) {
+        counters[refused]!++;
+        return;
+      }
+    }
+    if (decrementTtl(memory, at) === TTL_EXPIRED) {
+      this.#expired(at, length, address, port);
+      return;
+    }
+    counters[C.receivedPackets]!++;
+    counters[C.receivedBytes]! += length;
+    writer.write(at, length);
+  }
+
+  /** The counter of the reason for which this sender may not send this packet, or -1. */
+  #refusal(at: number, address: number, port: number): number {
+    const { memory, routes } = this.#lane;
+    const { u8 } = memory;
+    // One look-up: whose is the inner source? Only that peer may use it.
+    const peer = routes.peerOf(h.read32(u8, at + h.IPV4_SOURCE));
+    const known = peer !== NO_PEER && routes.addressOf(peer) === address &&
+      (this.#check === CHECK_ADDRESS || routes.portOf(peer) === port);
+    if (!known) return routes.isSender(address, port) ? C.inForeignSource : C.inUnknownSender;
+    return routes.isOwn(h.read32(u8, at + h.IPV4_DESTINATION)) ? -1 : C.inForeignDestination;
+  }
+
+  /** Tells the packet's sender, by the way it came, that its TTL is used up. */
+  #expired(at: number, length: number, address: number, port: number): void {
+    const { counters, icmp, routes, sender } = this.#lane;
+    counters[C.inTtl]!++;
+    const made = icmp.make(TIME_EXCEEDED, at, length, routes.ownAddress);
+    if (made === 0) return;
+    sender.add(address, port, icmp.at, made, 0, 0);
+    // The next error is made in the same place.
+    sender.flush();
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * C structures of the packet path, as byte offsets. They are the same on x86_64 and aarch64 (LP64, little-endian).
+ *
+ * @module
+ */
+
+/** struct sockaddr_in (netinet/in.h): family, port and address, both big-endian. */
+export const SOCKADDR_IN = { size: 16, family: 0, port: 2, address: 4 } as const;
+
+/** struct mmsghdr (sys/socket.h): a struct msghdr of 56 bytes, and what the call made of it. */
+export const MMSGHDR = {
+  size: 64,
+  name: 0,
+  nameLength: 8,
+  pieces: 16,
+  pieceCount: 24,
+  control: 32,
+  controlLength: 40,
+  flags: 48,
+  length: 56,
+} as const;
+
+/** struct cmsghdr (sys/socket.h); data follows at CMSG_LEN(0). */
+export const CMSGHDR = { size: 16, length: 0, level: 8, type: 12, data: 16 } as const;
+
+/** CMSG_SPACE of up to 8 bytes of data. */
+export const CMSG_SPACE = 24;
+
+/** struct pollfd (poll.h). */
+export const POLLFD = { size: 8, fd: 0, events: 4, revents: 6 } as const;
+
+/** Socket option levels and options (asm-generic/socket.h, linux/udp.h, linux/in.h). */
+export const SOL_SOCKET = 1, SOL_UDP = 17;
+export const SO_RCVBUF = 8, SO_SNDBUF = 7, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33, SO_RXQ_OVFL = 40;
+export const SO_SNDTIMEO = 21, UDP_SEGMENT = 103, UDP_GRO = 104;
+
+/** Flags of recvmmsg(2): don't wait; and in the answer: the datagram was longer than the buffer. */
+export const MSG_DONTWAIT = 0x40, MSG_TRUNC = 0x20;
+
+/** Most bytes and most segments of one UDP send (linux/udp.h: UDP_MAX_SEGMENTS, 128 only since Linux 6.9). */
+export const MAX_DATAGRAM = 65507, MAX_SEGMENTS = 64;
+
+/** Hands out parts of one memory, in order: who needs what stands in one place, and nothing overlaps. */
+export class Arena {
+  #used = 0;
+
+  /** @param size Bytes there are. */
+  constructor(readonly size: number) {}
+
+  /**
+   * Takes `bytes` bytes at a multiple of 64 (a cache line).
+   *
+   * @throws {RangeError} If they aren't there.
+   */
+  take(bytes: number): number {
+    const at = this.#used;
+    this.#used += (bytes + 63) & ~63;
+    if (this.#used > this.size) {
+      throw new RangeError(`The packet memory is too small: ${this.size} of ${this.#used} bytes`);
+    }
+    return at;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The Backend object of a udp network.
+ *
+ * @module
+ */
+import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
+import { OptionReader } from "../options.ts";
+import type { ParsedOptions } from "../types.ts";
+import { CHECK_ADDRESS, CHECK_ADDRESS_AND_PORT, CHECK_NOTHING, type SourceCheck } from "./inbound.ts";
+import type { Rungs } from "./rungs.ts";
+
+/** What the config says of the udp backend. */
+export interface UdpOptions {
+  /** UDP port of every host whose lease names no other. */
+  readonly port: number;
+  /** MTU of the TUN; undefined: the external interface's less the outer headers. */
+  readonly mtu: number | undefined;
+  /** The rungs that may be used where the kernel has them. */
+  readonly rungs: Rungs;
+  readonly sourceCheck: SourceCheck;
+}
+
+/** Reads and checks the options. `Offload` is the default of all finer switches. */
+export function parseUdpOptions(
+  options: JsonObject,
+  config: Omit<NetworkConfig, "backend">,
+): ParsedOptions<UdpOptions> {
+  const reader = new OptionReader(options);
+  const port = reader.integer("Port", { min: 1, max: 65535 }, 8285);
+  const mtu = reader.integer("MTU", { min: 68, max: 65507, zeroIsUnset: true });
+  const offload = reader.boolean("Offload", true);
+  const tso = reader.boolean("TSO", offload);
+  const uso = reader.boolean("USO", offload && tso);
+  const merge = reader.boolean("Merge", offload && tso);
+  const rungs: Rungs = {
+    vnetHeader: tso,
+    uso: uso && tso,
+    segment: reader.boolean("UDPSegment", offload),
+    gro: reader.boolean("UDPGRO", offload),
+    mergeTcp: merge && tso,
+    mergeUdp: merge && uso && tso,
+    batch: reader.boolean("Batch", offload),
+  };
+  const sourceCheck = readSourceCheck(reader);
+  if (config.families.some(({ family }) => family.name !== "ipv4")) {
+    reader.faults.push({
+      key: "EnableIPv6",
+      message: "EnableIPv6 true: must be false with Backend.Type udp, which carries IPv4 only",
+    });
+  }
+  return reader.finish({ port, mtu, rungs, sourceCheck });
+}
+
+function readSourceCheck(reader: OptionReader): SourceCheck {
+  const value = reader.raw("SourceCheck");
+  const known: readonly (readonly [boolean | string, SourceCheck])[] = [
+    [true, CHECK_ADDRESS_AND_PORT],
+    ["address", CHECK_ADDRESS],
+    [false, CHECK_NOTHING],
+  ];
+  const folded = typeof value === "string" ? value.toLowerCase() : value;
+  const match = value === undefined ? known[0] : known.find(([word]) => word === folded);
+  if (!match) reader.fault("SourceCheck", 'must be true, false or "address" (a sender\'s port may be any)');
+  reader.keep("SourceCheck", match?.[0] ?? true);
+  return match?.[1] ?? CHECK_ADDRESS_AND_PORT;
+}

@@ -1,0 +1,114 @@
+/**
+ * The kernel's side of the packet path: one TUN queue and one UDP socket, as few calls with plain numbers.
+ *
+ * Every call returns what the system call did, or minus the errno: −11 is EAGAIN. None waits, but sends may for a
+ * moment when the socket's buffer is full.
+ *
+ * @module
+ */
+import { errno } from "../../lib/ffi/errno.ts";
+import { addressOf, libc } from "../../lib/ffi/libc.ts";
+import type { PacketMemory } from "../../lib/packet/memory.ts";
+import { MSG_DONTWAIT, SOCKADDR_IN } from "./layout.ts";
+
+/** Granularity of the addresses that calls take: offsets must be multiples of this, in bytes. */
+export const ADDRESS_STEP = 64;
+
+/** Calls that move packets. Offsets are in the packet memory and multiples of {@link ADDRESS_STEP}. */
+export interface PacketIo {
+  /** Reads one packet into the buffer at `at`, a multiple of {@link ADDRESS_STEP}; it starts {@link READ_SHIFT} bytes later. */
+  readTun(at: number): number;
+  /** Writes one packet that lies in one piece. */
+  writeTun(at: number, length: number): number;
+  /** Writes one packet of `count` pieces (struct iovec) at `pieces`. */
+  writevTun(pieces: number, count: number): number;
+  /** Sends one datagram, which lies where {@link readTun} put it, to the struct sockaddr_in at `to`. */
+  sendTo(at: number, length: number, to: number): number;
+  /** Receives one datagram; its sender goes to `from` (struct sockaddr_in). */
+  receiveFrom(at: number, from: number): number;
+  /** Sends `count` messages (struct mmsghdr) at `vector`; returns how many went. */
+  sendMany(vector: number, count: number): number;
+  /** Receives up to `count` messages into those at `vector`; returns how many came. */
+  receiveMany(vector: number, count: number): number;
+}
+
+/** Longest packet with its virtio header; what every receive buffer must hold. */
+export const BUFFER = 10 + 65535;
+
+/** Where a packet's buffer starts behind a multiple of {@link ADDRESS_STEP}: the IP header after the 10 bytes is aligned. */
+export const READ_SHIFT = 2;
+
+/** {@link PacketIo} by system calls. */
+export class LinuxPacketIo implements PacketIo {
+  readonly #libc = libc();
+  readonly #tun: number;
+  readonly #socket: number;
+  /** Address of each multiple of {@link ADDRESS_STEP}. */
+  readonly #addresses: bigint[] = [];
+  readonly #readAddresses: bigint[] = [];
+  readonly #bufferSize = BigInt(BUFFER);
+  readonly #lengthAddress: bigint;
+  readonly #length: Uint32Array<ArrayBuffer>;
+
+  constructor(memory: PacketMemory, tun: number, socket: number) {
+    this.#tun = tun;
+    this.#socket = socket;
+    const base = addressOf(memory.u8);
+    for (let at = 0; at < memory.size; at += ADDRESS_STEP) {
+      this.#addresses.push(base + BigInt(at));
+      this.#readAddresses.push(base + BigInt(at + READ_SHIFT));
+    }
+    this.#length = new Uint32Array(new ArrayBuffer(4));
+    this.#lengthAddress = addressOf(this.#length);
+  }
+
+  readTun(at: number): number {
+    const n = this.#libc.readPacket(this.#tun, this.#readAddresses[at >>> 6]!, this.#bufferSize);
+    return n < 0 ? -errno() : n;
+  }
+
+  writeTun(at: number, length: number): number {
+    const n = this.#libc.writePacket(this.#tun, this.#addresses[at >>> 6]!, length);
+    return n < 0 ? -errno() : n;
+  }
+
+  writevTun(pieces: number, count: number): number {
+    const n = this.#libc.writev(this.#tun, this.#addresses[pieces >>> 6]!, count);
+    return n < 0 ? -errno() : n;
+  }
+
+  sendTo(at: number, length: number, to: number): number {
+    const n = this.#libc.sendto(
+      this.#socket,
+      this.#readAddresses[at >>> 6]!,
+      length,
+      0,
+      this.#addresses[to >>> 6]!,
+      SOCKADDR_IN.size,
+    );
+    return n < 0 ? -errno() : n;
+  }
+
+  receiveFrom(at: number, from: number): number {
+    this.#length[0] = SOCKADDR_IN.size;
+    const n = this.#libc.recvfrom(
+      this.#socket,
+      this.#addresses[at >>> 6]!,
+      this.#bufferSize,
+      MSG_DONTWAIT,
+      this.#addresses[from >>> 6]!,
+      this.#lengthAddress,
+    );
+    return n < 0 ? -errno() : n;
+  }
+
+  sendMany(vector: number, count: number): number {
+    const n = this.#libc.sendmmsg(this.#socket, this.#addresses[vector >>> 6]!, count, 0);
+    return n < 0 ? -errno() : n;
+  }
+
+  receiveMany(vector: number, count: number): number {
+    const n = this.#libc.recvmmsg(this.#socket, this.#addresses[vector >>> 6]!, count, MSG_DONTWAIT, 0n);
+    return n < 0 ? -errno() : n;
+  }
+}

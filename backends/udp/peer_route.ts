@@ -1,0 +1,51 @@
+/**
+ * From leases to routes.
+ *
+ * @module
+ */
+import type { Json, JsonObject } from "../../lib/config/types.ts";
+import type { Lease } from "../../lib/leases/types.ts";
+import { formatIp, type Ip, sameIp } from "../../lib/net/ip.ts";
+import { firstIp } from "../../lib/net/prefix.ts";
+import type { OwnSubnets } from "../types.ts";
+import type { OwnRoute, PeerRoute } from "./routes_writer.ts";
+
+/** This host as its peers see it. */
+export interface OwnEnd {
+  readonly address: Ip | undefined;
+  readonly port: number;
+}
+
+/**
+ * Where packets for a peer go, or a sentence that says why nowhere.
+ *
+ * @param defaultPort The config's port, for leases that name none.
+ */
+export function peerRoute(peer: Lease, defaultPort: number, own: OwnEnd): PeerRoute | string {
+  const { backendType, publicIps, backendData } = peer.attributes;
+  const subnet = peer.subnets.ipv4, remote = publicIps.ipv4;
+  if (!subnet) return "it has no IPv4 subnet";
+  if (backendType !== undefined && backendType !== "udp") return `its backend is ${backendType}, not udp`;
+  if (!remote) return "it has no public IPv4 address";
+  const port = portOf(backendData.ipv4, defaultPort);
+  if (port === undefined) return "the Port in its lease is no port number";
+  // A lease of this host's past: a path to it would lead packets round in a circle.
+  if (sameIp(remote, own.address) && port === own.port) {
+    return `${formatIp(remote)} port ${port} is this host's own`;
+  }
+  return { base: Number(subnet.base), length: subnet.length, address: Number(remote.value), port };
+}
+
+function portOf(data: Json | undefined, defaultPort: number): number | undefined {
+  if (data === null || typeof data !== "object" || Array.isArray(data)) return defaultPort;
+  const port = (data as JsonObject)["Port"];
+  if (port === undefined) return defaultPort;
+  return typeof port === "number" && Number.isInteger(port) && port > 0 && port < 65536 ? port : undefined;
+}
+
+/** This host's own subnet. @throws {Error} If the lease has no IPv4 subnet. */
+export function ownRoute(lease: OwnSubnets): OwnRoute {
+  const subnet = lease.subnets.ipv4;
+  if (!subnet) throw new Error("The lease has no IPv4 subnet, which the udp backend needs");
+  return { base: Number(subnet.base), length: subnet.length, address: Number(firstIp(subnet).value) };
+}

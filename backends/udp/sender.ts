@@ -1,0 +1,271 @@
+/**
+ * Sending: datagrams are collected into runs, runs into one system call.
+ *
+ * Terms: a *run* is what one message carries: datagrams of one length to one peer, the last one possibly shorter;
+ * with UDP_SEGMENT the kernel (or the network card) cuts it up. Without, a run has one datagram. A *batch* is what
+ * one sendmmsg(2) takes.
+ *
+ * @module
+ */
+import { EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "../../lib/ffi/errno.ts";
+import type { PacketMemory } from "../../lib/packet/memory.ts";
+import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
+import { C } from "./counters.ts";
+import {
+  type Arena,
+  CMSG_SPACE,
+  CMSGHDR,
+  MAX_DATAGRAM,
+  MAX_SEGMENTS,
+  MMSGHDR,
+  SOCKADDR_IN,
+  SOL_UDP,
+  UDP_SEGMENT,
+} from "./layout.ts";
+import type { PacketIo } from "./packet_io.ts";
+import type { SharedRungs } from "./rungs.ts";
+
+const AF_INET = 2;
+/** Messages of one sendmmsg, and the pieces that all of them have (UIO_MAXIOV is 1024 for each). */
+const MAX_RUNS = 64, MAX_PIECES = 1024;
+/** How often a send is tried again when the kernel has no memory for it. */
+const NOBUFS_TRIES = 3;
+/** Runs to a peer that go packet by packet once the path turned out too narrow, before UDP_SEGMENT is tried again. */
+const NARROW_RUNS = 256;
+/** Places for narrow peers; two that share one only share the caution. */
+const NARROW_PLACES = 1024;
+
+/** A socket may lose UDP_SEGMENT for good: the interface can't checksum (EIO). */
+function mustStopSegmenting(error: number): boolean {
+  return error === EIO;
+}
+
+/** A run is too long for the route: its datagrams exceed the MTU (EINVAL before Linux 6.14). */
+function mustSplit(error: number): boolean {
+  return error === EMSGSIZE || error === EINVAL;
+}
+
+/** Collects and sends. The pieces that are added must stay unchanged until {@link flush} returns. */
+export class Sender {
+  readonly #memory: PacketMemory;
+  readonly #io: PacketIo;
+  readonly #counters: Float64Array;
+  readonly #rungs: SharedRungs;
+  readonly #pieces: PieceList;
+  readonly #piecesAt: number;
+  readonly #vector: number;
+  readonly #names: number;
+  readonly #controls: number;
+  readonly #low: number;
+  readonly #high: number;
+  readonly #batch: boolean;
+  #segment: boolean;
+  readonly #narrow = new Uint16Array(NARROW_PLACES);
+
+  // Per run.
+  readonly #firstPiece = new Int32Array(MAX_RUNS + 1);
+  readonly #size = new Int32Array(MAX_RUNS);
+  readonly #total = new Int32Array(MAX_RUNS);
+  readonly #count = new Int32Array(MAX_RUNS);
+  #runs = 0;
+  // The run that may still grow.
+  #open = false;
+  #address = 0;
+  #port = 0;
+
+  /** @param base Address of the memory's first byte. */
+  constructor(
+    memory: PacketMemory,
+    arena: Arena,
+    base: number,
+    io: PacketIo,
+    rungs: SharedRungs,
+    counters: Float64Array,
+  ) {
+    this.#memory = memory;
+    this.#io = io;
+    this.#rungs = rungs;
+    this.#counters = counters;
+    this.#piecesAt = arena.take(MAX_PIECES * IOVEC);
+    this.#pieces = new PieceList(memory, this.#piecesAt, MAX_PIECES, base);
+    // One message more than there are runs: for datagrams that go one by one.
+    this.#vector = arena.take((MAX_RUNS + 1) * MMSGHDR.size);
+    this.#names = arena.take((MAX_RUNS + 1) * SOCKADDR_IN.size);
+    this.#controls = arena.take((MAX_RUNS + 1) * CMSG_SPACE);
+    this.#low = base % 2 ** 32;
+    this.#high = Math.floor(base / 2 ** 32);
+    this.#batch = rungs.has("batch");
+    this.#segment = rungs.has("segment");
+    for (let i = 0; i <= MAX_RUNS; i++) this.#initialise(i);
+  }
+
+  #initialise(i: number): void {
+    const message = this.#vector + i * MMSGHDR.size, control = this.#controls + i * CMSG_SPACE;
+    const { u32 } = this.#memory;
+    this.#pointer(message + MMSGHDR.name, this.#names + i * SOCKADDR_IN.size);
+    u32[(message + MMSGHDR.nameLength) >>> 2] = SOCKADDR_IN.size;
+    this.#pointer(message + MMSGHDR.control, control);
+    u32[(control + CMSGHDR.length) >>> 2] = CMSGHDR.size + 2;
+    u32[(control + CMSGHDR.level) >>> 2] = SOL_UDP;
+    u32[(control + CMSGHDR.type) >>> 2] = UDP_SEGMENT;
+    u32[(this.#names + i * SOCKADDR_IN.size) >>> 2] = AF_INET;
+  }
+
+  #pointer(at: number, to: number): void {
+    const low = this.#low + to;
+    this.#memory.u32[at >>> 2] = low;
+    this.#memory.u32[(at >>> 2) + 1] = this.#high + (low > 0xffffffff ? 1 : 0);
+  }
+
+  /**
+   * Adds a datagram of one or two pieces. Sends what has been collected first if there is no room left.
+   *
+   * @param address Outer address as a number, its first byte the highest.
+   * @param secondLength 0 for a datagram of one piece.
+   */
+  add(
+    address: number,
+    port: number,
+    first: number,
+    firstLength: number,
+    second: number,
+    secondLength: number,
+  ): void {
+    const length = firstLength + secondLength;
+    if (this.#pieces.count + 2 > MAX_PIECES) this.flush();
+    let run = this.#runs - 1;
+    if (!this.#continues(run, address, port, length)) {
+      if (this.#runs === MAX_RUNS || (!this.#batch && this.#runs === 1)) this.flush();
+      run = this.#begin(address, port, length);
+    }
+    this.#pieces.add(first, firstLength);
+    if (secondLength > 0) this.#pieces.add(second, secondLength);
+    this.#total[run]! += length;
+    this.#count[run]!++;
+    if (length < this.#size[run]!) this.#open = false;
+    this.#counters[C.sentPackets]!++;
+    this.#counters[C.sentBytes]! += length;
+  }
+
+  #continues(run: number, address: number, port: number, length: number): boolean {
+    return this.#open && address === this.#address && port === this.#port && length <= this.#size[run]! &&
+      this.#count[run]! < MAX_SEGMENTS && this.#total[run]! + length <= MAX_DATAGRAM;
+  }
+
+  #begin(address: number, port: number, length: number): number {
+    const run = this.#runs++;
+    this.#firstPiece[run] = this.#pieces.count;
+    this.#size[run] = length;
+    this.#total[run] = this.#count[run] = 0;
+    this.#address = address;
+    this.#port = port;
+    this.#open = this.#segment && !this.#isNarrow(address);
+    this.#name(run, address, port);
+    return run;
+  }
+
+  #name(i: number, address: number, port: number): void {
+    const word = (this.#names + i * SOCKADDR_IN.size) >>> 2;
+    const { u32 } = this.#memory;
+    u32[word] = AF_INET | ((port & 0xff) << 24) | ((port & 0xff00) << 8);
+    u32[word + 1] = ((address & 0xff) << 24) | ((address & 0xff00) << 8) | ((address >>> 8) & 0xff00) |
+      (address >>> 24);
+  }
+
+  #isNarrow(address: number): boolean {
+    const place = address & (NARROW_PLACES - 1);
+    if (this.#narrow[place] === 0) return false;
+    this.#narrow[place]!--;
+    return true;
+  }
+
+  /** Sends everything that has been collected. */
+  flush(): void {
+    const runs = this.#runs;
+    if (runs === 0) return;
+    this.#firstPiece[runs] = this.#pieces.count;
+    for (let run = 0; run < runs; run++) this.#compose(run);
+    let tries = NOBUFS_TRIES;
+    for (let run = 0; run < runs;) {
+      this.#counters[C.sendCalls]!++;
+      const sent = this.#io.sendMany(this.#vector + run * MMSGHDR.size, runs - run);
+      if (sent > 0) {
+        run += sent;
+        tries = NOBUFS_TRIES;
+      } else if (sent === -EINTR || (sent === -ENOBUFS && tries-- > 0)) {
+        continue;
+      } else {
+        // Only the first message is refused; those behind it are tried again.
+        this.#refused(run++, -sent);
+      }
+    }
+    this.#runs = this.#pieces.count = 0;
+    this.#open = false;
+  }
+
+  /** Writes a run's message. */
+  #compose(run: number): void {
+    const { u32, u8 } = this.#memory;
+    const message = this.#vector + run * MMSGHDR.size;
+    const first = this.#firstPiece[run]!;
+    this.#pointer(message + MMSGHDR.pieces, this.#piecesAt + first * IOVEC);
+    u32[(message + MMSGHDR.pieceCount) >>> 2] = this.#firstPiece[run + 1]! - first;
+    const segmented = this.#count[run]! > 1;
+    u32[(message + MMSGHDR.controlLength) >>> 2] = segmented ? CMSG_SPACE : 0;
+    if (!segmented) return;
+    const data = this.#controls + run * CMSG_SPACE + CMSGHDR.data;
+    u8[data] = this.#size[run]!;
+    u8[data + 1] = this.#size[run]! >>> 8;
+  }
+
+  /** A run that the kernel didn't take: sent packet by packet if that can help. */
+  #refused(run: number, error: number): void {
+    if (this.#count[run] === 1) {
+      this.#lose(1, this.#total[run]!);
+      return;
+    }
+    if (mustStopSegmenting(error)) {
+      this.#segment = false;
+      if (this.#rungs.drop("segment")) this.#counters[C.segmentDowngrades]!++;
+    } else if (mustSplit(error)) {
+      this.#narrow[this.#addressOf(run) & (NARROW_PLACES - 1)] = NARROW_RUNS;
+    } else {
+      this.#lose(this.#count[run]!, this.#total[run]!);
+      return;
+    }
+    this.#counters[C.splitSends]!++;
+    this.#sendSingly(run);
+  }
+
+  #lose(packets: number, bytes: number): void {
+    this.#counters[C.outSendFailed]! += packets;
+    this.#counters[C.sentPackets]! -= packets;
+    this.#counters[C.sentBytes]! -= bytes;
+  }
+
+  #addressOf(run: number): number {
+    const { u8 } = this.#memory;
+    const at = this.#names + run * SOCKADDR_IN.size + SOCKADDR_IN.address;
+    return (u8[at]! << 24) | (u8[at + 1]! << 16) | (u8[at + 2]! << 8) | u8[at + 3]!;
+  }
+
+  /** Sends a run's datagrams as messages of their own, through the spare message. */
+  #sendSingly(run: number): void {
+    const { u32 } = this.#memory;
+    const message = this.#vector + MAX_RUNS * MMSGHDR.size;
+    this.#pointer(message + MMSGHDR.name, this.#names + run * SOCKADDR_IN.size);
+    u32[(message + MMSGHDR.controlLength) >>> 2] = 0;
+    const end = this.#firstPiece[run + 1]!;
+    let left = this.#total[run]!;
+    for (let piece = this.#firstPiece[run]!; piece < end;) {
+      const length = Math.min(left, this.#size[run]!);
+      const first = piece;
+      for (let n = 0; n < length; piece++) n += this.#pieces.length(piece);
+      left -= length;
+      this.#pointer(message + MMSGHDR.pieces, this.#piecesAt + first * IOVEC);
+      u32[(message + MMSGHDR.pieceCount) >>> 2] = piece - first;
+      this.#counters[C.sendCalls]!++;
+      if (this.#io.sendMany(message, 1) !== 1) this.#lose(1, length);
+    }
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * The running forwarder: sockets, workers and routes, kept going until the daemon ends.
+ *
+ * @module
+ */
+import { SystemError } from "../../lib/ffi/errno.ts";
+import { closeFd } from "../../lib/ffi/fd.ts";
+import type { JsonObject } from "../../lib/config/types.ts";
+import { type Ip, sameIp } from "../../lib/net/ip.ts";
+import type { BackendSession, ExternalInterface, HostPlan } from "../types.ts";
+import type { UdpOptions } from "./options.ts";
+import { ownRoute, peerRoute } from "./peer_route.ts";
+import { describeRungs, reportMetrics, statusOf } from "./report.ts";
+import { type RoutesShape, routesShape } from "./routes_layout.ts";
+import { RoutesWriter } from "./routes_writer.ts";
+import { type Rungs, SharedRungs } from "./rungs.ts";
+import { attachTun, NoTunError, type TunQueue } from "./tun_queue.ts";
+import { openUdpSocket, type UdpSocket } from "./udp_socket.ts";
+import { WorkerPool } from "./worker_pool.ts";
+
+/** What the session is made for. */
+export interface UdpSessionSetup {
+  readonly options: UdpOptions;
+  readonly device: string;
+  /** The port that this host listens on. */
+  readonly port: number;
+  /** How many subnets the network has. */
+  readonly peers: number;
+}
+
+/** How long to wait before the TUN or the socket is tried again, in milliseconds. */
+const RETRY = 100;
+/** How long to wait for workers to let go of the table that is to be written, in milliseconds. */
+const PUBLISH_RETRY = 1;
+/** How long the start waits for what it needs before it fails, in milliseconds. */
+const START_PATIENCE = 10_000;
+
+/** Forwards from {@link start} until it is disposed of. */
+export class UdpSession implements AsyncDisposable {
+  readonly #session: BackendSession;
+  readonly #setup: UdpSessionSetup;
+  readonly #routes: RoutesWriter;
+  readonly #rungs = new SharedRungs();
+  readonly #pool: WorkerPool;
+  readonly #cleanup = new DisposableStack();
+  #external: ExternalInterface;
+  #closed = false;
+  #restart = false;
+  #publishing: ReturnType<typeof setTimeout> | undefined;
+  #carrying: Promise<void> | undefined;
+  #wakeRetry: (() => void) | undefined;
+
+  constructor(session: BackendSession, setup: UdpSessionSetup) {
+    this.#session = session;
+    this.#setup = setup;
+    this.#external = session.external;
+    const shape: RoutesShape = routesShape(setup.peers);
+    this.#routes = new RoutesWriter(shape, ownRoute(session.lease));
+    this.#pool = this.#cleanup.use(
+      new WorkerPool({
+        routes: this.#routes,
+        shape,
+        rungs: this.#rungs,
+        sourceCheck: setup.options.sourceCheck,
+        workers: [{ outbound: true, inbound: true }],
+      }),
+    );
+  }
+
+  /** Opens everything and begins to forward. @throws {Error} If that can't be done. */
+  async start(): Promise<void> {
+    const { peers, metrics } = this.#session;
+    this.#update([...peers.peers.keys()]);
+    this.#cleanup.use(peers.subscribe((keys) => this.#update(keys)));
+    this.#cleanup.use(reportMetrics(metrics, this.#pool.counters, this.#rungs));
+    const ends = await this.#openPatiently(performance.now() + START_PATIENCE);
+    if (!ends) return;
+    await new Promise<void>((resolve) => {
+      this.#carrying = this.#carry(ends, resolve).finally(resolve);
+    });
+  }
+
+  /** Another address or interface: the socket is opened again. */
+  replan(_plan: HostPlan, external: ExternalInterface): void {
+    const moved = !sameIp(external.addresses.ipv4, this.#external.addresses.ipv4);
+    this.#external = external;
+    this.#update([...this.#session.peers.peers.keys()]);
+    if (!moved) return;
+    this.#restart = true;
+    this.#pool.stop();
+    this.#wakeRetry?.();
+  }
+
+  /** What `status --json` shows. */
+  status(): JsonObject {
+    return statusOf(this.#pool.counters, this.#rungs, {
+      device: this.#setup.device,
+      port: this.#setup.port,
+      peers: this.#routes.size,
+      workers: 1,
+    });
+  }
+
+  /** Brings the routes of these peers up to date. */
+  #update(keys: readonly string[]): void {
+    const { peers, log } = this.#session;
+    const own = { address: this.#external.publicIps.ipv4, port: this.#setup.port };
+    for (const key of keys) {
+      const peer = peers.peers.get(key);
+      const route = peer && peerRoute(peer, this.#setup.options.port, own);
+      if (!this.#routes.set(key, typeof route === "object" ? route : undefined)) {
+        log.error("The routing table is full: a peer can't be reached", { peer: key });
+      }
+    }
+    this.#publish();
+  }
+
+  #publish(): void {
+    clearTimeout(this.#publishing);
+    if (this.#closed || this.#routes.publish()) return;
+    this.#publishing = setTimeout(() => this.#publish(), PUBLISH_RETRY);
+  }
+
+  /** Runs the workers, and opens everything again when the device is lost or the address changes. */
+  async #carry(first: Ends, onRunning: () => void): Promise<void> {
+    const { log, metrics } = this.#session;
+    for (let ends: Ends | undefined = first; ends; ends = await this.#openPatiently(Infinity)) {
+      const end = await this.#pool.run(ends.queue.fd, ends.socket.fd, onRunning);
+      close(ends);
+      if (this.#closed) return;
+      if (end.kind === "failed") {
+        this.#session.fail(new Error(`The udp backend's forwarder failed: ${end.message}`));
+        return;
+      }
+      if (this.#restart) {
+        this.#restart = false;
+        log.info("The external address changed: the tunnel's socket is opened again");
+        continue;
+      }
+      metrics.count("udp_device_losses_total", "How often the TUN was lost under the forwarder");
+      log.warn(`The device ${this.#setup.device} is gone: waiting until it is back`);
+    }
+  }
+
+  /** Opens until it works, the session is closed (undefined) or the deadline has passed. */
+  async #openPatiently(deadline: number): Promise<Ends | undefined> {
+    const { log } = this.#session;
+    let told = "";
+    while (!this.#closed) {
+      try {
+        return this.#open();
+      } catch (error) {
+        if (!mayPass(error) || performance.now() > deadline) throw error;
+        const message = (error as Error).message;
+        if (message !== told) log.debug(`${message}; trying again`);
+        told = message;
+      }
+      await this.#pause();
+    }
+    return undefined;
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, RETRY);
+      this.#wakeRetry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #open(): Ends {
+    const { options, port, device } = this.#setup;
+    const socket = openUdpSocket(this.#address(), port, options.rungs);
+    try {
+      const queue = attachTun(device, options.rungs, socket.fd);
+      const rungs = inForce(options.rungs, queue, socket);
+      this.#rungs.set(rungs);
+      this.#session.log.info(`Forwarding between ${device} and UDP port ${socket.port}`, {
+        offloads: describeRungs(rungs),
+      });
+      return { queue, socket };
+    } catch (error) {
+      closeFd(socket.fd);
+      throw error;
+    }
+  }
+
+  #address(): Ip {
+    const address = this.#external.addresses.ipv4;
+    if (!address) throw new Error(`The interface ${this.#external.name} has no IPv4 address`);
+    return address;
+  }
+
+  /** Stops forwarding. The TUN stays, with its routes and the connections that go through it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#publishing);
+    this.#wakeRetry?.();
+    this.#pool.stop();
+    await this.#carrying;
+    this.#cleanup.dispose();
+  }
+}
+
+/** The two ends of the tunnel. */
+interface Ends {
+  readonly queue: TunQueue;
+  readonly socket: UdpSocket;
+}
+
+function close({ queue, socket }: Ends): void {
+  closeFd(queue.fd);
+  closeFd(socket.fd);
+}
+
+/** What is wanted and what there is. */
+function inForce(wanted: Rungs, queue: TunQueue, socket: UdpSocket): Rungs {
+  return {
+    vnetHeader: queue.vnetHeader,
+    uso: queue.uso,
+    segment: socket.segment,
+    gro: socket.gro,
+    mergeTcp: wanted.mergeTcp && queue.vnetHeader,
+    mergeUdp: wanted.mergeUdp && queue.uso,
+    batch: wanted.batch,
+  };
+}
+
+/** Whether waiting may help: the device isn't made yet, the address isn't there yet, a predecessor isn't gone yet. */
+function mayPass(error: unknown): boolean {
+  return error instanceof NoTunError || error instanceof SystemError;
+}

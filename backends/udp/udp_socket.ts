@@ -1,0 +1,89 @@
+/**
+ * The tunnel's UDP socket.
+ *
+ * @module
+ */
+import { check, errno, SystemError } from "../../lib/ffi/errno.ts";
+import { closeFd, setSocketOption } from "../../lib/ffi/fd.ts";
+import { libc } from "../../lib/ffi/libc.ts";
+import { formatIp, type Ip, ipToBytes } from "../../lib/net/ip.ts";
+import {
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_RXQ_OVFL,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
+  SO_SNDTIMEO,
+  SOCKADDR_IN,
+  SOL_SOCKET,
+  SOL_UDP,
+  UDP_GRO,
+  UDP_SEGMENT,
+} from "./layout.ts";
+
+const AF_INET = 2, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0x80000;
+
+/** Wanted socket buffers in bytes: what a 10 Gbit/s burst fills while a worker waits for its turn. */
+const BUFFER_BYTES = 8 << 20;
+
+/** An open socket and what it can do. */
+export interface UdpSocket {
+  readonly fd: number;
+  /** The port that it is bound to. */
+  readonly port: number;
+  /** UDP_SEGMENT is there: several datagrams a send. */
+  readonly segment: boolean;
+  /** UDP_GRO is on: several datagrams a receive. */
+  readonly gro: boolean;
+}
+
+/**
+ * Opens the socket on an IPv4 address.
+ *
+ * @param port 0: any free one.
+ * @param wanted Which offloads may be used.
+ * @throws {SystemError} EADDRINUSE: another program has the port; EADDRNOTAVAIL: the address isn't this host's.
+ */
+export function openUdpSocket(
+  address: Ip,
+  port: number,
+  wanted: { readonly segment: boolean; readonly gro: boolean },
+): UdpSocket {
+  const fd = check(libc().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "open a UDP socket");
+  try {
+    const name = new Uint8Array(new ArrayBuffer(SOCKADDR_IN.size));
+    const view = new DataView(name.buffer);
+    view.setUint16(SOCKADDR_IN.family, AF_INET, true);
+    view.setUint16(SOCKADDR_IN.port, port);
+    name.set(ipToBytes(address), SOCKADDR_IN.address);
+    if (libc().bind(fd, name, name.length) < 0) {
+      throw new SystemError(`bind UDP port ${port} on ${formatIp(address)}`, errno());
+    }
+    const length = new Uint32Array([name.length]);
+    check(libc().getsockname(fd, name, length), "ask for the UDP socket's port");
+    setBuffers(fd);
+    // A full send buffer may hold up a worker, but not for ever: the network card may be gone.
+    setSocketOption(fd, SOL_SOCKET, SO_SNDTIMEO, [1, 0, 0, 0], "SO_SNDTIMEO");
+    const segment = wanted.segment && tryOption(fd, SOL_UDP, UDP_SEGMENT, 0);
+    const gro = wanted.gro && tryOption(fd, SOL_UDP, UDP_GRO, 1);
+    tryOption(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+    return { fd, port: view.getUint16(SOCKADDR_IN.port), segment, gro };
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+}
+
+/** Buffers beyond the system's limits need CAP_NET_ADMIN; without, the kernel gives what it allows, silently. */
+function setBuffers(fd: number): void {
+  if (!tryOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)) {
+    tryOption(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES);
+  }
+  if (!tryOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES)) {
+    tryOption(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
+  }
+}
+
+function tryOption(fd: number, level: number, option: number, value: number): boolean {
+  return libc().setsockopt(fd, level, option, new Int32Array([value]), 4) >= 0;
+}

@@ -1,0 +1,22 @@
+/**
+ * The forwarder's worker: a thread that does nothing but forward.
+ *
+ * @module
+ */
+import { forward } from "./forwarder.ts";
+import type { WorkerEnd, WorkerMessage, WorkerSetup } from "./worker_setup.ts";
+
+const scope = globalThis as unknown as {
+  onmessage: ((event: MessageEvent<WorkerSetup>) => void) | null;
+  postMessage(message: WorkerMessage): void;
+};
+
+scope.onmessage = ({ data }) => {
+  let end: WorkerEnd;
+  try {
+    end = forward(data, () => scope.postMessage({ kind: "running" }));
+  } catch (error) {
+    end = { kind: "failed", message: error instanceof Error ? error.message : String(error) };
+  }
+  scope.postMessage(end);
+};

@@ -1,0 +1,36 @@
+/**
+ * What a forwarder worker is told, and what it tells.
+ *
+ * @module
+ */
+import type { SourceCheck } from "./inbound.ts";
+import type { RoutesShape } from "./routes_layout.ts";
+
+/** The order to forward until further notice. */
+export interface WorkerSetup {
+  /** Number of the worker: which counters and which epoch are its own. */
+  readonly worker: number;
+  /** Descriptors of the process: the TUN queue, the UDP socket, an eventfd that ends the wait for packets. */
+  readonly tun: number;
+  readonly socket: number;
+  readonly wake: number;
+  /** Which directions this worker carries. */
+  readonly outbound: boolean;
+  readonly inbound: boolean;
+  readonly sourceCheck: SourceCheck;
+  /** Shared: one word, not 0 once the worker is to stop. */
+  readonly stop: SharedArrayBuffer;
+  readonly routes: SharedArrayBuffer;
+  readonly shape: RoutesShape;
+  readonly counters: SharedArrayBuffer;
+  readonly rungs: SharedArrayBuffer;
+}
+
+/** Why a worker stopped: it was told to; the TUN is gone; or it failed, which is a defect. */
+export type WorkerEnd =
+  | { readonly kind: "stopped" }
+  | { readonly kind: "tun"; readonly errno: number }
+  | { readonly kind: "failed"; readonly message: string };
+
+/** What a worker sends: that it forwards from now on, then that it has ended. */
+export type WorkerMessage = { readonly kind: "running" } | WorkerEnd;

@@ -1,0 +1,147 @@
+/**
+ * A host of a udp network without the rest of the daemon: the backend, its device and its route, with peers that
+ * the test names. To be run inside the host's network namespace.
+ *
+ * Reads one JSON object a line from its standard input and answers each with one line: `{"peers": {…}}` sets the
+ * peers, `{"status": true}` asks for the status. Ends when its input ends.
+ *
+ * @module
+ */
+import { TextLineStream } from "../../scripts/text_lines.ts";
+import { udp } from "../../backends/udp/backend.ts";
+import type { BackendSession, Environment, PeerView } from "../../backends/types.ts";
+import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
+import { ensureLinks } from "../../lib/kernel/link_keeper.ts";
+import type { Lease } from "../../lib/leases/types.ts";
+import { listLinks } from "../../lib/netlink/link.ts";
+import { NetlinkSocket } from "../../lib/netlink/socket.ts";
+import { IPV4 } from "../../lib/net/family.ts";
+import { parseIp } from "../../lib/net/ip.ts";
+import { parsePrefix, prefixOf } from "../../lib/net/prefix.ts";
+import { type Log, noMetrics } from "../../lib/observe/types.ts";
+
+/** What the program is told on its command line, as JSON. */
+export interface UdpHostSpec {
+  readonly network: string;
+  readonly subnet: string;
+  /** Outer address. */
+  readonly address: string;
+  readonly mtu: number;
+  /** The Backend object's options. */
+  readonly options: JsonObject;
+  readonly port?: number;
+  readonly peers: readonly UdpPeerSpec[];
+}
+
+/** A peer as the test names it. */
+export interface UdpPeerSpec {
+  readonly subnet: string;
+  readonly address: string;
+  readonly port?: number;
+}
+
+function leaseOf(peer: UdpPeerSpec): Lease {
+  return {
+    subnets: { ipv4: parsePrefix(peer.subnet) },
+    attributes: {
+      publicIps: { ipv4: parseIp(peer.address) },
+      backendData: peer.port === undefined ? {} : { ipv4: { Port: peer.port } },
+    },
+  };
+}
+
+/** Peers that the test sets. */
+class TestPeers implements PeerView {
+  readonly peers = new Map<string, Lease>();
+  #onChange: (keys: readonly string[]) => void = () => {};
+
+  set(peers: readonly UdpPeerSpec[]): void {
+    const before = [...this.peers.keys()];
+    this.peers.clear();
+    for (const peer of peers) this.peers.set(peer.subnet, leaseOf(peer));
+    this.#onChange([...new Set([...before, ...this.peers.keys()])]);
+  }
+
+  subscribe(onChange: (keys: readonly string[]) => void): Disposable {
+    this.#onChange = onChange;
+    return { [Symbol.dispose]: () => this.#onChange = () => {} };
+  }
+}
+
+const log: Log = {
+  debug: (message) => console.error(`debug ${message}`),
+  info: (message, fields) => console.error(`info ${message}`, JSON.stringify(fields ?? {})),
+  warn: (message, fields) => console.error(`warn ${message}`, JSON.stringify(fields ?? {})),
+  error: (message, fields) => console.error(`error ${message}`, JSON.stringify(fields ?? {})),
+};
+
+/** What the daemon would know of the host. */
+function environmentOf(spec: UdpHostSpec): Environment {
+  const addresses = { ipv4: parseIp(spec.address) };
+  return {
+    external: { name: "eth0", index: 2, mtu: spec.mtu, addresses, publicIps: addresses },
+    isOnLink: () => true,
+  };
+}
+
+function configOf(spec: UdpHostSpec): NetworkConfig {
+  const network = parsePrefix(spec.network), subnet = parsePrefix(spec.subnet);
+  const subnetMin = { family: IPV4, value: network.base };
+  return {
+    families: [{ family: IPV4, network, subnetLength: subnet.length, subnetMin, subnetMax: subnetMin }],
+    enableNFTables: false,
+    peerFilter: false,
+    backend: { type: "udp", options: spec.options },
+  };
+}
+
+async function main(spec: UdpHostSpec): Promise<void> {
+  const config = configOf(spec);
+  const { options, faults } = udp.parse(spec.options, config);
+  if (faults.length > 0) throw new Error(faults[0]!.message);
+  using socket = NetlinkSocket.open();
+  const networkId = "/udp-lab";
+  const environment = environmentOf(spec);
+  const lease = {
+    subnets: { ipv4: prefixOf(parseIp(spec.subnet.split("/")[0]!), config.families[0]!.subnetLength) },
+  };
+  const signal = new AbortController().signal;
+  const common = { log, metrics: noMetrics, signal };
+  const backend = await udp.open(options, {
+    ...{ config, external: environment.external, networkId, links: listLinks(socket), machineId: "" },
+    ...{ cloudResync: 0, ...common, ...(spec.port === undefined ? {} : { udpPort: spec.port }) },
+  });
+  const plan = backend.plan(environment, lease);
+  const keep = () => {
+    ensureLinks(plan.links, {
+      socket,
+      networks: [config.families[0]!.network],
+      networkId,
+      log,
+      metrics: noMetrics,
+    });
+    const add = ["route", "replace", spec.network, "dev", plan.links[0]!.name];
+    new Deno.Command("ip", { args: add }).outputSync();
+  };
+  keep();
+  const peers = new TestPeers();
+  peers.set(spec.peers);
+  const session: BackendSession = {
+    ...{ lease, plan, external: environment.external, peers, ...common },
+    fail: (error) => {
+      console.error(`failed ${error.message}`);
+      Deno.exit(1);
+    },
+  };
+  await using running = await backend.start!(session);
+  console.log(JSON.stringify({ ready: true, device: plan.links[0]!.name }));
+  const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
+  for await (const line of lines) {
+    const order = JSON.parse(line) as { peers?: UdpPeerSpec[]; status?: boolean; keep?: boolean };
+    if (order.peers) peers.set(order.peers);
+    if (order.keep) keep();
+    console.log(JSON.stringify(order.status ? running.status!() : {}));
+  }
+}
+
+if (import.meta.main) await main(JSON.parse(Deno.args[0]!) as UdpHostSpec);
