@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { ENODEV } from "../ffi/errno.ts";
+import { EAFNOSUPPORT, ENODEV } from "../ffi/errno.ts";
 import type { Ip } from "../net/ip.ts";
 import * as c from "./constants.ts";
 import { NetlinkError } from "./error.ts";
@@ -72,12 +72,17 @@ export function createLink(socket: NetlinkSocket, spec: LinkSpec): Link {
   });
   const link = findLink(socket, spec.name);
   if (!link) throw new NetlinkError(`find the link ${spec.name} just made`, { errno: ENODEV });
-  if (!spec.noLinkLocal) return link;
+  if (spec.noLinkLocal) refuseLinkLocal(socket, link);
+  return link;
+}
+
+/** A message of its own: in the one that makes the link the kernel refuses the attribute (EAFNOSUPPORT). */
+function refuseLinkLocal(socket: NetlinkSocket, link: Link): void {
   try {
-    // Not part of the first message: the kernel reads IFLA_AF_SPEC only for links that exist.
     socket.execute(disableLinkLocal(link));
-    return link;
   } catch (error) {
+    // The kernel has no IPv6, or the MTU is too small for it: there will be no addresses.
+    if (error instanceof NetlinkError && error.errno === EAFNOSUPPORT) return;
     deleteLink(socket, link.index);
     throw error;
   }

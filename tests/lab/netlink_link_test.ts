@@ -84,6 +84,15 @@ namespaceTest(import.meta, "netlink: noLinkLocal keeps IPv6 addresses off a link
   }
 });
 
+namespaceTest(import.meta, "netlink: noLinkLocal is no error on a link too small for IPv6", () => {
+  using socket = NetlinkSocket.open();
+  const vxlan = { vni: 1, port: 0, learning: false, gbp: false };
+  const spec = { name: "small", kind: "vxlan", mtu: 1200, noLinkLocal: true, vxlan } as const;
+  const { index } = createLink(socket, spec);
+  changeLink(socket, index, { up: true });
+  assert.deepEqual(listAddresses(socket, { family: IPV6, linkIndex: index }), []);
+});
+
 namespaceTest(import.meta, "netlink: enslaves a link and releases it", () => {
   using socket = NetlinkSocket.open();
   const bridge = createLink(socket, { name: "br0", kind: "bridge" });
