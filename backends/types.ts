@@ -104,6 +104,8 @@ export interface OpenContext {
   readonly machineId: string;
   /** -cloud-resync, in seconds. */
   readonly cloudResync: number;
+  /** -udp-port: the port that this host's udp backend listens on, where that isn't the config's. */
+  readonly udpPort?: number;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly signal: AbortSignal;
