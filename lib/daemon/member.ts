@@ -118,7 +118,10 @@ export class Member implements AsyncDisposable {
     return this.#firewall;
   }
 
-  /** Brings the host's own side up, writes the subnet file, then the peers' entries; keeps all of it from then on. */
+  /**
+   * Brings the host's own side up and writes the subnet file, then everything else; keeps all of it from then on.
+   * Resolves when the firewall rules are in, or have failed for a first time.
+   */
   async start(): Promise<void> {
     const { backend, acquired, tasks, log, metrics, socket } = this.parts;
     const monitor = NetlinkMonitor.open({
@@ -126,10 +129,8 @@ export class Member implements AsyncDisposable {
       ignorePortIds: [socket.portId],
       signal: tasks.signal,
     });
-    const firewall = this.#startFirewall();
     this.#setPlan();
     this.peers.applySnapshot(acquired.snapshot);
-    await firewall;
     if (backend.start) {
       this.#running = await backend.start({
         lease: acquired.lease,
@@ -143,12 +144,14 @@ export class Member implements AsyncDisposable {
       });
     }
     await this.#writeSubnetFile();
-    await this.host.pass();
+    const rules = Promise.withResolvers<void>();
+    tasks.start((signal) => this.#keepFirewall(signal, rules.resolve));
     tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
     tasks.start((signal) => this.keeper.run(signal));
     tasks.start((signal) => this.sync.run(acquired.snapshot, signal));
     tasks.start((signal) => this.#watchReadiness(signal));
     tasks.start((signal) => feedWatchdog(signal, log));
+    await rules.promise;
   }
 
   /** For `flanneld status` and /status. */
@@ -162,9 +165,14 @@ export class Member implements AsyncDisposable {
     this.#firewall?.[Symbol.dispose]();
   }
 
-  /** Rules are kept by a task of their own; the first time is waited for. */
-  async #startFirewall(): Promise<void> {
-    const { options, network, acquired, tasks, log, metrics } = this.parts;
+  /**
+   * Keeps the firewall rules. A host that can't have them is not ready, and still in the network.
+   *
+   * @param onFirst Called after the first attempt, whatever became of it.
+   */
+  async #keepFirewall(signal: AbortSignal, onFirst: () => void): Promise<void> {
+    const { options, network, acquired, log, metrics, readiness } = this.parts;
+    const interval = options.iptablesResync * 1000;
     const rules = ruleset({
       families: network.config.families,
       subnets: acquired.lease.subnets,
@@ -173,15 +181,31 @@ export class Member implements AsyncDisposable {
       fullyRandom: !options.ipMasqFullyRandomDisable,
       exclude: options.ipMasqExclude,
     });
-    const firewall = await Firewall.open({
-      mode: network.config.enableNFTables ? "nftables" : "iptables",
-      networkId: networkIdOf(options),
-      log: log.child("firewall"),
-      metrics,
-    });
-    this.#firewall = firewall;
-    await firewall.apply(rules);
-    tasks.start((signal) => firewall.keep(signal, options.iptablesResync * 1000));
+    const name = "firewall";
+    readiness.block(name, "the rules are not in yet");
+    while (!signal.aborted) {
+      try {
+        const firewall = this.#firewall = await Firewall.open({
+          mode: network.config.enableNFTables ? "nftables" : "iptables",
+          networkId: networkIdOf(options),
+          log: log.child(name),
+          metrics,
+        });
+        await firewall.apply(rules);
+        readiness.clear(name);
+        onFirst();
+        return await firewall.keep(signal, interval);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        if (!readiness.reasons().includes(`${name}: ${message}`)) log.error(message);
+        readiness.block(name, message);
+        this.#firewall?.[Symbol.dispose]();
+        this.#firewall = undefined;
+      }
+      onFirst();
+      await pause(interval, signal);
+    }
+    onFirst();
   }
 
   #setPlan(): void {

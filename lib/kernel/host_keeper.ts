@@ -49,6 +49,7 @@ export class HostKeeper {
   #own: readonly OwnLink[] = [];
   #problem: string | undefined;
   #wake: Wake | undefined;
+  #passed = false;
 
   constructor(options: LinkKeeperOptions) {
     this.#options = options;
@@ -72,8 +73,12 @@ export class HostKeeper {
     this.#reconciler.set(`peer ${key}`, entries);
   }
 
-  /** Carries out what changed. Never throws: what fails brings a pass soon. */
+  /**
+   * Carries out what changed. Never throws: what fails brings a pass soon. Before the first pass it does
+   * nothing: the pass finds what is right already, and writes only the rest.
+   */
   async flush(): Promise<void> {
+    if (!this.#passed) return;
     try {
       const { failures } = await this.#reconciler.flush();
       if (failures > 0) this.#wake?.up("ours");
@@ -85,6 +90,7 @@ export class HostKeeper {
 
   /** Puts right whatever differs: devices first, then entries. Never throws for what a later pass may mend. */
   async pass(): Promise<ReconcileResult> {
+    this.#passed = true;
     try {
       const problem = this.#ensureLinks();
       const { operations, failures } = await this.#reconciler.pass();
@@ -102,7 +108,7 @@ export class HostKeeper {
   }
 
   /**
-   * Keeps the host until the signal fires.
+   * Puts everything right, and keeps it so until the signal fires.
    *
    * @param onHostChange Called before a pass when links, addresses or routes that aren't ours changed: the plan may
    * depend on them.
@@ -111,7 +117,7 @@ export class HostKeeper {
     const wake = this.#wake = new Wake(signal);
     const reading = this.#read(monitor, wake);
     let retry = RETRY_MS;
-    let failures = this.#reconciler.state().failures.length;
+    let { failures } = await this.pass();
     while (!signal.aborted) {
       await wake.next(failures > 0 ? retry : PASS_INTERVAL_MS);
       await pause(COALESCE_MS, signal);
