@@ -1,0 +1,217 @@
+import assert from "node:assert/strict";
+import { encodeLeaseValue } from "../../lib/leases/codec.ts";
+import { PeerSet } from "../../lib/leases/peer_set.ts";
+import { LeaseSync, type OwnLeaseObserver } from "../../lib/leases/sync.ts";
+import {
+  CompactedError,
+  type LeaseEvent,
+  type LeaseEventBatch,
+  type LeaseSnapshot,
+  type LeaseStore,
+} from "../../lib/leases/types.ts";
+import { FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
+
+const OWN = "10.5.1.0-24";
+const VALUE = encodeLeaseValue(host("172.30.0.9"));
+
+interface Scene {
+  readonly store: LeaseStore;
+  readonly clock: FakeClock;
+  readonly log: RecordedLog;
+  readonly peers: PeerSet;
+  readonly sync: LeaseSync;
+  readonly own: { events: LeaseEvent[]; snapshots: LeaseSnapshot[] };
+  start(snapshot?: LeaseSnapshot): void;
+}
+
+type Watch = (revision: bigint, signal: AbortSignal | undefined) => AsyncIterable<LeaseEventBatch>;
+
+/** A sync on a real store; `watch` and `list` replace its methods for failures at chosen points. */
+function scene(
+  play: (scene: Scene) => Promise<void>,
+  script: (store: LeaseStore) => { watch?: Watch; list?: () => Promise<LeaseSnapshot> } = () => ({}),
+): () => Promise<void> {
+  return async () => {
+    const clock = new FakeClock();
+    await withStore(clock, async (store) => {
+      const { watch, list } = script(store);
+      const used = scripted(store, {
+        ...watch ? { watchLeases: (revision, options) => watch(revision, options?.signal) } : {},
+        ...list ? { listLeases: list } : {},
+      });
+      const log = new RecordedLog();
+      const peers = new PeerSet(OWN);
+      const own = { events: [] as LeaseEvent[], snapshots: [] as LeaseSnapshot[] };
+      const observer: OwnLeaseObserver = {
+        observe: (event) => own.events.push(event),
+        observeSnapshot: (snapshot) => own.snapshots.push(snapshot),
+      };
+      const sync = new LeaseSync({ store: used, peers, own: observer, clock, log });
+      const stop = new AbortController();
+      let running = Promise.resolve();
+      const start = (snapshot?: LeaseSnapshot) => running = sync.run(snapshot, stop.signal);
+      try {
+        await play({ store, clock, log, peers, sync, own, start });
+      } finally {
+        stop.abort();
+        await running;
+      }
+    });
+  };
+}
+
+/** Lets the sync run until `done`; it has no time to wait for. */
+async function until(done: () => boolean): Promise<void> {
+  for (let i = 0; i < 1000 && !done(); i++) await settle();
+  assert.ok(done(), "didn't come about");
+}
+
+Deno.test("sync: starts from the snapshot that acquiring read, without a list, and misses nothing after it", () => {
+  let lists = 0;
+  return scene(async (s) => {
+    await s.store.createLease("10.5.2.0-24", VALUE, 60);
+    const snapshot = await s.store.listLeases();
+    await s.store.createLease(OWN, VALUE, 60);
+    await s.store.createLease("10.5.3.0-24", VALUE, 60);
+    s.start(snapshot);
+    await until(() => s.peers.peers.size === 2);
+    assert.equal(lists, 0);
+    assert.equal(s.sync.health().connected, true);
+    assert.deepEqual(s.own.events.map((event) => event.kind === "put" && event.lease.key), [OWN]);
+    assert.deepEqual(s.own.snapshots, []);
+  }, (store) => ({ list: () => (lists++, store.listLeases()) }))();
+});
+
+Deno.test(
+  "sync: without a snapshot it lists; a network of one is connected too",
+  scene(async (s) => {
+    s.start();
+    await until(() => s.sync.health().connected);
+    assert.equal(s.peers.peers.size, 0);
+    assert.equal(s.own.snapshots.length, 1);
+  }),
+);
+
+Deno.test("sync: a watch that ends goes on from its last revision", () => {
+  const from: bigint[] = [];
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    for (let i = 2; i < 6; i++) {
+      await s.store.createLease(`10.5.${i}.0-24`, VALUE, 60);
+      await until(() => s.peers.peers.size === i - 1);
+      await s.clock.advance(200 * i);
+    }
+    assert.ok(from.length >= 4);
+    assert.ok(from.every((revision, i) => i === 0 || revision >= from[i - 1]!));
+    assert.equal(s.sync.health().resyncs, 0);
+  }, (store) => ({
+    // Ends after each batch with events.
+    watch: async function* (revision, signal) {
+      from.push(revision);
+      for await (const batch of store.watchLeases(revision, signal ? { signal } : {})) {
+        yield batch;
+        if (batch.events.length > 0) return;
+      }
+    },
+  }))();
+});
+
+Deno.test("sync: after a compaction it lists and compares: added, changed, removed", () => {
+  let compacted = false;
+  return scene(async (s) => {
+    const kept = (await s.store.createLease("10.5.2.0-24", VALUE, 60))!;
+    const left = (await s.store.createLease("10.5.3.0-24", VALUE, 60))!;
+    const snapshot = await s.store.listLeases();
+    compacted = true;
+    await s.store.updateLease(kept, encodeLeaseValue(host("172.30.0.9", "aa:bb:cc:dd:ee:ff")), 60);
+    await s.store.deleteLease(left);
+    await s.store.createLease("10.5.4.0-24", VALUE, 60);
+    s.start(snapshot);
+    await until(() => s.sync.health().resyncs === 1);
+    await s.clock.advance(1000);
+    await until(() => s.sync.health().connected);
+    assert.deepEqual([...s.peers.peers.keys()], ["10.5.2.0-24", "10.5.4.0-24"]);
+    assert.deepEqual(s.peers.peers.get("10.5.2.0-24")?.attributes, host("172.30.0.9", "aa:bb:cc:dd:ee:ff"));
+    assert.equal(s.own.snapshots.length, 1);
+  }, (store) => ({
+    watch: async function* (revision, signal) {
+      const gone = compacted;
+      compacted = false;
+      if (gone) throw new CompactedError("compacted");
+      yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
+
+Deno.test("sync: a resync that fails is tried again as a resync", () => {
+  let compactions = 1;
+  let failures = 5;
+  return scene(async (s) => {
+    const snapshot = await s.store.listLeases();
+    await s.store.createLease("10.5.2.0-24", VALUE, 60);
+    s.start(snapshot);
+    await s.clock.advance(20_000);
+    await until(() => s.peers.peers.size === 1);
+    assert.equal(failures, -1);
+    assert.equal(s.sync.health().resyncs, 1);
+  }, (store) => ({
+    list: () => failures-- > 0 ? Promise.reject(new Error("down")) : store.listLeases(),
+    watch: async function* (revision, signal) {
+      if (compactions-- > 0) throw new CompactedError("compacted");
+      assert.ok(revision > 1n, "watched from the compacted revision again");
+      yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
+
+Deno.test("sync: a dead store costs a try each 5 s and two lines a minute", () => {
+  let tries = 0;
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    await s.clock.advance(600_000);
+    assert.ok(tries > 100 && tries < 180, `${tries} tries in ten minutes`);
+    assert.deepEqual(s.clock.sleeps.slice(0, 6), [75, 150, 300, 600, 1200, 2400]);
+    const lines = s.log.of("warn");
+    assert.ok(lines.length >= 10 && lines.length <= 21, `${lines.length} lines`);
+    assert.match(lines[1]!, /connection refused.*unreported/);
+    assert.equal(s.sync.health().connected, false);
+    assert.equal(s.sync.health().lastError, "connection refused");
+  }, () => ({
+    watch: () => {
+      tries++;
+      throw new Error("connection refused");
+    },
+  }))();
+});
+
+Deno.test("sync: a watch that ends as soon as it stands doesn't spin", () => {
+  let tries = 0;
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    await s.clock.advance(60_000);
+    assert.ok(tries < 25, `${tries} tries in a minute`);
+    assert.ok(s.log.lines.length <= 6, `${s.log.lines.length} lines in a minute`);
+  }, () => ({
+    watch: async function* (revision) {
+      tries++;
+      yield { revision, events: [] };
+    },
+  }))();
+});
+
+Deno.test("sync: says when the store is back, and the waits begin anew", () => {
+  let dead = true;
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    await s.clock.advance(60_000);
+    dead = false;
+    await s.clock.advance(10_000);
+    await until(() => s.sync.health().connected);
+    assert.match(s.log.of("info").join(), /answers again/);
+  }, (store) => ({
+    watch: async function* (revision, signal) {
+      if (dead) throw new Error("down");
+      yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
