@@ -38,7 +38,10 @@ export interface PeerFilterOptions extends PeerFilterTarget {
   readonly probe?: HostProbe;
 }
 
-/** Reading the sets takes nft 5 us an element: looked at so rarely, that is a tenth of a percent of a core. */
+/** Up to so many elements are looked at in every pass in which nftables has changed. */
+const FEW_ELEMENTS = 1000;
+
+/** Reading the sets takes nft 5 us an element: more elements are looked at this rarely, which costs 0.1 %. */
 const MILLISECONDS_PER_ELEMENT = 5;
 
 /** When the filter was found right, to see later whether anybody may have touched it. */
@@ -58,6 +61,8 @@ export class PeerFilter implements Disposable {
   readonly #log: Log;
   readonly #table: string;
   readonly #target: PeerFilterTarget;
+  /** What the last {@link setPeers} was given; undefined after {@link remove}. */
+  #asked: Iterable<Ip> | undefined;
   /** What is to be in the sets; undefined before the first call and after {@link remove}. */
   #wanted: PeerSets | undefined;
   /** What this process put into the sets; undefined when that isn't sure. */
@@ -105,15 +110,17 @@ export class PeerFilter implements Disposable {
    * Lets exactly these addresses send into the tunnel. The first call puts the whole filter in place, in one
    * transaction; later ones write the difference. Calls that come while one is under way are put together.
    *
-   * @param addresses The live peers' public addresses; read at once.
+   * @param addresses The live peers' public addresses; read once, when the write begins.
    * @returns When the kernel has them.
    * @throws {CommandError} If nft fails; the next call or {@link resync} tries again.
    */
   setPeers(addresses: Iterable<Ip>): Promise<void> {
-    this.#wanted = peerSets(addresses);
+    this.#asked = addresses;
     return this.#pending ??= this.#turns.take(async () => {
       this.#pending = undefined;
-      if (this.#wanted) await this.#write(this.#wanted);
+      if (!this.#asked) return;
+      this.#wanted = peerSets(this.#asked);
+      await this.#write(this.#wanted);
     });
   }
 
@@ -153,8 +160,9 @@ export class PeerFilter implements Disposable {
 
   /** Removes the filter: the tunnel is open again. Twice is no error. @throws {CommandError} If nft fails. */
   remove(): Promise<void> {
-    this.#wanted = undefined;
+    this.#asked = undefined;
     return this.#turns.take(async () => {
+      this.#wanted = undefined;
       this.#droppedBefore += await this.#readCounter();
       this.#held = undefined;
       await this.#nft(`${filterRemoval(this.#table)}\n`);
@@ -204,7 +212,8 @@ export class PeerFilter implements Disposable {
       this.#frameRight = now;
     }
     const elements = [...held.values()].reduce((sum, set) => sum + set.size, 0);
-    const due = now.time - (this.#elementsRight?.time ?? 0) >= elements * MILLISECONDS_PER_ELEMENT;
+    const since = now.time - (this.#elementsRight?.time ?? 0);
+    const due = elements <= FEW_ELEMENTS || since >= elements * MILLISECONDS_PER_ELEMENT;
     if (due && changed(this.#elementsRight)) {
       const listing = await listTable(this.#run, "inet", this.#table);
       if (listing === undefined) return false;

@@ -4,7 +4,7 @@
  * @module
  */
 import { FAMILIES, type Family } from "../net/family.ts";
-import { formatIp, type Ip } from "../net/ip.ts";
+import { formatIp, type Ip, parseIp } from "../net/ip.ts";
 import { nftFamily, parseListing } from "./nftables_text.ts";
 
 /** What the filter guards. */
@@ -18,8 +18,8 @@ export interface PeerFilterTarget {
   readonly vni?: number;
 }
 
-/** Addresses as text, by family: the elements of the filter's sets. */
-export type PeerSets = ReadonlyMap<Family, ReadonlySet<string>>;
+/** Addresses as numbers, by family: the elements of the filter's sets. */
+export type PeerSets = ReadonlyMap<Family, ReadonlySet<bigint>>;
 
 /** Name of the counter of dropped packets. */
 export const DROPPED_COUNTER = "dropped";
@@ -28,8 +28,8 @@ const setName = (family: Family) => `peers${family.version}`;
 
 /** Sorts addresses into sets. */
 export function peerSets(addresses: Iterable<Ip>): PeerSets {
-  const sets = new Map(FAMILIES.map((family) => [family, new Set<string>()]));
-  for (const ip of addresses) sets.get(ip.family)!.add(formatIp(ip));
+  const sets = new Map(FAMILIES.map((family) => [family, new Set<bigint>()]));
+  for (const ip of addresses) sets.get(ip.family)!.add(ip.value);
   return sets;
 }
 
@@ -72,7 +72,8 @@ function elementCommands(verb: "add" | "delete", table: string, sets: PeerSets):
   const commands: string[] = [];
   for (const [family, addresses] of sets) {
     if (addresses.size === 0) continue;
-    commands.push(`${verb} element inet ${table} ${setName(family)} { ${[...addresses].join(", ")} }`);
+    const elements = Array.from(addresses, (value) => formatIp({ family, value }));
+    commands.push(`${verb} element inet ${table} ${setName(family)} { ${elements.join(", ")} }`);
   }
   return commands;
 }
@@ -98,13 +99,10 @@ export function filterSignature(listing: string): string {
 
 /** The addresses that a full listing (`nft -j list table`) has in its sets. */
 export function listedPeers(listing: string): PeerSets {
-  const sets = new Map(FAMILIES.map((family) => [family, new Set<string>()]));
-  for (const { set } of parseListing(listing)) {
-    const family = FAMILIES.find((family) => setName(family) === set?.name);
-    if (!family) continue;
-    for (const element of set?.elem as string[] ?? []) sets.get(family)!.add(element);
-  }
-  return sets;
+  const elements = parseListing(listing).flatMap(({ set }) =>
+    FAMILIES.some((family) => setName(family) === set?.name) ? set?.elem as string[] ?? [] : []
+  );
+  return peerSets(elements.map(parseIp));
 }
 
 /** The count of dropped packets in what `nft -j list counter` printed. */

@@ -102,6 +102,12 @@ table inet seen {
     )[0];
   }
 
+  /** The same for a packet that must arrive. The first may be lost to neighbour discovery. */
+  arrival(from: Site, to: Site, family: FamilyName, address?: string): Promise<string> {
+    const what = `a packet from ${from} to ${address ?? to} (${family})`;
+    return until(what, () => this.sourceSeen(from, to, family, address), 5000);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const site of [...Object.values(this.sites), this.host]) await site[Symbol.asyncDispose]();
   }
@@ -117,14 +123,14 @@ for (const mode of MODES) {
     const exclude = FAMILIES.map(({ name, bits }) => parsePrefix(`${EXCLUDED[name]}/${bits}`));
     for (const { name } of FAMILIES) {
       assert.equal(
-        await crossing.sourceSeen("pod", "outside", name),
+        await crossing.arrival("pod", "outside", name),
         addressOf("pod", name),
         "without rules",
       );
     }
     await firewall.apply(ruleset({ ...INPUT, exclude }));
     for (const { name } of FAMILIES) {
-      const seen = (from: Site, to: Site, address?: string) => crossing.sourceSeen(from, to, name, address);
+      const seen = (from: Site, to: Site, address?: string) => crossing.arrival(from, to, name, address);
       assert.equal(await seen("pod", "outside"), gatewayOf("outside", name), "container to outside");
       assert.equal(await seen("pod", "peer"), addressOf("pod", name), "container to container");
       assert.equal(await seen("peer", "pod"), addressOf("peer", name), "container to ours");
@@ -138,7 +144,7 @@ for (const mode of MODES) {
     }
     await firewall.remove();
     for (const { name } of FAMILIES) {
-      assert.equal(await crossing.sourceSeen("pod", "outside", name), addressOf("pod", name), "cleaned up");
+      assert.equal(await crossing.arrival("pod", "outside", name), addressOf("pod", name), "cleaned up");
     }
   });
 }
@@ -173,7 +179,6 @@ async function assertOpen(crossing: Crossing, open: boolean, when: string): Prom
       );
       continue;
     }
-    // The first packet may be lost to neighbour discovery.
     for (const [from, to] of [["peer", "pod"], ["pod", "peer"]] as const) {
       const seen = await until(
         `${name} from ${from} to ${to}, ${when}`,
