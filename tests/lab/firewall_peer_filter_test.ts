@@ -215,27 +215,15 @@ firewallTest(
     await filter.setPeers([peer]);
     const before = await tunnel.arrivedPackets();
     let sending = true;
-    const flood = tunnel.neighbours.peer.run("ping", [
-      "-n",
-      "-q",
-      "-i",
-      "0.002",
-      "-c",
-      "200",
-      "-W",
-      "0.1",
-      "10.5.72.1",
-    ])
-      .finally(() => sending = false);
+    const command = "ping -n -q -i 0.002 -c 200 -W 0.1 10.5.72.1".split(" ");
+    const flood = tunnel.neighbours.peer.run(command[0]!, command.slice(1)).finally(() => sending = false);
     for (let i = 0; sending; i++) {
       await filter.setPeers([peer, ...addresses(i % 2 === 0 ? 200 : 0)]);
-      dropped += await filter.droppedPackets();
       using next = await filterOn(tunnel.host);
       await next.setPeers([peer]);
-      dropped += await next.droppedPackets();
     }
-    assert.equal((await flood).stderr, "");
-    assert.equal(dropped, 0);
+    assert.match((await flood).stdout, /^200 packets transmitted/m);
+    assert.equal(await tunnel.arrivedPackets() - before, 200);
   },
 );
 
