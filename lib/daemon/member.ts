@@ -233,11 +233,11 @@ export class Member implements AsyncDisposable {
     await writeSubnetFile(options.subnetFile, file);
   }
 
-  /** Links, addresses or routes that aren't ours changed: the plan may depend on them. */
-  async #followHost(): Promise<void> {
+  /** Links, addresses or routes that aren't ours changed. @returns Whether the plan depends on it. */
+  async #followHost(): Promise<boolean> {
     const { socket, options, log } = this.parts;
     const external = follow(socket, options, this.#external);
-    if (external === this.#external && sameAnswers(socket, this.#environment)) return;
+    if (external === this.#external && sameAnswers(socket, this.#environment)) return false;
     const before = { external: this.#external, mtu: this.#plan.mtu };
     this.#external = external;
     this.#environment = environmentOf(socket, external);
@@ -257,6 +257,7 @@ export class Member implements AsyncDisposable {
       this.keeper.update({ ...this.parts.backend.attributes, publicIps: external.publicIps });
     }
     if (this.#plan.mtu !== before.mtu) await this.#writeSubnetFile();
+    return true;
   }
 
   /** A host that hears nothing of its peers isn't ready, though its data path works. */

@@ -97,7 +97,8 @@ function ownRoute(route: Route, entry: Entry): ActualEntry {
   };
 }
 
-function routeEntry(route: Route, link: string | undefined): Entry | undefined {
+/** A route as an entry; undefined for kinds of routes that we never make. */
+export function routeEntry(route: Route, link: string | undefined): Entry | undefined {
   if (route.type === RTN_BLACKHOLE) return { kind: "blackhole", destination: route.destination };
   if (route.type !== RTN_UNICAST || route.multipath || link === undefined) return undefined;
   const base = { kind: "route", link, destination: route.destination, onlink: route.onlink } as const;

@@ -39,11 +39,6 @@ export class DesiredEntries {
     for (const [key, claim] of this.#claims) yield [key, claim.entry];
   }
 
-  /** All owners that ask for something. */
-  owners(): IterableIterator<string> {
-    return this.#wishes.keys();
-  }
-
   /**
    * Replaces what `owner` asks for; no entries: it asks for nothing more.
    *

@@ -6,12 +6,12 @@
  *
  * @module
  */
-import type { NetlinkMonitor, NetlinkNotification } from "../netlink/monitor.ts";
-import { containsPrefix } from "../net/prefix.ts";
+import { NUD_NOARP, NUD_PERMANENT } from "../netlink/constants.ts";
+import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { pause } from "../pause.ts";
-import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
+import { type OwnLink, ROUTE_PROTOCOL, routeEntry } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
-import type { Entry } from "./entries.ts";
+import { type Entry, entryKey, sameEntry } from "./entries.ts";
 import {
   ensureLinks,
   type LinkKeeperOptions,
@@ -110,10 +110,14 @@ export class HostKeeper {
   /**
    * Puts everything right, and keeps it so until the signal fires.
    *
-   * @param onHostChange Called before a pass when links, addresses or routes that aren't ours changed: the plan may
-   * depend on them.
+   * @param onHostChange Called when links, addresses or routes that aren't ours changed: the plan may depend on
+   * them. Says whether it does.
    */
-  async run(monitor: NetlinkMonitor, signal: AbortSignal, onHostChange: () => Promise<void>): Promise<void> {
+  async run(
+    monitor: NetlinkMonitor,
+    signal: AbortSignal,
+    onHostChange: () => Promise<boolean>,
+  ): Promise<void> {
     const wake = this.#wake = new Wake(signal);
     const reading = this.#read(monitor, wake);
     let retry = RETRY_MS;
@@ -123,12 +127,27 @@ export class HostKeeper {
       await pause(COALESCE_MS, signal);
       if (signal.aborted) break;
       const began = performance.now();
-      if (wake.take() !== "ours") await onHostChange();
-      ({ failures } = await this.pass());
-      retry = failures > 0 ? Math.min(retry * 2, PASS_INTERVAL_MS) : RETRY_MS;
+      const reasons = wake.take();
+      const isTime = reasons.size === 0;
+      const changed = (isTime || reasons.has("host")) && await this.#follow(onHostChange);
+      // Containers come and go, and most of what they change is nothing to us.
+      if (isTime || reasons.has("ours") || changed || failures > 0) {
+        ({ failures } = await this.pass());
+        retry = failures > 0 ? Math.min(retry * 2, PASS_INTERVAL_MS) : RETRY_MS;
+      }
       await pause((performance.now() - began) * DUTY, signal);
     }
     await reading;
+  }
+
+  async #follow(onHostChange: () => Promise<boolean>): Promise<boolean> {
+    try {
+      return await onHostChange();
+    } catch (error) {
+      this.#tell(messageOf(error));
+      // The pass that follows tries again what failed.
+      return true;
+    }
   }
 
   async #read(monitor: NetlinkMonitor, wake: Wake): Promise<void> {
@@ -138,26 +157,43 @@ export class HostKeeper {
           "netlink_overruns_total",
           "Times the kernel dropped notifications for us",
         );
+        wake.up("ours");
         wake.up("host");
-      } else if (this.#touchesOurs(notification)) wake.up("ours");
-      else if (notification.kind !== "neighbour" && notification.kind !== "fdb") wake.up("host");
+      } else wake.up(this.#judge(notification));
     }
   }
 
-  #touchesOurs(notification: Exclude<NetlinkNotification, { kind: "overrun" }>): boolean {
-    const isOwn = (index: number | undefined) => this.#own.some((link) => link.index === index);
-    switch (notification.kind) {
-      case "link":
-        return isOwn(notification.value.index) ||
-          this.#plan.links.some((link) => link.name === notification.value.name);
-      case "route": {
-        const { destination, linkIndex, protocol } = notification.value;
-        const isInside = this.#options.networks.some((network) => containsPrefix(network, destination));
-        return isOwn(linkIndex) || (protocol === ROUTE_PROTOCOL && isInside);
+  /** Whose change this is: ours only if it makes something other than it is to be. */
+  #judge(change: ChangeNotification): Reason | undefined {
+    switch (change.kind) {
+      case "link": {
+        const isOurs = this.#plan.links.some((link) => link.name === change.value.name);
+        return isOurs || this.#isOwn(change.value.index) ? "ours" : "host";
       }
+      case "address":
+        return this.#isOwn(change.value.linkIndex) ? "ours" : "host";
+      case "nexthop":
+        return this.#isOwn(change.value.linkIndex) && change.change === "delete" ? "ours" : undefined;
       default:
-        return isOwn(notification.value.linkIndex);
+        return this.#judgeEntry(change);
     }
+  }
+
+  /** Our own writes come back as notifications, and so do those of others that change nothing for us. */
+  #judgeEntry(change: EntryNotification): Reason | undefined {
+    const link = this.#own.find((own) => own.index === change.value.linkIndex);
+    const isForeign = change.kind === "route" && !link && change.value.protocol !== ROUTE_PROTOCOL;
+    const entry = entryOf(change, link?.name ?? "");
+    const desired = entry && this.#reconciler.desired(entryKey(entry));
+    if (change.change === "delete") return desired ? "ours" : isForeign ? "host" : undefined;
+    if (isForeign) return desired ? "ours" : "host";
+    if (!link || !entry) return undefined;
+    if (!desired) return isSettled(change) ? "ours" : undefined;
+    return isSettled(change) && sameEntry(desired, entry) ? undefined : "ours";
+  }
+
+  #isOwn(index: number | undefined): boolean {
+    return this.#own.some((link) => link.index === index);
   }
 
   /** Makes the devices; gives the reason where one has to wait. */
@@ -182,30 +218,57 @@ export class HostKeeper {
   }
 }
 
+/** A change of what the reconciler keeps. */
+type EntryNotification = Extract<ChangeNotification, { kind: "route" | "neighbour" | "fdb" }>;
+
+/** What a notification is about, as an entry; undefined for what we never make. */
+function entryOf(change: EntryNotification, link: string): Entry | undefined {
+  switch (change.kind) {
+    case "route":
+      return routeEntry(change.value, link);
+    case "neighbour": {
+      const { ip, mac } = change.value;
+      return mac ? { kind: "neighbour", link, ip, mac } : undefined;
+    }
+    case "fdb": {
+      const { mac, remote } = change.value;
+      return remote ? { kind: "fdb", link, mac, remote } : undefined;
+    }
+  }
+}
+
+/** Whether the entry stays as it is; the kernel resolves, learns and forgets others by itself. */
+function isSettled(change: EntryNotification): boolean {
+  if (change.kind === "route") return true;
+  const settled = change.kind === "fdb" ? NUD_PERMANENT | NUD_NOARP : NUD_PERMANENT;
+  return (change.value.state & settled) !== 0;
+}
+
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whose change makes a pass due. */
+/** Whose change it was: of what we keep, or of what the plan may depend on. */
 type Reason = "ours" | "host";
 
 /** Remembers that something happened; one waiter. */
 class Wake {
-  #pending: Reason | undefined;
+  readonly #pending = new Set<Reason>();
   #resolve: (() => void) | undefined;
 
   constructor(signal: AbortSignal) {
     signal.addEventListener("abort", () => this.up("host"), { once: true });
   }
 
-  up(reason: Reason): void {
-    if (this.#pending !== "host") this.#pending = reason;
+  up(reason: Reason | undefined): void {
+    if (!reason) return;
+    this.#pending.add(reason);
     this.#resolve?.();
   }
 
   /** Waits for {@link up}, at most `ms`. */
   async next(ms: number): Promise<void> {
-    if (this.#pending) return;
+    if (this.#pending.size > 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#resolve = resolve;
     const timer = setTimeout(resolve, ms);
@@ -213,10 +276,10 @@ class Wake {
     clearTimeout(timer);
   }
 
-  /** What happened since the last call; undefined: nothing, the time was up. */
-  take(): Reason | undefined {
-    const pending = this.#pending;
-    this.#pending = undefined;
+  /** What happened since the last call; nothing: the time was up. */
+  take(): Set<Reason> {
+    const pending = new Set(this.#pending);
+    this.#pending.clear();
     return pending;
   }
 }

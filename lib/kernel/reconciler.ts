@@ -67,9 +67,9 @@ export class Reconciler {
     this.#desired.set(owner, entries, this.#changes);
   }
 
-  /** All owners that need something. */
-  owners(): string[] {
-    return [...this.#desired.owners()];
+  /** The entry that is desired under a key. */
+  desired(key: string): Entry | undefined {
+    return this.#desired.get(key);
   }
 
   /** How many entries are desired, and the ones that the kernel refused with its reasons. */

@@ -30,7 +30,7 @@ interface NotificationValues {
 }
 
 /** Something was made or changed (`new`, with its state now), or is gone (`delete`). */
-type ChangeNotification = {
+export type ChangeNotification = {
   [kind in keyof NotificationValues]: {
     readonly kind: kind;
     readonly change: "new" | "delete";
