@@ -75,8 +75,8 @@ export class CloudNetwork<R extends CloudRoute> implements AsyncDisposable {
         this.#ready = true;
         onReady();
       }
-      if (!this.#ready && outcome.error?.kind === "config" && this.#failures >= CONFIG_TRIES) {
-        throw outcome.error;
+      if (!this.#ready && outcome.errors[0]?.kind === "config" && this.#failures >= CONFIG_TRIES) {
+        throw outcome.errors[0];
       }
       await this.#sleep(delay);
     }
@@ -88,12 +88,13 @@ export class CloudNetwork<R extends CloudRoute> implements AsyncDisposable {
   }
 
   /** Counts and tells the outcome. @returns Milliseconds to the next pass. */
-  #settle({ ready, removed, error }: Outcome): number {
+  #settle({ ready, removed, errors }: Outcome): number {
     const { clock, resync } = this.#options;
     this.#session.metrics.gauge("cloud_route_ready", "1 while the own route is in the table", ready ? 1 : 0, {
       cloud: this.#table.cloud,
     });
     if (ready) this.#rightAt = clock.now();
+    const [error] = errors;
     if (!error) {
       if (this.#failures) this.#session.log.info("route table reached again", { tries: this.#failures + 1 });
       this.#failures = 0;
@@ -101,14 +102,18 @@ export class CloudNetwork<R extends CloudRoute> implements AsyncDisposable {
       return resyncDelay(resync * 1000, clock.random);
     }
     this.#failures++;
-    this.#retries++;
-    this.#session.metrics.count("cloud_retries_total", "Calls to the cloud that failed and are made again", {
-      cloud: this.#table.cloud,
-      reason: error.kind,
-    });
+    for (const { kind } of errors) this.#countRetry(kind);
     const delay = this.#delayAfter(error, removed);
     this.#tell(error, delay);
     return delay;
+  }
+
+  #countRetry(reason: string): void {
+    this.#retries++;
+    this.#session.metrics.count("cloud_retries_total", "Calls to the cloud that failed and are made again", {
+      cloud: this.#table.cloud,
+      reason,
+    });
   }
 
   #delayAfter(error: CloudError, removed: number): number {

@@ -26,8 +26,8 @@ export interface Outcome {
   readonly ready: boolean;
   /** How many entries were removed. */
   readonly removed: number;
-  /** The first thing that went wrong; the others come up again in the next pass. */
-  readonly error: CloudError | undefined;
+  /** What went wrong, the most important first. */
+  readonly errors: readonly CloudError[];
 }
 
 /** Makes passes, and keeps between them what needn't be asked each time. */
@@ -94,7 +94,7 @@ export class RoutePass<R extends CloudRoute> {
         });
       }
     });
-    return { ready, removed, error: errors[0] };
+    return { ready, removed, errors };
   }
 
   async #attempt(errors: CloudError[], work: () => Promise<void>): Promise<void> {
