@@ -41,6 +41,10 @@ export class FirewallHost implements AsyncDisposable {
   /** Warnings and errors that firewalls on this host logged. */
   readonly complaints: string[] = [];
   readonly run: CommandRunner;
+  /** While true, programs fail. */
+  broken = false;
+  /** How many programs have failed for that. */
+  failures = 0;
   readonly #path: string | undefined;
 
   private constructor(readonly name: string, path: string | undefined) {
@@ -50,6 +54,10 @@ export class FirewallHost implements AsyncDisposable {
       ...(path ? { path } : {}),
     });
     this.run = (command, args, stdin) => {
+      if (this.broken) {
+        this.failures++;
+        return Promise.resolve({ code: 1, stdout: "", stderr: "broken for a test\n" });
+      }
       if (stdin !== undefined) this.writes.push(command);
       return inside(command, args, stdin);
     };
