@@ -1,0 +1,151 @@
+/** What happens to etcd and the way to it (flannel-io/flannel #2470, #1830, #913). */
+import assert from "node:assert/strict";
+import type { Host } from "./harness/host.ts";
+import { labTest } from "./harness/lab_test_case.ts";
+import type { Lab } from "./harness/lab.ts";
+import { deleteLease, putLease, vxlanValue } from "./harness/leases.ts";
+import { delay, until } from "./harness/process.ts";
+
+/** After a cut heals, the state must be right within this time, in milliseconds. */
+const HEAL_LIMIT = 10_000;
+
+/** The MAC and public address of each peer's VTEP by its subnet, as the kernel has it. */
+async function peersOf(host: Host): Promise<Record<string, string>> {
+  const [routes, neighbours, fdb] = await Promise.all([
+    host.routes("-4", "flannel.1"),
+    host.neighbours("flannel.1"),
+    host.fdb("flannel.1"),
+  ]);
+  const peers: Record<string, string> = {};
+  for (const route of routes) {
+    const [subnet] = route.split("/");
+    const mac = neighbours.find((line) => line.startsWith(`${subnet} `))?.split(" ")[2];
+    const remote = fdb.find((line) => line.startsWith(`${mac} dst`))?.split(" ")[2];
+    peers[subnet!] = `${mac} ${remote}`;
+  }
+  return peers;
+}
+
+async function untilPeers(host: Host, wanted: Record<string, string>, limit: number): Promise<void> {
+  await until(`peers ${JSON.stringify(wanted)}`, async () => {
+    assert.deepEqual(await peersOf(host), wanted);
+    return true;
+  }, limit);
+}
+
+const MAC = (number: number) => `3e:4b:bc:75:ce:0${number}`;
+const IP = (number: number) => `172.30.0.${100 + number}`;
+
+/** Puts the lease of peer `number` on subnet 10.5.`number`.0, with the MAC and address of `as`. */
+async function putPeer(lab: Lab, number: number, as = number): Promise<void> {
+  await putLease(lab, `10.5.${number}.0-24`, vxlanValue(IP(as), MAC(as)));
+}
+
+/** CPU seconds and log lines of a daemon, to show that it doesn't spin. */
+async function effort(host: Host): Promise<{ cpu: number; lines: number }> {
+  const stat = await Deno.readTextFile(`/proc/${host.daemon.pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, lines: host.daemon.log.split("\n").length };
+}
+
+labTest("etcd stops and starts: traffic goes on, and what changed is followed", { hosts: 2 }, async (lab) => {
+  await lab.startAll();
+  await lab.connect();
+  await lab.pingAll();
+  const before = await effort(lab.host(1));
+  await lab.etcd.stop();
+  await delay(3000);
+  await lab.pingAll(0);
+  const during = await effort(lab.host(1));
+  assert.ok(during.cpu - before.cpu < 0.5, `${during.cpu - before.cpu} s of CPU in 3 s without etcd`);
+  assert.ok(during.lines - before.lines < 15, lab.host(1).daemon.log);
+  await lab.etcd.start();
+  await putPeer(lab, 1);
+  for (const host of lab.hosts) {
+    await until("the new peer", async () => "10.5.1.0" in await peersOf(host), HEAL_LIMIT);
+    assert.ok(host.daemon.isRunning);
+  }
+  await lab.pingAll(0);
+});
+
+labTest("a daemon that starts before etcd waits for it", { hosts: 1 }, async (lab) => {
+  await lab.etcd.stop();
+  const host = lab.host(1);
+  host.start();
+  await delay(1500);
+  assert.ok(host.daemon.isRunning, host.daemon.log);
+  await lab.etcd.start();
+  await host.waitReady(HEAL_LIMIT);
+});
+
+labTest("a daemon that starts before the config waits for it", { hosts: 1, config: null }, async (lab) => {
+  const host = lab.host(1);
+  host.start();
+  await delay(1500);
+  assert.ok(host.daemon.isRunning, host.daemon.log);
+  await lab.store.writeConfig(`{"network":"10.6.0.0/16","backend":{"type":"VXLAN"}}`);
+  assert.match((await host.waitReady(HEAL_LIMIT)).subnets.ipv4!, /^10\.6\./);
+});
+
+labTest(
+  "compaction while the watch is cut: peers added, deleted and changed meanwhile are followed",
+  { hosts: 1 },
+  async (lab) => {
+    for (const number of [1, 2, 3]) await putPeer(lab, number);
+    const host = lab.host(1);
+    await host.startReady();
+    const peer = (number: number) => `${MAC(number)} ${IP(number)}`;
+    await untilPeers(host, { "10.5.1.0": peer(1), "10.5.2.0": peer(2), "10.5.3.0": peer(3) }, 2000);
+
+    const cut = (action: string) =>
+      lab.switch.exec(
+        ["iptables", action, "INPUT", "-s", host.addresses.ipv4!, "-p", "tcp", "-j", "REJECT"]
+          .concat(["--reject-with", "tcp-reset"]),
+      );
+    await cut("-A");
+    await putPeer(lab, 4);
+    await deleteLease(lab, "10.5.1.0-24");
+    await putPeer(lab, 2, 5);
+    const revision = /"revision":(\d+)/.exec(await lab.etcd.ctl("get", "x", "-w", "json"))![1]!;
+    await lab.etcd.ctl("compact", revision);
+    await delay(1000);
+    assert.ok("10.5.1.0" in await peersOf(host), "while it is cut off it knows nothing of this");
+    await cut("-D");
+
+    const wanted = { "10.5.2.0": peer(5), "10.5.3.0": peer(3), "10.5.4.0": peer(4) };
+    await untilPeers(host, wanted, HEAL_LIMIT);
+    await putPeer(lab, 6);
+    await untilPeers(host, { ...wanted, "10.5.6.0": peer(6) }, 2000);
+  },
+);
+
+labTest("malformed keys and values are named once and change nothing", { hosts: 1 }, async (lab) => {
+  await putPeer(lab, 1);
+  const host = lab.host(1);
+  await host.startReady();
+  const wanted = { "10.5.1.0": `${MAC(1)} ${IP(1)}` };
+  await untilPeers(host, wanted, 2000);
+  const bad: readonly [key: string, value: string][] = [
+    ["not-a-subnet", vxlanValue(IP(2), MAC(2))],
+    ["10.5.300.0-24", vxlanValue(IP(2), MAC(2))],
+    ["10.5.20.0-99", vxlanValue(IP(2), MAC(2))],
+    ["10.5.21.0-24", "no JSON"],
+    ["10.5.22.0-24", `{"PublicIP":"nowhere","PublicIPv6":null}`],
+    ["10.5.23.0-24", `[1]`],
+  ];
+  for (const [key, value] of bad) await putLease(lab, key, value);
+  await putPeer(lab, 2);
+  await untilPeers(host, { ...wanted, "10.5.2.0": `${MAC(2)} ${IP(2)}` }, 2000);
+  for (const [key] of bad) {
+    assert.equal(host.daemon.count(new RegExp(key.replaceAll(".", "\\."))), 1, `${key}:\n${host.daemon.log}`);
+  }
+  // One that was good turns bad: what it said last stays true.
+  await putLease(lab, "10.5.1.0-24", "no JSON");
+  await putPeer(lab, 3);
+  await until("the third peer", async () => "10.5.3.0" in await peersOf(host), 2000);
+  assert.ok("10.5.1.0" in await peersOf(host));
+  await host.daemon.stop();
+  await host.startReady();
+  await until("the peers after a restart", async () => "10.5.3.0" in await peersOf(host), 2000);
+  assert.doesNotMatch(host.daemons.map(({ log }) => log).join("\n"), /^\s+at /m, "no stack trace");
+});
