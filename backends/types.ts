@@ -76,6 +76,8 @@ export interface BackendSession {
 export interface Backend {
   /** What the host publishes with its lease. */
   readonly attributes: Pick<LeaseAttributes, "backendType" | "backendData">;
+  /** Where packets of peers arrive, for backends with a tunnel: what PeerFilter guards. */
+  readonly tunnel?: { readonly port: number; readonly vni?: number };
   /** Pure in its arguments. */
   plan(environment: Environment, lease: OwnSubnets): HostPlan;
   /**

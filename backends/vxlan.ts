@@ -9,7 +9,7 @@
  */
 import type { ChecksumOffload, DesiredVxlan } from "../lib/kernel/desired_link.ts";
 import type { Entry } from "../lib/kernel/entries.ts";
-import { vxlanOverhead } from "../lib/kernel/link_keeper.ts";
+import { KERNEL_VXLAN_PORT, vxlanOverhead } from "../lib/kernel/link_keeper.ts";
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/family.ts";
 import { formatIp, sameIp } from "../lib/net/ip.ts";
@@ -69,12 +69,14 @@ interface VtepData {
 
 class Vxlan implements Backend {
   readonly attributes: Backend["attributes"];
+  readonly tunnel: { readonly port: number; readonly vni: number };
 
   constructor(readonly options: VxlanOptions, readonly vteps: PerFamily<Vtep>) {
     const backendData = perFamily(familiesOf(vteps), (family): Json => {
       const data: VtepData = { VNI: options.vni, VtepMAC: vteps[family.name]!.mac };
       return { ...data };
     });
+    this.tunnel = { port: options.port || KERNEL_VXLAN_PORT, vni: options.vni };
     this.attributes = { backendType: "vxlan", backendData };
   }
 

@@ -80,6 +80,7 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
     links: listLinks(socket),
     machineId: await readMachineId(),
     cloudResync: options.cloudResync,
+    ...(options.udpPort > 0 ? { udpPort: options.udpPort } : {}),
     log: log.child(config.backend.type),
     metrics,
     signal,

@@ -168,6 +168,14 @@ export const OPTIONS = {
   "public-ip": address(INTERFACE, "IPv4 address that other hosts use for this one", value.address(IPV4)),
   "public-ipv6": address(INTERFACE, "IPv6 address that other hosts use for this one", value.address(IPV6)),
 
+  "udp-port": integer(
+    INTERFACE,
+    "Port of this host's udp backend; 0: the network config's (hosts behind one NAT address need one each)",
+    "PORT",
+    0,
+    [0, 65535],
+  ),
+
   "subnet-file": file(SUBNET, "Where the subnet is written for others to read", "/run/flannel/subnet.env"),
   "subnet-lease-renew-margin": integer(
     SUBNET,

@@ -10,6 +10,7 @@ import type { Options } from "../cli/options.ts";
 import { readStatus } from "../cli/status_command.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { Firewall } from "../firewall/firewall.ts";
+import { removePeerFilter } from "../firewall/peer_filter.ts";
 import { DEFAULT_NETWORK_ID } from "../firewall/names.ts";
 import { removeFromKernel } from "../kernel/remove.ts";
 import { encodeLeaseKey } from "../leases/codec.ts";
@@ -130,8 +131,10 @@ class Cleaner {
 
   async removeRules(): Promise<string[]> {
     const mode = this.#network?.config.enableNFTables ? "nftables" : "iptables";
-    using firewall = await Firewall.open({ mode, networkId: networkIdOf(this.#options), log: this.#log });
-    return await firewall.remove() ? ["firewall rules"] : [];
+    const networkId = networkIdOf(this.#options);
+    using firewall = await Firewall.open({ mode, networkId, log: this.#log });
+    const removed = await firewall.remove() ? ["firewall rules"] : [];
+    return await removePeerFilter(networkId) ? [...removed, "the peer filter"] : removed;
   }
 
   /** Gives the subnet back: peers would send packets to a host that drops them until the lease expires. */

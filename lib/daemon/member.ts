@@ -25,6 +25,7 @@ import { pause } from "../pause.ts";
 import type { Readiness } from "../observe/http.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics } from "../observe/types.ts";
+import { ClosedOverlay } from "./closed_overlay.ts";
 import type { StoredNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { PeerEntries } from "./peer_entries.ts";
@@ -69,6 +70,7 @@ export class Member implements AsyncDisposable {
   #plan: HostPlan;
   #firewall: Firewall | undefined;
   #running: RunningBackend | undefined;
+  #overlay: ClosedOverlay | undefined;
 
   constructor(parts: MemberParts) {
     const { options, network, backend, acquired, external, store, socket, log, metrics } = parts;
@@ -131,6 +133,7 @@ export class Member implements AsyncDisposable {
     });
     this.#setPlan();
     this.peers.applySnapshot(acquired.snapshot);
+    await this.#closeOverlay();
     if (backend.start) {
       this.#running = await backend.start({
         lease: acquired.lease,
@@ -154,6 +157,18 @@ export class Member implements AsyncDisposable {
     await rules.promise;
   }
 
+  /** With PeerFilter: nothing but live peers may send into the tunnel, from the first packet on. */
+  async #closeOverlay(): Promise<void> {
+    const { backend, network, options, tasks, log, metrics } = this.parts;
+    if (!network.config.peerFilter) return;
+    if (!backend.tunnel) {
+      return log.warn(`PeerFilter has no effect: ${network.config.backend.type} has no tunnel`);
+    }
+    const target = { ...backend.tunnel, networkId: networkIdOf(options), log: log.child("peer filter") };
+    const overlay = this.#overlay = await ClosedOverlay.open(target, this.peers, metrics);
+    tasks.start((signal) => overlay.keep(signal, options.iptablesResync * 1000));
+  }
+
   /** For `flanneld status` and /status. */
   status(): JsonObject {
     return memberStatus(this, this.#running?.status?.());
@@ -163,6 +178,7 @@ export class Member implements AsyncDisposable {
     this.entries[Symbol.dispose]();
     await this.#running?.[Symbol.asyncDispose]();
     this.#firewall?.[Symbol.dispose]();
+    this.#overlay?.[Symbol.dispose]();
   }
 
   /**

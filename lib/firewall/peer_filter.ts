@@ -233,3 +233,22 @@ export class PeerFilter implements Disposable {
     if (result.code !== 0) throw new CommandError("nft", ["-f", "-"], result);
   }
 }
+
+/**
+ * Removes a network's filter, whoever put it there; a host without nft has none.
+ *
+ * @returns Whether there was one.
+ * @throws {CommandError} If nft fails.
+ */
+export async function removePeerFilter(
+  networkId: string,
+  run: CommandRunner = systemRunner(),
+): Promise<boolean> {
+  if (!(await detectTools(run)).nft) return false;
+  const { peerTable } = firewallNames(networkId);
+  if (await listTable(run, "inet", peerTable, ["-t"]) === undefined) return false;
+  const args = ["-f", "-"];
+  const result = await run("nft", args, `${filterRemoval(peerTable)}\n`);
+  if (result.code !== 0) throw new CommandError("nft", args, result);
+  return true;
+}
