@@ -69,7 +69,8 @@ function entriesOf(family: Family, peer: Lease, environment: Environment): Entry
   }];
 }
 
-function problemWith(family: Family, peer: Lease, { external, isOnLink }: Environment): string | undefined {
+function problemWith(family: Family, peer: Lease, environment: Environment): string | undefined {
+  const { external } = environment;
   const gateway = peer.attributes.publicIps[family.name];
   if (!peer.subnets[family.name]) return `it has no ${family.label} subnet`;
   if (peer.attributes.backendType !== "host-gw") {
@@ -80,7 +81,7 @@ function problemWith(family: Family, peer: Lease, { external, isOnLink }: Enviro
   if (sameIp(gateway, external.addresses[family.name])) {
     return `${formatIp(gateway)} is this host's own address`;
   }
-  if (!isOnLink(gateway)) {
+  if (!environment.isOnLink(gateway)) {
     return `${
       formatIp(gateway)
     } isn't reached through ${external.name} without a gateway, which host-gw needs`;
