@@ -1,0 +1,174 @@
+/**
+ * What the udp backend carries, rung by rung, against the bare wire, the kernel's VXLAN and the same loop in C.
+ *
+ *     deno task bench udp [--rounds=2] [--seconds=3] [--only=PART OF A NAME]
+ *
+ * All ways are measured on one pair of hosts in network namespaces, between containers on bridges; on few cores
+ * everything shares them with both ends of iperf3, so that only ratios within one run mean something.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { type Column, markdownTable } from "../../scripts/demo/table.ts";
+import type { Namespace } from "../lab/harness/namespace.ts";
+import { throughput } from "../lab/harness/measure.ts";
+import { delay } from "../lab/harness/process.ts";
+import { UdpRig } from "../lab/udp_rig.ts";
+import { describeMachine, median } from "./machine.ts";
+import { baselinePath, type Path, udpPath, vxlan, wire } from "./udp_paths.ts";
+
+const COLUMNS: readonly Column[] = [
+  { title: "path", align: "left" },
+  { title: "TCP (Gbit/s)", align: "right" },
+  { title: "of VXLAN", align: "right" },
+  { title: "CPU s/GB", align: "right" },
+  { title: "64-byte packets/s", align: "right" },
+  { title: "idle p50/p99 (µs)", align: "right" },
+  { title: "loaded p50/p99 (µs)", align: "right" },
+];
+
+/** USER_HZ. */
+const TICKS_PER_SECOND = 100;
+/** Payload of a UDP packet that has 64 bytes with its IPv4 header. */
+const SMALL = 36;
+
+/** What was measured of one path, a value per round. */
+interface Results {
+  readonly gbits: number[];
+  readonly cpu: number[];
+  readonly packets: number[];
+  readonly idle: number[];
+  readonly loaded: number[];
+}
+
+/** CPU time of the whole machine that wasn't idle, in seconds. */
+function busySeconds(): number {
+  const [, user, nice, system, , , irq, softirq, steal] = Deno.readTextFileSync("/proc/stat").split("\n")[0]!
+    .split(/\s+/).map(Number);
+  return (user! + nice! + system! + irq! + softirq! + steal!) / TICKS_PER_SECOND;
+}
+
+/** Round-trip times in microseconds, sorted. */
+async function pings(from: Namespace, to: string, count: number): Promise<number[]> {
+  const { stdout } = await from.exec(["ping", "-c", `${count}`, "-i", "0.003", to], { mayFail: true });
+  return [...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1]) * 1000).sort((a, b) =>
+    a - b
+  );
+}
+
+/** UDP packets of 64 bytes that arrive in a second. */
+async function smallPackets(
+  from: Namespace,
+  to: Namespace,
+  address: string,
+  seconds: number,
+): Promise<number> {
+  const server = to.spawn(["iperf3", "--server", "--one-off"]);
+  try {
+    await delay(300);
+    const { stdout } = await from.exec([
+      ...["iperf3", "--client", address, "--udp", "--bitrate", "0", "--length", `${SMALL}`],
+      ...["--time", `${seconds}`, "--json"],
+    ], { mayFail: true });
+    const { end } = JSON.parse(stdout) as {
+      end?: { sum: { packets: number; lost_packets: number; seconds: number } };
+    };
+    return end?.sum ? (end.sum.packets - end.sum.lost_packets) / end.sum.seconds : NaN;
+  } finally {
+    try {
+      server.kill("SIGKILL");
+    } catch {
+      // It served its one client and ended.
+    }
+    await Promise.allSettled([server.status, server.stdout.cancel(), server.stderr.cancel()]);
+  }
+}
+
+async function measure(path: Path, rig: UdpRig, seconds: number, results: Results): Promise<void> {
+  await using _open = await path.open(rig);
+  const [one, two] = rig.hosts;
+  const from = path.bare ? one.namespace : one.container, to = path.bare ? two.namespace : two.container;
+  const address = path.bare ? two.address : two.inner;
+  await pings(from, address, 20);
+  const idle = await pings(from, address, 300);
+  const before = busySeconds();
+  const mbits = await throughput(from, to, address, seconds);
+  const busy = busySeconds() - before;
+  results.gbits.push(mbits / 1000);
+  results.cpu.push(busy / (mbits * seconds / 8000));
+  const [loaded] = await Promise.all([
+    delay(300).then(() => pings(from, address, 300)),
+    throughput(from, to, address, Math.min(seconds, 2)),
+  ]);
+  results.packets.push(await smallPackets(from, to, address, Math.min(seconds, 2)));
+  results.idle.push(...idle);
+  results.loaded.push(...loaded);
+}
+
+function quantiles(values: readonly number[]): string {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (q: number) => (sorted[Math.floor(sorted.length * q)] ?? NaN).toFixed(0);
+  return `${at(0.5)}/${at(0.99)}`;
+}
+
+function row(path: Path, { gbits, cpu, packets, idle, loaded }: Results, reference: number): string[] {
+  const rate = median(gbits);
+  return [
+    path.name,
+    rate.toFixed(2),
+    (rate / reference).toFixed(2),
+    median(cpu).toFixed(2),
+    median(packets).toFixed(0),
+    quantiles(idle),
+    quantiles(loaded),
+  ];
+}
+
+async function paths(folder: string, only: string): Promise<Path[]> {
+  const baseline = await baselinePath(folder);
+  const all = [
+    wire,
+    vxlan,
+    udpPath("udp, every offload", {}),
+    udpPath("udp without USO", { USO: false }),
+    udpPath("udp without merging", { Merge: false }),
+    udpPath("udp without UDP_GRO", { UDPGRO: false }),
+    udpPath("udp without UDP_SEGMENT", { UDPSegment: false }),
+    udpPath("udp without virtio headers", { TSO: false }),
+    udpPath("udp, several packets a call", { Offload: false, Batch: true }),
+    udpPath("udp, one packet a call", { Offload: false }),
+    ...baseline ? [baseline] : [],
+  ];
+  return all.filter((path) => path === vxlan || path.name.includes(only));
+}
+
+/** Runs the benchmark and prints its table. */
+export async function main(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      rounds: { type: "string", default: "2" },
+      seconds: { type: "string", default: "3" },
+      only: { type: "string", default: "" },
+    },
+  });
+  const folder = await Deno.makeTempDir();
+  try {
+    const all = await paths(folder, values.only);
+    const results = all.map((): Results => ({ gbits: [], cpu: [], packets: [], idle: [], loaded: [] }));
+    await using rig = await UdpRig.make();
+    for (let round = 0; round < Number(values.rounds); round++) {
+      // Every other round backwards: a machine that slows down does so for both ends of the list.
+      const order = all.map((_, i) => i);
+      for (const i of round % 2 === 0 ? order : order.reverse()) {
+        console.error(all[i]!.name);
+        await measure(all[i]!, rig, Number(values.seconds), results[i]!);
+      }
+    }
+    const reference = median(results[all.indexOf(vxlan)]!.gbits);
+    console.log(`One TCP stream, container to container (${describeMachine(new Date())})\n`);
+    console.log(markdownTable(COLUMNS, all.map((path, i) => row(path, results[i]!, reference))));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The ways from container to container that the udp benchmark compares, on one pair of hosts.
+ *
+ * @module
+ */
+import type { JsonObject } from "../../lib/config/types.ts";
+import { run } from "../lab/harness/process.ts";
+import { NETWORK, type UdpHost, type UdpRig } from "../lab/udp_rig.ts";
+
+/** One way; it is made, measured and taken away again. */
+export interface Path {
+  readonly name: string;
+  /** Makes it; disposing of the result takes it away. */
+  open(rig: UdpRig): Promise<AsyncDisposable>;
+  /** Packets go from host to host instead of from container to container. */
+  readonly bare?: boolean;
+}
+
+/** The wire itself. */
+export const wire: Path = {
+  name: "bare wire, host to host",
+  bare: true,
+  open: () => Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve() }),
+};
+
+/** The kernel's VXLAN. */
+export const vxlan: Path = {
+  name: "kernel VXLAN",
+  async open(rig) {
+    for (const [i, host] of rig.hosts.entries()) {
+      const other = rig.hosts[1 - i]!;
+      await host.namespace.ip(
+        `link add vx7 mtu ${
+          rig.mtu - 50
+        } type vxlan id 7 local ${host.address} remote ${other.address} dstport 8472 dev eth0`,
+        `address add 10.7.${i + 1}.0/32 dev vx7`,
+        "link set vx7 up",
+        `route add ${other.subnet} via 10.7.${2 - i}.0 dev vx7 onlink`,
+      );
+    }
+    await setContainerMtu(rig, rig.mtu - 50);
+    return {
+      async [Symbol.asyncDispose]() {
+        await removeLinks(rig, "vx7");
+        await setContainerMtu(rig, rig.mtu - 28);
+      },
+    };
+  },
+};
+
+/** The udp backend with these options. */
+export function udpPath(name: string, options: JsonObject): Path {
+  return {
+    name,
+    async open(rig) {
+      const daemons = await rig.startBoth(options);
+      return {
+        async [Symbol.asyncDispose]() {
+          for (const daemon of daemons) await daemon[Symbol.asyncDispose]();
+          await removeLinks(rig, "flannel0");
+        },
+      };
+    },
+  };
+}
+
+/** The loop in C, or undefined where there is no C compiler. */
+export async function baselinePath(folder: string): Promise<Path | undefined> {
+  const source = new URL("./udp_baseline.c", import.meta.url).pathname;
+  const program = `${folder}/udp_baseline`;
+  try {
+    await run(["cc", "-O2", "-o", program, source]);
+  } catch {
+    return undefined;
+  }
+  return { name: "the same loop in C", open: (rig) => openBaseline(rig, program) };
+}
+
+async function openBaseline(rig: UdpRig, program: string): Promise<AsyncDisposable> {
+  const children: Deno.ChildProcess[] = [];
+  for (const [i, host] of rig.hosts.entries()) {
+    const other = rig.hosts[1 - i]!;
+    await host.namespace.ip(
+      "tuntap add dev base0 mode tun",
+      `link set base0 mtu ${rig.mtu - 28} up`,
+      `address add 10.7.${i + 1}.0/32 dev base0`,
+      `route add ${NETWORK} dev base0`,
+    );
+    children.push(startBaseline(program, host, other));
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const child of children) {
+        child.kill("SIGKILL");
+        await child.status;
+      }
+      await removeLinks(rig, "base0");
+    },
+  };
+}
+
+function startBaseline(program: string, host: UdpHost, other: UdpHost): Deno.ChildProcess {
+  const [enter, ...args] = host.namespace.enter;
+  const route = [other.subnet.split("/")[0]!, other.address, "8285"];
+  return new Deno.Command(enter!, {
+    args: [...args, program, "base0", host.address, "8285", ...route],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+}
+
+async function removeLinks(rig: UdpRig, name: string): Promise<void> {
+  for (const { namespace } of rig.hosts) await namespace.ip(`link delete ${name}`);
+}
+
+async function setContainerMtu(rig: UdpRig, mtu: number): Promise<void> {
+  for (const { container } of rig.hosts) await container.ip(`link set eth0 mtu ${mtu}`);
+}
