@@ -87,7 +87,7 @@ function connectionCause(details: string): string {
   if (/Deadline exceeded/.test(details)) return "no answer in time";
   const last = /Last error: (?:Error: )?(.*?)\.? ?(?:\(\d{4}-[^)]*\))?\. Resolution note:/.exec(details);
   const cause = last?.[1] ?? details;
-  if (/ECONNRESET|EPIPE|socket hang up/.test(cause)) {
+  if (/ECONNRESET|EPIPE|socket hang up|Failed to connect/.test(cause)) {
     return `${cause}: the server closed the connection (does it want https:// or a client certificate?)`;
   }
   return cause;
