@@ -84,7 +84,7 @@ async function end(child: Deno.ChildProcess): Promise<void> {
 }
 
 async function runFile(path: string, options: Options, stop: AbortSignal): Promise<FileResult> {
-  const args = ["test", "-A", "--no-check", "--quiet"];
+  const args = ["test", "-A", "--no-check"];
   if (options.filter !== undefined) args.push(`--filter=${options.filter}`);
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args, path],

@@ -7,7 +7,7 @@ import type { JsonObject } from "../../lib/config/types.ts";
 import { IS_ROOT, withLab } from "./harness/lab_test_case.ts";
 import { Lab, type LabOptions } from "./harness/lab.ts";
 
-const ROUNDS = Number(Deno.env.get("FLANNELD_TEST_ROUNDS") ?? 20);
+const ROUNDS = Number(Deno.env.get("LAB_ROUNDS") ?? 20);
 
 interface Case {
   readonly name: string;

@@ -8,6 +8,12 @@ import { type Finished, ipBatch, run, type RunOptions } from "./process.ts";
 /** Processes that end with the lab at the latest. */
 export type Children = Set<Deno.ChildProcess>;
 
+/** This process's environment without what would be options of the flanneld under test. */
+function inheritedEnvironment(): Record<string, string> {
+  const entries = Object.entries(Deno.env.toObject());
+  return Object.fromEntries(entries.filter(([key]) => !key.startsWith("FLANNELD_")));
+}
+
 /** A named network namespace (`ip netns`). */
 export class Namespace {
   constructor(readonly name: string, readonly children: Children) {}
@@ -38,7 +44,8 @@ export class Namespace {
     const [program, ...args] = [...this.enter, ...command];
     const child = new Deno.Command(program!, {
       args,
-      env: { ...env, LC_ALL: "C" },
+      clearEnv: true,
+      env: { ...inheritedEnvironment(), LC_ALL: "C", ...env },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
