@@ -1,0 +1,28 @@
+/**
+ * Options of the ali-vpc backend.
+ *
+ * @module
+ */
+import type { JsonObject } from "../../lib/config/types.ts";
+import { OptionReader } from "../options.ts";
+import type { ParsedOptions } from "../types.ts";
+
+/** What the config's Backend object says for ali-vpc. */
+export interface AliVpcOptions {
+  /** Keys from the config; absent: from the environment, else the instance's role. */
+  readonly keys: { readonly id: string; readonly secret: string } | undefined;
+}
+
+/** Reads `AccessKeyID` and `AccessKeySecret`: both or neither. */
+export function parseAliVpcOptions(options: JsonObject): ParsedOptions<AliVpcOptions> {
+  const reader = new OptionReader(options);
+  const id = reader.string("AccessKeyID", {});
+  const secret = reader.string("AccessKeySecret", { secret: true });
+  if (id !== undefined && secret === undefined && reader.faults.length === 0) {
+    reader.fault("AccessKeySecret", "must be set where AccessKeyID is", true);
+  }
+  if (secret !== undefined && id === undefined && reader.faults.length === 0) {
+    reader.fault("AccessKeyID", "must be set where AccessKeySecret is");
+  }
+  return reader.finish({ keys: id !== undefined && secret !== undefined ? { id, secret } : undefined });
+}
