@@ -9,7 +9,7 @@ import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
 import { type CommandRunner, systemRunner } from "./command.ts";
 import { droppingChains } from "./foreign_chains.ts";
 import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
-import { Iptables } from "./iptables.ts";
+import { Iptables, type IptablesTool } from "./iptables.ts";
 import { keepAt, Turns } from "./loop.ts";
 import { type FirewallNames, firewallNames } from "./names.ts";
 import { Nftables } from "./nftables.ts";
@@ -41,10 +41,13 @@ export class FirewallError extends AggregateError {
   }
 }
 
+/** What the probe says of each firewall in the kernel: the same number, the same rules. */
+type Stamps = Readonly<Record<IptablesTool["backend"], number | undefined>>;
+
 /** One way of keeping rules, with what is needed to know whether it has to be looked at. */
 interface Keeper {
-  /** Whether its changes show in the generation of nftables. */
-  readonly tellsChanges: boolean;
+  /** What its changes show in. */
+  readonly stamp: keyof Stamps;
   /** @returns Whether anything was written. */
   pass(rules: Ruleset): Promise<boolean>;
 }
@@ -61,8 +64,8 @@ export class Firewall implements Disposable {
   readonly #keepers: readonly Keeper[];
   readonly #problems: readonly string[];
   #wanted: Ruleset | undefined;
-  /** The generation at which all that tells its changes was found right; undefined before that. */
-  #rightAt: number | undefined;
+  /** The stamps at which everything was found right; undefined before that. */
+  #rightAt: Stamps | undefined;
   readonly #turns = new Turns();
   readonly #warnedOf = new Set<string>();
 
@@ -156,33 +159,32 @@ export class Firewall implements Disposable {
 
   #makeKeepers(nft: Nftables | undefined, main: Iptables | undefined): Keeper[] {
     const keepers: Keeper[] = [];
-    if (nft) keepers.push({ tellsChanges: true, pass: (rules) => nft.apply(rules) });
+    if (nft) keepers.push({ stamp: "nf_tables", pass: (rules) => nft.apply(rules) });
     for (const tool of this.#iptables) {
       keepers.push({
-        tellsChanges: tool.tool.backend === "nf_tables",
+        stamp: tool.tool.backend,
         pass: (rules) => passOf(tool, rules, tool === main),
       });
     }
     const other = this.#nft;
-    if (!nft && other) keepers.push({ tellsChanges: true, pass: () => other.remove() });
+    if (!nft && other) keepers.push({ stamp: "nf_tables", pass: () => other.remove() });
     return keepers;
   }
 
   /** One look at everything that may have changed. */
   async #pass(rules: Ruleset): Promise<boolean> {
     // Read before the rules are: what changes in between shows in the next pass.
-    const generation = this.#probe.generation();
-    const unchanged = generation !== undefined && generation === this.#rightAt;
-    const due = this.#keepers.filter((keeper) =>
-      keeper.tellsChanges ? !unchanged : this.#rightAt === undefined || this.#probe.legacyInUse()
+    const now: Stamps = { nf_tables: this.#probe.generation(), legacy: this.#probe.legacyStamp() };
+    const right = this.#rightAt;
+    const due = this.#keepers.filter(({ stamp }) =>
+      now[stamp] === undefined || now[stamp] !== right?.[stamp]
     );
-    if (due.length === 0) return false;
+    this.#rightAt = undefined;
     const results: PromiseSettledResult<boolean>[] = [];
     // The order matters: new rules are there before the other mode's go.
     for (const keeper of due) results.push(...await Promise.allSettled([keeper.pass(rules)]));
-    if (!unchanged) this.#rightAt = undefined;
     const wrote = outcome(results);
-    if (!wrote) this.#rightAt = generation;
+    if (!wrote) this.#rightAt = now;
     return wrote;
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readKernelFile } from "../ffi/kernel_file.ts";
+import { LegacyTables } from "./legacy_tables.ts";
 import { attributesAfter } from "../netlink/reader.ts";
 import { type NetlinkRequest, NetlinkSocket } from "../netlink/socket.ts";
 
@@ -14,14 +14,14 @@ export interface HostProbe extends Disposable {
    * undefined where the kernel doesn't tell.
    */
   generation(): number | undefined;
-  /** Whether legacy iptables has tables in this network namespace: it tells nothing of changes. */
-  legacyInUse(): boolean;
+  /** The same for the nat and filter tables of legacy iptables. */
+  legacyStamp(): number | undefined;
 }
 
 /** Knows nothing: everything is read in every pass. For rules that are in another network namespace. */
 export const blindProbe: HostProbe = {
   generation: () => undefined,
-  legacyInUse: () => true,
+  legacyStamp: () => undefined,
   [Symbol.dispose]() {},
 };
 
@@ -44,11 +44,14 @@ const GET_GENERATION: NetlinkRequest = {
 /** A probe of this process's network namespace. */
 export function systemProbe(): HostProbe {
   const socket = openSocket();
+  const legacy = new LegacyTables();
   return {
     generation: () => socket && readGeneration(socket),
-    legacyInUse: () =>
-      hasText("/proc/self/net/ip_tables_names") || hasText("/proc/self/net/ip6_tables_names"),
-    [Symbol.dispose]: () => socket?.[Symbol.dispose](),
+    legacyStamp: () => legacy.stamp(),
+    [Symbol.dispose]() {
+      socket?.[Symbol.dispose]();
+      legacy[Symbol.dispose]();
+    },
   };
 }
 
@@ -72,13 +75,5 @@ function readGeneration(socket: NetlinkSocket): number | undefined {
     });
   } catch {
     return undefined; // a kernel without nf_tables
-  }
-}
-
-function hasText(file: string): boolean {
-  try {
-    return readKernelFile(file).trim() !== "";
-  } catch {
-    return false; // the module isn't loaded, so nobody uses it
   }
 }

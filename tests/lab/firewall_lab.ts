@@ -45,10 +45,11 @@ export class FirewallHost implements AsyncDisposable {
   broken = false;
   /** How many programs have failed for that. */
   failures = 0;
-  readonly #path: string | undefined;
+  /** Folders with the programs that the host has; undefined: all of this machine. */
+  readonly path: string | undefined;
 
   private constructor(readonly name: string, path: string | undefined) {
-    this.#path = path;
+    this.path = path;
     const inside = systemRunner({
       prefix: ["/usr/sbin/ip", "netns", "exec", name],
       ...(path ? { path } : {}),
@@ -108,7 +109,7 @@ export class FirewallHost implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await removeNamespace(this.name);
-    if (this.#path) await Deno.remove(this.#path, { recursive: true });
+    if (this.path) await Deno.remove(this.path, { recursive: true });
   }
 }
 
