@@ -17,6 +17,9 @@ export const CHECK_NOTHING = 0, CHECK_ADDRESS = 1, CHECK_ADDRESS_AND_PORT = 2;
 /** One of the CHECK_ values. */
 export type SourceCheck = typeof CHECK_NOTHING | typeof CHECK_ADDRESS | typeof CHECK_ADDRESS_AND_PORT;
 
+/** Most messages of one turn, so that the other direction isn't kept waiting. */
+const MAX_MESSAGES = 64;
+
 /** Receives datagrams, checks who sent them and what they claim, and writes them to the TUN. */
 export class Inbound {
   readonly #lane: Lane;
@@ -33,22 +36,29 @@ export class Inbound {
   /** Receives what is there, up to a bound, and writes it. @returns How many messages came. */
   turn(): number {
     const receiver = this.#receiver;
-    const { counters, writer } = this.#lane;
-    const messages = receiver.receive();
-    for (let i = 0; i < messages; i++) {
-      const length = receiver.length(i);
-      if (length === 0) {
-        counters[C.inTruncated]!++;
-        continue;
-      }
-      const at = receiver.offset(i), size = receiver.segmentSize(i);
-      const address = receiver.address(i), port = receiver.port(i);
-      for (let done = 0; done < length; done += size) {
-        this.#packet(at + done, Math.min(size, length - done), address, port);
-      }
+    let total = 0;
+    for (;;) {
+      const messages = receiver.receive();
+      for (let i = 0; i < messages; i++) this.#message(i);
+      if (messages > 0) this.#lane.writer.flush();
+      total += messages;
+      // Fewer than asked for: the socket was empty a moment ago, which is worth no further call.
+      if (messages < receiver.capacity || total >= MAX_MESSAGES) return total;
     }
-    if (messages > 0) writer.flush();
-    return messages;
+  }
+
+  #message(i: number): void {
+    const receiver = this.#receiver;
+    const length = receiver.length(i);
+    if (length === 0) {
+      this.#lane.counters[C.inTruncated]!++;
+      return;
+    }
+    const at = receiver.offset(i), size = receiver.segmentSize(i);
+    const address = receiver.address(i), port = receiver.port(i);
+    for (let done = 0; done < length; done += size) {
+      this.#packet(at + done, Math.min(size, length - done), address, port);
+    }
   }
 
   #packet(at: number, length: number, address: number, port: number): void {

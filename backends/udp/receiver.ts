@@ -33,7 +33,8 @@ export class Receiver {
   readonly #memory: PacketMemory;
   readonly #io: PacketIo;
   readonly #counters: Float64Array;
-  readonly #messages: number;
+  /** Most messages of one {@link receive}. */
+  readonly capacity: number;
   readonly #single: boolean;
   readonly #gro: boolean;
   readonly #vector: number;
@@ -60,14 +61,14 @@ export class Receiver {
     this.#counters = counters;
     this.#gro = rungs.has("gro");
     this.#single = !rungs.has("batch") && !this.#gro;
-    this.#messages = !rungs.has("batch") ? 1 : this.#gro ? GRO_MESSAGES : PLAIN_MESSAGES;
-    this.#buffers = arena.take(this.#messages * this.#stride);
-    this.#vector = arena.take(this.#messages * MMSGHDR.size);
-    this.#names = arena.take(this.#messages * 64);
-    this.#controls = arena.take(this.#messages * CONTROL);
-    const piecesAt = arena.take(this.#messages * IOVEC);
-    const pieces = new PieceList(memory, piecesAt, this.#messages, base);
-    for (let i = 0; i < this.#messages; i++) {
+    this.capacity = !rungs.has("batch") ? 1 : this.#gro ? GRO_MESSAGES : PLAIN_MESSAGES;
+    this.#buffers = arena.take(this.capacity * this.#stride);
+    this.#vector = arena.take(this.capacity * MMSGHDR.size);
+    this.#names = arena.take(this.capacity * 64);
+    this.#controls = arena.take(this.capacity * CONTROL);
+    const piecesAt = arena.take(this.capacity * IOVEC);
+    const pieces = new PieceList(memory, piecesAt, this.capacity, base);
+    for (let i = 0; i < this.capacity; i++) {
       pieces.add(this.offset(i), BUFFER);
       this.#initialise(i, base, piecesAt + i * IOVEC);
       this.#reset(i);
@@ -105,7 +106,7 @@ export class Receiver {
     }
     for (let i = 0; i < this.#dirty; i++) this.#reset(i);
     this.#dirty = 0;
-    const count = this.#io.receiveMany(this.#vector, this.#messages);
+    const count = this.#io.receiveMany(this.#vector, this.capacity);
     if (count <= 0) return 0;
     this.#dirty = count;
     return count;

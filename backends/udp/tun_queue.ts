@@ -10,7 +10,8 @@ import { openTun, tunFlags } from "../../lib/ffi/tun.ts";
 import { VNET_HEADER } from "../../lib/packet/virtio.ts";
 
 /** ioctl requests (linux/if_tun.h, linux/sockios.h). */
-const TUNSETOFFLOAD = 0x400454d0n, TUNSETVNETHDRSZ = 0x400454d8n, SIOCGIFINDEX = 0x8933n;
+const TUNSETOFFLOAD = 0x400454d0n, TUNSETVNETHDRSZ = 0x400454d8n;
+const SIOCGIFINDEX = 0x8933n, SIOCSIFTXQLEN = 0x8943n;
 
 /** TUNSETOFFLOAD: what the reader of the queue can do (linux/if_tun.h; USO since Linux 6.2). */
 const TUN_F_CSUM = 1, TUN_F_TSO4 = 2, TUN_F_TSO6 = 4, TUN_F_TSO_ECN = 8, TUN_F_USO4 = 0x20, TUN_F_USO6 = 0x40;
@@ -18,7 +19,14 @@ const TSO = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 const USO = TUN_F_USO4 | TUN_F_USO6;
 
 const IFF_PERSIST = 0x0800;
-const IFREQ_BYTES = 40;
+/** struct ifreq: char name[16], then a union of 24 bytes. */
+const IFREQ_BYTES = 40, IFREQ_UNION = 16;
+
+/**
+ * Packets that may wait while the worker waits for a processor. With the kernel's 500 a single TCP stream overran
+ * the queue several thousand times a second on two busy cores; with 1000 hardly ever.
+ */
+const QUEUE_LENGTH = 1000;
 
 /** The device isn't there (yet): whoever keeps it must make it first. */
 export class NoTunError extends Error {
@@ -52,6 +60,8 @@ export function attachTun(
 ): TunQueue {
   // TUNSETIFF would make a device that isn't there.
   if (!linkExists(name, socket)) throw new NoTunError(name);
+  // A hint only: what the device has serves as well.
+  libc().ioctl(socket, SIOCSIFTXQLEN, interfaceRequest(name, QUEUE_LENGTH));
   if (wanted.vnetHeader) {
     const queue = attachWithHeader(name, wanted.uso);
     if (queue) return queue;
@@ -94,7 +104,13 @@ function attach(name: string, vnetHeader: boolean): number {
 }
 
 function linkExists(name: string, socket: number): boolean {
+  return libc().ioctl(socket, SIOCGIFINDEX, interfaceRequest(name)) >= 0;
+}
+
+/** A struct ifreq for `name`, with an integer in its union. */
+function interfaceRequest(name: string, value = 0): Uint8Array<ArrayBuffer> {
   const request = new Uint8Array(new ArrayBuffer(IFREQ_BYTES));
   request.set(new TextEncoder().encode(name.slice(0, 15)));
-  return libc().ioctl(socket, SIOCGIFINDEX, request) >= 0;
+  new DataView(request.buffer).setInt32(IFREQ_UNION, value, true);
+  return request;
 }
