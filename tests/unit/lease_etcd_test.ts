@@ -70,6 +70,12 @@ Deno.test("etcd errors: what may be mended by waiting, what not", () => {
       "endpoint",
       /EPIPE: the server closed.*client certificate/,
     ],
+    [
+      14,
+      "No connection established. Last error: received fatal alert: BadCertificate (2026-11-21T07:02:06.237Z). Resolution note: ",
+      "fatal",
+      /refuses our client certificate \(BadCertificate\)/,
+    ],
     [3, "etcdserver: authentication failed, invalid user ID or password", "fatal", /wrong user or password/],
     [3, "etcdserver: user name is empty", "fatal", /set -etcd-username/],
     [7, "etcdserver: permission denied", "fatal", /-etcd-prefix/],

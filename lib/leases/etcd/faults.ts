@@ -57,6 +57,11 @@ const TLS_CAUSES: readonly (readonly [RegExp, string])[] = [
     /ALTNAME_INVALID.*?altnames: (.*?)(?:\. Resolution note:.*)?$/,
     "the server's certificate is for other names: $1",
   ],
+  // The server's word for it may also be lost with the connection: then it is a broken pipe.
+  [
+    /fatal alert: (\w*Certificate\w*|UnknownCA|AccessDenied)/,
+    "the server refuses our client certificate ($1): -etcd-certfile, -etcd-keyfile",
+  ],
   [/CERT_HAS_EXPIRED|certificate has expired/i, "the server's certificate has expired"],
   [
     /unable to (?:verify|get)|self.signed|UNKNOWN_?ISSUER|unknown authority/i,
