@@ -11,7 +11,7 @@ import { listFdb, listNeighbours } from "../netlink/neighbour.ts";
 import { listRoutes } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Route } from "../netlink/types.ts";
-import { FAMILIES } from "../net/family.ts";
+import { FAMILIES, type FamilyName } from "../net/family.ts";
 import { containsPrefix, type Prefix } from "../net/prefix.ts";
 import { type Entry, entryKey } from "./entries.ts";
 import type { ActualEntry } from "./plan.ts";
@@ -22,6 +22,9 @@ import type { ActualEntry } from "./plan.ts";
  * lists the ones in use).
  */
 export const ROUTE_PROTOCOL = 70;
+
+/** Metric of a route that was made without one (IP6_RT_PRIO_USER of net/ip6_route.h). */
+export const DEFAULT_METRIC: Readonly<Record<FamilyName, number>> = { ipv4: 0, ipv6: 1024 };
 
 /** A device of ours as the kernel knows it now. */
 export interface OwnLink {
@@ -101,6 +104,13 @@ function ownRoute(route: Route, entry: Entry): ActualEntry {
 export function routeEntry(route: Route, link: string | undefined): Entry | undefined {
   if (route.type === RTN_BLACKHOLE) return { kind: "blackhole", destination: route.destination };
   if (route.type !== RTN_UNICAST || route.multipath || link === undefined) return undefined;
-  const base = { kind: "route", link, destination: route.destination, onlink: route.onlink } as const;
-  return route.gateway ? { ...base, gateway: route.gateway } : base;
+  const { destination, onlink, gateway, metric } = route;
+  return {
+    kind: "route",
+    link,
+    destination,
+    onlink,
+    ...(gateway && { gateway }),
+    ...(metric === DEFAULT_METRIC[destination.family.name] ? {} : { metric }),
+  };
 }

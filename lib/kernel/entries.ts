@@ -35,6 +35,8 @@ export interface RouteEntry {
   readonly gateway?: Ip;
   /** The gateway is reached over the link though no address of the link covers it. */
   readonly onlink: boolean;
+  /** Only of routes that the kernel has with another metric than its default, which ours have. */
+  readonly metric?: number;
 }
 
 /** `ip route replace blackhole DESTINATION`. */
@@ -50,7 +52,7 @@ export type Entry = NeighbourEntry | FdbEntry | RouteEntry | BlackholeEntry;
  * What makes two entries the same thing to the kernel: of several entries with one key only one can be
  * there. Routes go by destination alone, so that a change of link or next hop is one replacement.
  */
-export function entryKey(entry: Entry): string {
+export function entryKey(entry: EntryIdentity): string {
   switch (entry.kind) {
     case "neighbour":
       return `n ${entry.link} ${formatIp(entry.ip)}`;
@@ -63,12 +65,19 @@ export function entryKey(entry: Entry): string {
   }
 }
 
+/** The part of an entry that makes its key. */
+export type EntryIdentity =
+  | Pick<NeighbourEntry, "kind" | "link" | "ip">
+  | Pick<FdbEntry, "kind" | "link" | "mac">
+  | Pick<RouteEntry | BlackholeEntry, "kind" | "destination">;
+
 /** Whether two entries with the same key also say the same. */
 export function sameEntry(a: Entry, b: Entry): boolean {
   if (a.kind === "neighbour" && b.kind === "neighbour") return a.mac === b.mac;
   if (a.kind === "fdb" && b.kind === "fdb") return sameIp(a.remote, b.remote);
   if (a.kind === "route" && b.kind === "route") {
-    return a.link === b.link && sameIp(a.gateway, b.gateway) && a.onlink === b.onlink;
+    return a.link === b.link && sameIp(a.gateway, b.gateway) && a.onlink === b.onlink &&
+      a.metric === b.metric;
   }
   return a.kind === b.kind;
 }
@@ -82,7 +91,8 @@ export function describeEntry(entry: Entry): string {
       return `fdb ${entry.mac} dst ${formatIp(entry.remote)} dev ${entry.link}`;
     case "route": {
       const via = entry.gateway ? ` via ${formatIp(entry.gateway)}` : "";
-      return `route ${formatPrefix(entry.destination)}${via} dev ${entry.link}${
+      const metric = entry.metric === undefined ? "" : ` metric ${entry.metric}`;
+      return `route ${formatPrefix(entry.destination)}${via} dev ${entry.link}${metric}${
         entry.onlink ? " onlink" : ""
       }`;
     }

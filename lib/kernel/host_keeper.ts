@@ -6,12 +6,12 @@
  *
  * @module
  */
-import { NUD_NOARP, NUD_PERMANENT } from "../netlink/constants.ts";
+import { NUD_NOARP, NUD_PERMANENT, RTN_BLACKHOLE } from "../netlink/constants.ts";
 import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { pause } from "../pause.ts";
 import { type OwnLink, ROUTE_PROTOCOL, routeEntry } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
-import { type Entry, entryKey, sameEntry } from "./entries.ts";
+import { type Entry, type EntryIdentity, entryKey, sameEntry } from "./entries.ts";
 import {
   ensureLinks,
   type LinkKeeperOptions,
@@ -183,13 +183,12 @@ export class HostKeeper {
   #judgeEntry(change: EntryNotification): Reason | undefined {
     const link = this.#own.find((own) => own.index === change.value.linkIndex);
     const isForeign = change.kind === "route" && !link && change.value.protocol !== ROUTE_PROTOCOL;
-    const entry = entryOf(change, link?.name ?? "");
-    const desired = entry && this.#reconciler.desired(entryKey(entry));
-    if (change.change === "delete") return desired ? "ours" : isForeign ? "host" : undefined;
-    if (isForeign) return desired ? "ours" : "host";
-    if (!link || !entry) return undefined;
-    if (!desired) return isSettled(change) ? "ours" : undefined;
-    return isSettled(change) && sameEntry(desired, entry) ? undefined : "ours";
+    const desired = this.#reconciler.desired(entryKey(identityOf(change, link?.name ?? "")));
+    if (change.change === "delete" || !link) return desired ? "ours" : isForeign ? "host" : undefined;
+    const entry = entryOf(change, link.name);
+    const isThere = entry && isSettled(change);
+    if (!desired) return isThere ? "ours" : undefined;
+    return isThere && sameEntry(desired, entry) ? undefined : "ours";
   }
 
   #isOwn(index: number | undefined): boolean {
@@ -220,6 +219,20 @@ export class HostKeeper {
 
 /** A change of what the reconciler keeps. */
 type EntryNotification = Extract<ChangeNotification, { kind: "route" | "neighbour" | "fdb" }>;
+
+/** Which entry a notification is about, even where it says too little (no MAC), or more (several next hops). */
+function identityOf(change: EntryNotification, link: string): EntryIdentity {
+  switch (change.kind) {
+    case "route": {
+      const kind = change.value.type === RTN_BLACKHOLE ? "blackhole" : "route";
+      return { kind, destination: change.value.destination };
+    }
+    case "neighbour":
+      return { kind: "neighbour", link, ip: change.value.ip };
+    case "fdb":
+      return { kind: "fdb", link, mac: change.value.mac };
+  }
+}
 
 /** What a notification is about, as an entry; undefined for what we never make. */
 function entryOf(change: EntryNotification, link: string): Entry | undefined {

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { RTN_BLACKHOLE, RTN_UNICAST } from "../netlink/constants.ts";
+import { RTN_BLACKHOLE, RTN_UNICAST, RTPROT_UNSPEC } from "../netlink/constants.ts";
 import { fdbRequest, neighbourRequest } from "../netlink/neighbour.ts";
 import { nexthopRequest } from "../netlink/nexthop.ts";
 import { routeRequest } from "../netlink/route.ts";
 import type { NetlinkRequest } from "../netlink/socket.ts";
-import { IPV4 } from "../net/family.ts";
+import { IPV6 } from "../net/family.ts";
 import { type ActualEntry } from "./plan.ts";
-import { ROUTE_PROTOCOL } from "./actual_entries.ts";
+import { DEFAULT_METRIC, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { Entry, RouteEntry } from "./entries.ts";
 import type { Nexthops } from "./nexthops.ts";
 
@@ -76,6 +76,22 @@ function routeRequests(entry: RouteEntry, linkIndex: number, context: RequestCon
   ];
 }
 
+/**
+ * Whether a route may have been refused because another route to its destination is there: IPv6 takes an onlink
+ * gateway only where no route leads to it by another link (ip6_route_check_nh_onlink), and the gateway lies in
+ * the very subnet that is to be routed.
+ */
+export function mayBeInTheWay(entry: Entry, errorCode: string): entry is RouteEntry {
+  return errorCode === "EINVAL" && entry.kind === "route" && entry.onlink &&
+    entry.destination.family === IPV6;
+}
+
+/** The request that removes the route in whose place `entry` is to be, by whatever link, gateway and maker. */
+export function clearRequest({ destination }: RouteEntry): NetlinkRequest {
+  const metric = DEFAULT_METRIC[destination.family.name];
+  return routeRequest("delete", { destination, protocol: RTPROT_UNSPEC, metric });
+}
+
 /** The requests that take exactly this entry away. Nothing where its link is gone: it went with it. */
 export function removeRequests(actual: ActualEntry, context: RequestContext): NetlinkRequest[] {
   const { entry } = actual;
@@ -98,7 +114,7 @@ export function removeRequests(actual: ActualEntry, context: RequestContext): Ne
     destination: entry.destination,
     type: RTN_UNICAST,
     protocol: actual.protocol ?? ROUTE_PROTOCOL,
-    metric: actual.metric ?? (entry.destination.family === IPV4 ? 0 : 1024),
+    metric: actual.metric ?? DEFAULT_METRIC[entry.destination.family.name],
     linkIndex,
     ...(entry.gateway ? { gateway: entry.gateway } : {}),
     onlink: false,

@@ -35,11 +35,9 @@ export function planPass(desired: DesiredEntries, actual: ActualEntries): Operat
     const found = actual.get(key) ?? [];
     const right = found.find((candidate) => sameEntry(candidate.entry, entry) && candidate.ours);
     if (!right) operations.push({ verb: "set", key, entry });
-    // A set replaces one existing entry; only what stands beside a right one has to go by itself.
-    else {
-      for (const other of found) {
-        if (other !== right && other.ours) operations.push({ verb: "remove", key, actual: other });
-      }
+    const stays = right ?? found.find(isReplaced);
+    for (const other of found) {
+      if (other !== stays && other.ours) operations.push({ verb: "remove", key, actual: other });
     }
   }
   for (const [key, found] of actual) {
@@ -47,6 +45,14 @@ export function planPass(desired: DesiredEntries, actual: ActualEntries): Operat
     for (const stale of found) if (stale.ours) operations.push({ verb: "remove", key, actual: stale });
   }
   return inOrder(operations);
+}
+
+/**
+ * Whether a set puts the desired entry in this one's place: the kernel replaces the first destination of a MAC,
+ * and the first route of the same metric.
+ */
+function isReplaced({ entry }: ActualEntry): boolean {
+  return entry.kind !== "route" || entry.metric === undefined;
 }
 
 /**

@@ -16,7 +16,14 @@ import { type OwnLink, readActualEntries, ROUTE_PROTOCOL } from "./actual_entrie
 import { DesiredEntries, type EntryChanges } from "./desired_entries.ts";
 import { describeEntry, type Entry, entryKey, type RouteEntry } from "./entries.ts";
 import { gatewayKey, Nexthops, PLAIN_ROUTES } from "./nexthops.ts";
-import { LinkMissing, removeRequests, setRequests } from "./operation_requests.ts";
+import {
+  clearRequest,
+  LinkMissing,
+  mayBeInTheWay,
+  removeRequests,
+  type RequestContext,
+  setRequests,
+} from "./operation_requests.ts";
 import { inOrder, type Operation, planPass } from "./plan.ts";
 
 /** Operations done before other work of the daemon gets its turn: some 20 ms in the kernel. */
@@ -151,8 +158,8 @@ export class Reconciler {
   }
 
   #carryOutSome(operations: readonly Operation[]): void {
-    const { socket, metrics } = this.#options;
-    const context = {
+    const { metrics } = this.#options;
+    const context: RequestContext = {
       linkIndex: memoized((name: string) => this.#linkIndex(name)),
       useNexthop: (route: RouteEntry) => this.#useNexthop(route),
       nexthops: this.#nexthops,
@@ -173,15 +180,56 @@ export class Reconciler {
         sources.push(operation);
       }
     }
-    for (const { index, error } of socket.batch(requests)) this.#failedRequest(sources[index]!, error);
+    const refused = this.#execute(requests, sources);
+    for (const [operation, error] of this.#clearTheWay(refused, context)) {
+      this.#failedOperation(operation, error);
+    }
     metrics.count("entry_operations_total", "Kernel entries written or removed", {}, operations.length);
   }
 
-  #failedRequest(operation: Operation, error: NetlinkError): void {
-    if (operation.verb === "remove" && isGone(error)) return;
+  /** Sends requests; gives the operations that failed. Request `i` is part of `sources[i]`. */
+  #execute(
+    requests: readonly NetlinkRequest[],
+    sources: readonly Operation[],
+  ): Map<Operation, NetlinkError> {
+    const refused = new Map<Operation, NetlinkError>();
+    for (const { index, error } of this.#options.socket.batch(requests)) {
+      const operation = sources[index]!;
+      if (operation.verb === "remove" && isGone(error)) continue;
+      if (!refused.has(operation)) refused.set(operation, error);
+      const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;
+      // A next hop that failed is made anew with another id.
+      if (entry.kind === "route") this.#nexthops.release(entry);
+    }
+    return refused;
+  }
+
+  /** Removes what may be in the way of routes and tries those again; gives what stays refused. */
+  #clearTheWay(
+    refused: ReadonlyMap<Operation, NetlinkError>,
+    context: RequestContext,
+  ): ReadonlyMap<Operation, NetlinkError> {
+    const clears: NetlinkRequest[] = [];
+    const requests: NetlinkRequest[] = [];
+    const sources: Operation[] = [];
+    for (const [operation, error] of refused) {
+      if (operation.verb !== "set" || !mayBeInTheWay(operation.entry, error.code)) continue;
+      const made = setRequests(operation.entry, context);
+      if (made instanceof LinkMissing) continue;
+      clears.push(clearRequest(operation.entry));
+      requests.push(...made);
+      sources.push(...made.map(() => operation));
+    }
+    if (requests.length === 0) return refused;
+    this.#options.socket.batch(clears);
+    const retried = new Set(sources);
+    const left = new Map([...refused].filter(([operation]) => !retried.has(operation)));
+    for (const [operation, error] of this.#execute(requests, sources)) left.set(operation, error);
+    return left;
+  }
+
+  #failedOperation(operation: Operation, error: NetlinkError): void {
     const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;
-    // A next hop that failed is made anew with another id.
-    if (entry.kind === "route") this.#nexthops.release(entry);
     const key = entryKey(entry);
     if (this.#failed.has(key)) return;
     this.#failed.set(key, error.message);
