@@ -82,6 +82,7 @@ export class LeaseSync {
    */
   async run(start: LeaseSnapshot | undefined, signal: AbortSignal): Promise<void> {
     let list = start === undefined;
+    this.#set(false);
     if (start) this.#apply(start);
     while (!signal.aborted) {
       const began = this.#o.clock.now();

@@ -86,12 +86,16 @@ export class EtcdPool implements Disposable {
     let faults: { endpoint: Endpoint; fault: Fault }[] = [];
     for (const deadlineMs of deadlines) {
       faults = [];
+      const first = this.#current;
       for (let i = 0; i < this.endpoints.length; i++) {
-        const endpoint = this.endpoints[this.#current]!;
+        const index = (first + i) % this.endpoints.length;
+        const endpoint = this.endpoints[index]!;
         const outcome = await this.#attempt(endpoint, attempt, deadlineMs, signal);
-        if (!("fault" in outcome)) return outcome.value;
+        if (!("fault" in outcome)) {
+          this.#current = index;
+          return outcome.value;
+        }
         faults.push({ endpoint, fault: outcome.fault });
-        this.#current = (this.#current + 1) % this.endpoints.length;
       }
       // Only slowness is worth asking all of them again at once.
       if (!faults.some(({ fault }) => /no answer in time/.test(fault.cause))) break;
