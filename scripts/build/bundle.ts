@@ -18,6 +18,7 @@ import {
   replaceModules,
   rewriteDynamicImports,
   rewriteModuleUrls,
+  rewriteRequire,
   shortenPackagePaths,
 } from "./rewrite.ts";
 import { run } from "./run.ts";
@@ -127,7 +128,7 @@ async function rewriteBundle(
     const isCommonJs = (specifier: string) => isCommonJsChunk(texts.get(join(folder, specifier)) ?? "");
     let out = replaceModules(shortenPackagePaths(text), unusedBody);
     out = rewriteDynamicImports(rewriteModuleUrls(out, seenFromHere), isCommonJs);
-    out = declareDirname(out).replaceAll("@COMMIT@", commit);
+    out = declareDirname(rewriteRequire(out)).replaceAll("@COMMIT@", commit);
     await Deno.writeTextFile(join(app, file), out);
   }
 }

@@ -4,12 +4,15 @@
  * @module
  */
 
-/** Programs that the daemon calls, by name. */
-const PROGRAMS = [
+/** Programs that the daemon calls, by name: nft, and iptables in all of its forms. */
+const PROGRAMS: readonly string[] = [
   "nft",
-  ...["iptables", "iptables-save", "iptables-restore"],
-  ...["ip6tables", "ip6tables-save", "ip6tables-restore"],
-] as const;
+  ...["iptables", "ip6tables"].flatMap((family) =>
+    ["", "-nft", "-legacy"].flatMap((backend) =>
+      ["", "-save", "-restore"].map((action) => family + backend + action)
+    )
+  ),
+];
 
 /** What Deno may tell of the host. */
 const SYSTEM = [
