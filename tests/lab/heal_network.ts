@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import type { FamilyName } from "../../lib/net/family.ts";
+import { formatIp, parseIp } from "../../lib/net/ip.ts";
 import type { Host } from "./harness/host.ts";
 import type { Lab } from "./harness/lab.ts";
 import { until } from "./harness/process.ts";
@@ -34,6 +35,12 @@ export const DEVICES: Readonly<Record<FamilyName, string>> = { ipv4: "flannel.1"
 
 /** The `ip` option of each family. */
 export const IP_OPTION: Readonly<Record<FamilyName, "-4" | "-6">> = { ipv4: "-4", ipv6: "-6" };
+
+/** A host's address on the underlay, as the kernel and the daemon print it; undefined without one. */
+export function addressOf(host: Host, family: FamilyName): string | undefined {
+  const address = host.addresses[family];
+  return address && formatIp(parseIp(address));
+}
 
 const OVERLAY = [
   "ip -d -o link show type vxlan",
@@ -103,7 +110,7 @@ export async function firstPeer(host: Host, family: FamilyName): Promise<KnownPe
   return { family, device, subnet: subnet!, gateway: gateway!, mac, remote: entry!.split(" ")[2]! };
 }
 
-/** The value of a lease in the store, as an object; undefined without one. */
+/** The lease that a host's daemon holds; its value as an object. */
 export async function leaseOf(host: Host): Promise<{ key: string; value: Record<string, unknown> }> {
   const { lease } = JSON.parse(await host.fetchText("/status"));
   return { key: lease.key, value: JSON.parse(lease.value) };
