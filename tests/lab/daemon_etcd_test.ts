@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Host } from "./harness/host.ts";
 import { labTest } from "./harness/lab_test_case.ts";
 import type { Lab } from "./harness/lab.ts";
-import { deleteLease, putLease, vxlanValue } from "./harness/leases.ts";
+import { deleteLease, putLease, readLeases, SUBNETS, vxlanValue } from "./harness/leases.ts";
 import { delay, until } from "./harness/process.ts";
 
 /** After a cut heals, the state must be right within this time, in milliseconds. */
@@ -118,6 +118,27 @@ labTest(
     await untilPeers(host, { ...wanted, "10.5.6.0": peer(6) }, 2000);
   },
 );
+
+labTest("a peer that changes its address and MAC is followed", { hosts: 1 }, async (lab) => {
+  await putPeer(lab, 1);
+  const host = lab.host(1);
+  await host.startReady();
+  await untilPeers(host, { "10.5.1.0": `${MAC(1)} ${IP(1)}` }, 2000);
+  await putPeer(lab, 1, 2);
+  await untilPeers(host, { "10.5.1.0": `${MAC(2)} ${IP(2)}` }, 2000);
+  await deleteLease(lab, "10.5.1.0-24");
+  await untilPeers(host, {}, 2000);
+  assert.deepEqual(await host.fdb("flannel.1"), [], "nothing of the old VTEP stays");
+});
+
+labTest("a reservation is taken by its host and stays one", { hosts: 1 }, async (lab) => {
+  const host = lab.host(1);
+  await putLease(lab, "10.5.99.0-24", `{"PublicIP":"${host.addresses.ipv4}","PublicIPv6":null}`);
+  assert.equal((await host.startReady()).subnets.ipv4, "10.5.99.1/24");
+  const stored = await lab.etcd.ctl("get", `${SUBNETS}10.5.99.0-24`, "-w", "json");
+  assert.equal(JSON.parse(stored).kvs[0].lease, undefined, "it hangs on no etcd lease");
+  assert.match((await readLeases(lab)).get("10.5.99.0-24")!, /"BackendType":"vxlan"/);
+});
 
 labTest("malformed keys and values are named once and change nothing", { hosts: 1 }, async (lab) => {
   await putPeer(lab, 1);
