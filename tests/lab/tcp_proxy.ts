@@ -93,6 +93,11 @@ export class TcpProxy implements AsyncDisposable {
     this.#budget = bytes;
   }
 
+  /** Whether {@link limit} has cut a line. */
+  get broken(): boolean {
+    return this.#budget < 0;
+  }
+
   /** Ends {@link cut}, {@link mute} and {@link limit}. */
   heal(): void {
     this.#mute = false;
