@@ -22,6 +22,9 @@ export type CommandRunner = (
 /** Exit status that stands for a missing program, as shells have it. */
 export const NOT_FOUND = 127;
 
+/** Exit status that stands for a program that can't be started, as shells have it. */
+export const NOT_EXECUTABLE = 126;
+
 /** Exit status that stands for a program ended because it took too long, as timeout(1) has it. */
 export const TIMED_OUT = 124;
 
@@ -86,14 +89,25 @@ async function runToEnd(
   timeout: number,
 ): Promise<CommandResult> {
   const signal = AbortSignal.timeout(timeout);
-  const child = new Deno.Command(program, {
+  const command = new Deno.Command(program, {
     args,
     env,
     signal,
     stdin: stdin === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
-  }).spawn();
+  });
+  let child: Deno.ChildProcess;
+  try {
+    child = command.spawn();
+  } catch (error) {
+    // Not an executable, or not one that this program is permitted to run.
+    return {
+      code: NOT_EXECUTABLE,
+      stdout: "",
+      stderr: error instanceof Error ? error.message : String(error),
+    };
+  }
   const [output] = await Promise.all([child.output(), stdin === undefined ? undefined : feed(child, stdin)]);
   const text = new TextDecoder();
   const result = {

@@ -146,15 +146,25 @@ export class Firewall implements Disposable {
   remove(): Promise<boolean> {
     return this.#turns.take(async () => {
       this.#wanted = undefined;
-      const removals = this.#iptables.flatMap((tool) => FAMILIES.map((family) => tool.remove(family)));
-      if (this.#nft) removals.push(this.#nft.remove());
-      return outcome(await Promise.allSettled(removals));
+      const removals = this.#iptables.flatMap((tool) => FAMILIES.map((family) => () => tool.remove(family)));
+      const nft = this.#nft;
+      if (nft) removals.push(() => nft.remove());
+      if (nft && !this.#hasNftIptables) removals.push(() => nft.applyBeside({ families: [] }));
+      const results: PromiseSettledResult<boolean>[] = [];
+      // One after the other: they change the same tables.
+      for (const removal of removals) results.push(...await Promise.allSettled([removal()]));
+      return outcome(results);
     });
   }
 
   /** Closes what was opened. Rules stay: traffic goes on while a daemon is replaced. */
   [Symbol.dispose](): void {
     this.#probe[Symbol.dispose]();
+  }
+
+  /** Whether an iptables program sees to iptables' tables in nftables. */
+  get #hasNftIptables(): boolean {
+    return this.#iptables.some(({ tool }) => tool.backend === "nf_tables");
   }
 
   #makeKeepers(nft: Nftables | undefined, main: Iptables | undefined): Keeper[] {
@@ -166,8 +176,11 @@ export class Firewall implements Disposable {
         pass: (rules) => passOf(tool, rules, tool === main),
       });
     }
-    const other = this.#nft;
-    if (!nft && other) keepers.push({ stamp: "nf_tables", pass: () => other.remove() });
+    const found = this.#nft;
+    if (found && !this.#hasNftIptables) {
+      keepers.push({ stamp: "nf_tables", pass: (rules) => found.applyBeside(rules) });
+    }
+    if (found && !nft) keepers.push({ stamp: "nf_tables", pass: () => found.remove() });
     return keepers;
   }
 
@@ -191,8 +204,7 @@ export class Firewall implements Disposable {
   /** Says once for each chain of others that drops what is to be forwarded, and what to do. */
   async #warnOfForeignChains(rules: Ruleset): Promise<void> {
     if (!this.#nft || !rules.families.some((family) => family.forward)) return;
-    const hasIptables = this.#iptables.some(({ tool }) => tool.backend === "nf_tables");
-    for (const { family, table, name } of droppingChains(await this.#nft.listChains(), hasIptables)) {
+    for (const { family, table, name } of droppingChains(await this.#nft.listChains())) {
       const chain = `${family} ${table} ${name}`;
       if (this.#warnedOf.has(chain)) continue;
       this.#warnedOf.add(chain);

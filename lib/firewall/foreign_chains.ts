@@ -17,17 +17,16 @@ export interface DroppingChain {
 }
 
 /**
- * The chains among those that `nft -j list chains` printed that drop forwarded packets by policy.
- *
- * @param hasIptables Whether iptables rules are kept there: its filter table is then seen to by them.
+ * The chains among those that `nft -j list chains` printed that drop forwarded packets by policy. iptables' own
+ * FORWARD is none of them: our rules are put there too.
  */
-export function droppingChains(listing: string, hasIptables: boolean): DroppingChain[] {
+export function droppingChains(listing: string): DroppingChain[] {
   const found: DroppingChain[] = [];
   for (const { chain } of parseListing(listing)) {
     if (chain?.hook !== "forward" || chain.policy !== "drop") continue;
     const [family, table, name] = [String(chain.family), String(chain.table), String(chain.name)];
     const isIptables = (family === "ip" || family === "ip6") && table === "filter" && name === "FORWARD";
-    if (!isIptables || !hasIptables) found.push({ family, table, name });
+    if (!isIptables) found.push({ family, table, name });
   }
   return found;
 }

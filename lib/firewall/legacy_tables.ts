@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { FAMILIES, type Family } from "../net/family.ts";
 import { check } from "../ffi/errno.ts";
 import { closeFd } from "../ffi/fd.ts";
@@ -110,9 +111,9 @@ function getOption(fd: number, level: number, option: number, value: DataView<Ar
 
 /** Sets the counts of packets to 0: they are no change. */
 function clearCounters(entries: DataView<ArrayBuffer>, layout: EntryLayout): void {
-  const bytes = new Uint8Array(entries.buffer);
   for (let at = ENTRIES_HEAD_BYTES; at + layout.countersAt + COUNTERS_BYTES <= entries.byteLength;) {
-    bytes.fill(0, at + layout.countersAt, at + layout.countersAt + COUNTERS_BYTES);
+    entries.setBigUint64(at + layout.countersAt, 0n);
+    entries.setBigUint64(at + layout.countersAt + 8, 0n);
     const length = entries.getUint16(at + layout.nextOffsetAt, true);
     if (length === 0) return;
     at += length;
@@ -131,7 +132,7 @@ function sameTables(a: Map<string, Uint8Array>, b: Map<string, Uint8Array>): boo
   if (a.size !== b.size) return false;
   for (const [name, bytes] of a) {
     const other = b.get(name);
-    if (other?.length !== bytes.length || !bytes.every((byte, i) => byte === other[i])) return false;
+    if (!other || Buffer.compare(bytes, other) !== 0) return false;
   }
   return true;
 }

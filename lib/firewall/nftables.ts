@@ -7,6 +7,7 @@ import { FAMILIES, type Family } from "../net/family.ts";
 import type { Log } from "../observe/types.ts";
 import { CommandError, type CommandRunner } from "./command.ts";
 import type { FirewallNames } from "./names.ts";
+import { planBeside } from "./nftables_beside.ts";
 import { nftFamily, removeScript, tableHolds, tableScript } from "./nftables_text.ts";
 import type { FamilyRuleset, Ruleset } from "./rules.ts";
 
@@ -58,6 +59,26 @@ export class Nftables {
     if (there.length === 0) return false;
     const script = there.map(({ family }) => removeScript(family, this.#names.table(family))).join("\n");
     const result = await this.#run("nft", FROM_STDIN, script + "\n");
+    if (result.code !== 0) throw new CommandError("nft", FROM_STDIN, result);
+    return true;
+  }
+
+  /**
+   * Keeps our forward rules in iptables' filter table where that may cut off containers, and nowhere else.
+   * Only for hosts where no iptables program does it.
+   *
+   * @returns Whether anything was written.
+   * @throws {CommandError} If nft fails.
+   */
+  async applyBeside(rules: Pick<Ruleset, "families">): Promise<boolean> {
+    const scripts = await Promise.all(FAMILIES.map(async (family) => {
+      const forward = rules.families.find((other) => other.family === family)?.forward;
+      const listing = await listTable(this.#run, nftFamily(family), "filter");
+      return planBeside(listing, family, forward, this.#names.forwardChain);
+    }));
+    const script = scripts.join("");
+    if (script === "") return false;
+    const result = await this.#run("nft", FROM_STDIN, script);
     if (result.code !== 0) throw new CommandError("nft", FROM_STDIN, result);
     return true;
   }

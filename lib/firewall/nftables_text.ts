@@ -99,7 +99,7 @@ export function tableHolds(listing: string | undefined, rules: FamilyRuleset, fu
   if (listing === undefined || goals.length === 0) return listing === undefined && goals.length === 0;
   const wanted = goals.flatMap((goal) => [
     chainKey(goal.name, goal.type, goal.hook, goal.priority.value, "accept"),
-    ...goal.rules.map((rule, i) => `${goal.name} ${i}: ${ruleKey(rule, goal.comment, fullyRandom)}`),
+    ...goal.rules.map((rule, i) => `${goal.name} ${i}: ${ruleKey(rule, fullyRandom)} (${goal.comment})`),
   ]);
   const held = tableKeys(listing, rules.family);
   return held.length === wanted.length && held.toSorted().join("\n") === wanted.toSorted().join("\n");
@@ -107,12 +107,12 @@ export function tableHolds(listing: string | undefined, rules: FamilyRuleset, fu
 
 const chainKey = (...parts: unknown[]) => `chain ${parts.join(" ")}`;
 
-function ruleKey(rule: Rule, comment: string | undefined, fullyRandom: boolean): string {
+function ruleKey(rule: Rule, fullyRandom: boolean): string {
   const match = (name: string, value: PrefixMatch | undefined) =>
     value ? `${name} ${value.negated ? "!=" : "=="} ${formatPrefix(value.prefix)} ` : "";
   const random = rule.action === "masquerade" && fullyRandom ? " random" : "";
   const conditions = `mark ${rule.mark} ${match("s", rule.source)}${match("d", rule.destination)}`;
-  return `${conditions}${rule.action}${random} (${comment})`;
+  return `${conditions}${rule.action}${random}`;
 }
 
 /** Everything in a printed table, a line each, in words that {@link tableHolds} also has for its goals. */
@@ -152,27 +152,34 @@ type RuleDraft = { -readonly [name in keyof Rule]?: Rule[name] };
 
 /** The key of a printed rule; one that holds anything we never write gets a key that nothing equals. */
 function readRule(rule: NftObject, family: Family): string {
-  const strange = `strange ${JSON.stringify(rule.expr)}`;
+  const conditions = ruleConditions(rule.expr as NftObject[], family);
+  return conditions === undefined
+    ? `strange ${JSON.stringify(rule.expr)}`
+    : `${conditions} (${rule.comment as string | undefined})`;
+}
+
+/** What printed expressions match and do, in words; undefined if there is anything that we never write. */
+export function ruleConditions(expr: readonly NftObject[], family: Family): string | undefined {
   const found: RuleDraft = {};
   let random = false;
-  for (const expression of rule.expr as NftObject[]) {
+  for (const expression of expr) {
     const name = Object.keys(expression)[0]!;
-    if (found.action) return strange;
+    if (found.action) return undefined;
     if (name === "match") {
-      if (!readMatch(expression.match as NftObject, family, found)) return strange;
+      if (!readMatch(expression.match as NftObject, family, found)) return undefined;
     } else if (name === "return" || name === "accept") {
       found.action = name;
     } else if (name === "masquerade") {
       const flags = [(expression.masquerade as NftObject | null)?.flags ?? []].flat();
       random = flags.length === 1 && flags[0] === "fully-random";
-      if (flags.length > 0 && !random) return strange;
+      if (flags.length > 0 && !random) return undefined;
       found.action = name;
     } else {
-      return strange;
+      return undefined;
     }
   }
   const { action } = found;
-  return action ? ruleKey({ ...found, action }, rule.comment as string | undefined, random) : strange;
+  return action && ruleKey({ ...found, action }, random);
 }
 
 /** Adds a printed match to `found`. @returns Whether it is one of those that we write. */

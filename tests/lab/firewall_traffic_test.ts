@@ -4,7 +4,7 @@ import { ruleset } from "../../lib/firewall/rules.ts";
 import { FAMILIES, type FamilyName, type PerFamily } from "../../lib/net/family.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 import { until } from "./harness/process.ts";
-import { FirewallHost, firewallTest, INPUT, MODES, RULES } from "./firewall_lab.ts";
+import { FirewallHost, firewallTest, folderWith, INPUT, MODES, RULES } from "./firewall_lab.ts";
 
 /** Who hangs on the host: a container of its own, one of another host, and somebody outside. */
 const SITES = {
@@ -22,9 +22,12 @@ const EXCLUDED = { ipv4: "198.51.100.2", ipv6: "2001:db8:ffff::2" } as const;
 class Crossing implements AsyncDisposable {
   private constructor(readonly host: FirewallHost, readonly sites: Readonly<Record<Site, FirewallHost>>) {}
 
-  static async make(): Promise<Crossing> {
-    const [host, pod, peer, outside] = await Promise.all([0, 1, 2, 3].map(() => FirewallHost.make()));
-    const crossing = new Crossing(host!, { pod: pod!, peer: peer!, outside: outside! });
+  /** @param programs What firewall programs the host has. @default all of this machine's */
+  static async make(programs?: readonly string[]): Promise<Crossing> {
+    const path = programs && await folderWith(["ip", ...programs]);
+    const host = await FirewallHost.make(path);
+    const [pod, peer, outside] = await Promise.all([0, 1, 2].map(() => FirewallHost.make()));
+    const crossing = new Crossing(host, { pod: pod!, peer: peer!, outside: outside! });
     try {
       await crossing.#build();
       return crossing;
@@ -201,8 +204,19 @@ for (const mode of MODES) {
   }
 }
 
-async function testDocker(mode: FirewallMode, variant: "" | "-legacy"): Promise<void> {
-  await using crossing = await Crossing.make();
+firewallTest(
+  "firewall nftables: Docker's DROP does not cut the overlay where only nft is at hand",
+  async () => {
+    await testDocker("nftables", "", ["nft"]);
+  },
+);
+
+async function testDocker(
+  mode: FirewallMode,
+  variant: "" | "-legacy",
+  available?: readonly string[],
+): Promise<void> {
+  await using crossing = await Crossing.make(available);
   const { host } = crossing;
   const programs = [`iptables${variant}`, `ip6tables${variant}`];
   for (const program of programs) await host.exec(...dockerRules(program));

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { CommandError, NOT_FOUND, systemRunner, TIMED_OUT } from "../../lib/firewall/command.ts";
+import {
+  CommandError,
+  NOT_EXECUTABLE,
+  NOT_FOUND,
+  systemRunner,
+  TIMED_OUT,
+} from "../../lib/firewall/command.ts";
 
 Deno.test("firewall command: input goes in, output and status come back", async () => {
   const run = systemRunner();
@@ -22,6 +28,18 @@ Deno.test("firewall command: a missing program is a status, a hanging one is end
   assert.equal((await systemRunner({ path: "/nowhere" })("cat", [])).code, NOT_FOUND);
   const hanging = await systemRunner({ timeout: 50 })("sleep", ["60"]);
   assert.equal(hanging.code, TIMED_OUT);
+});
+
+Deno.test("firewall command: a program that can't be started is a status with the cause", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/broken`, "#!/no/such/interpreter\n", { mode: 0o755 });
+    const result = await systemRunner({ path: folder })("broken", []);
+    assert.equal(result.code, NOT_EXECUTABLE);
+    assert.match(result.stderr, /broken/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("firewall command: a prefix stands before the program", async () => {

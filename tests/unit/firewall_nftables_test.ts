@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { CommandResult, CommandRunner } from "../../lib/firewall/command.ts";
 import { firewallNames } from "../../lib/firewall/names.ts";
 import { Nftables } from "../../lib/firewall/nftables.ts";
+import { planBeside } from "../../lib/firewall/nftables_beside.ts";
 import { tableHolds, tableScript } from "../../lib/firewall/nftables_text.ts";
 import {
   differenceScript,
@@ -261,4 +262,55 @@ Deno.test("peer filter: counts don't change its signature, anything else does", 
   assert.equal(droppedCount(print(7)), 7);
   assert.deepEqual([...listedPeers(print(0)).get(IPV4)!], [parseIp("172.30.0.2").value]);
   assert.equal(listedPeers(print(0)).get(IPV6)!.size, 0);
+});
+
+Deno.test("firewall nftables: iptables' filter table gets our rules only where it may cut containers off", () => {
+  const table = { family: "ip", table: "filter" };
+  const forward = V4.forward!;
+  const print = (policy: string, ...more: unknown[]) =>
+    JSON.stringify({
+      nftables: [
+        { table: { family: "ip", name: "filter", handle: 1 } },
+        { chain: { ...table, name: "FORWARD", handle: 2, type: "filter", hook: "forward", prio: 0, policy } },
+        ...more,
+      ],
+    });
+  const rule = (chain: string, handle: number, ...expr: unknown[]) => ({
+    rule: { ...table, chain, handle, expr },
+  });
+  const chain = (name: string) => ({ chain: { ...table, name, handle: 3 } });
+  const counter = { counter: { packets: 1, bytes: 60 } };
+  const jump = { jump: { target: "FLANNEL-FWD" } };
+  const plan = (listing: string | undefined) => planBeside(listing, IPV4, forward, "FLANNEL-FWD");
+
+  assert.equal(plan(undefined), "");
+  assert.equal(plan(print("accept")), "");
+  const filling = `\
+add chain ip filter FLANNEL-FWD
+flush chain ip filter FLANNEL-FWD
+add rule ip filter FLANNEL-FWD ip saddr 10.5.0.0/16 counter accept
+add rule ip filter FLANNEL-FWD ip daddr 10.5.0.0/16 counter accept
+`;
+  assert.equal(plan(print("drop")), `${filling}add rule ip filter FORWARD counter jump FLANNEL-FWD\n`);
+  const right = [
+    chain("FLANNEL-FWD"),
+    rule("FLANNEL-FWD", 10, match("saddr", "10.5.0.0", 16), { xt: null }, counter, { accept: null }),
+    rule("FLANNEL-FWD", 11, match("daddr", "10.5.0.0", 16), counter, { accept: null }),
+    rule("FORWARD", 12, counter, jump),
+  ];
+  assert.equal(plan(print("drop", ...right)), "");
+  assert.equal(plan(print("drop", right[0], right[2], right[1], right[3])), filling, "out of order");
+  assert.equal(
+    plan(print("drop", ...right, chain("DOCKER-USER"), rule("DOCKER-USER", 20, { drop: null }))),
+    "insert rule ip filter DOCKER-USER counter jump FLANNEL-FWD\n",
+  );
+  assert.equal(
+    plan(print("drop", ...right, rule("FORWARD", 13, counter, jump))),
+    "delete rule ip filter FORWARD handle 12\ndelete rule ip filter FORWARD handle 13\n" +
+      "add rule ip filter FORWARD counter jump FLANNEL-FWD\n",
+  );
+  const removal = "delete rule ip filter FORWARD handle 12\nflush chain ip filter FLANNEL-FWD\n" +
+    "delete chain ip filter FLANNEL-FWD\n";
+  assert.equal(plan(print("accept", ...right)), removal, "nobody drops any more");
+  assert.equal(planBeside(print("drop", ...right), IPV4, undefined, "FLANNEL-FWD"), removal, "switched off");
 });
