@@ -1,0 +1,230 @@
+/**
+ * A packet path without a kernel: what is read and received comes from lists, what is written and sent goes into
+ * lists, and refusals are scripted.
+ *
+ * @module
+ */
+import { C, type Counter, countersBytes, countersOf } from "../../backends/udp/counters.ts";
+import { IcmpErrors } from "../../backends/udp/icmp_sender.ts";
+import { Inbound, type SourceCheck } from "../../backends/udp/inbound.ts";
+import { Arena, CMSGHDR, MMSGHDR, SOCKADDR_IN, SOL_UDP, UDP_GRO } from "../../backends/udp/layout.ts";
+import { type Lane, Outbound } from "../../backends/udp/outbound.ts";
+import { type PacketIo, READ_SHIFT } from "../../backends/udp/packet_io.ts";
+import { Receiver } from "../../backends/udp/receiver.ts";
+import { routesShape } from "../../backends/udp/routes_layout.ts";
+import { RoutesReader } from "../../backends/udp/routes_reader.ts";
+import { type PeerRoute, RoutesWriter } from "../../backends/udp/routes_writer.ts";
+import { type Rungs, SharedRungs } from "../../backends/udp/rungs.ts";
+import { Sender } from "../../backends/udp/sender.ts";
+import { TunWriter } from "../../backends/udp/tun_writer.ts";
+import { allocatePacketMemory, type PacketMemory } from "../../lib/packet/memory.ts";
+
+const EAGAIN = 11;
+/** Pretends that the memory lies here: beyond 4 GiB, and near the end of such a stretch. */
+export const BASE = 0x7f00_fff0_0000;
+
+/** One message as the kernel would see it. */
+export interface SentMessage {
+  readonly address: string;
+  readonly port: number;
+  readonly bytes: Uint8Array;
+  /** UDP_SEGMENT's size, or 0. */
+  readonly segment: number;
+}
+
+/** One datagram, or several of one size in one message. */
+export interface ReceivedMessage {
+  readonly address: number;
+  readonly port: number;
+  readonly bytes: Uint8Array;
+  /** UDP_GRO's size, or 0 for none. */
+  readonly segment?: number;
+  readonly truncated?: boolean;
+}
+
+/** The scripted kernel. */
+export class FakeIo implements PacketIo {
+  readonly toRead: Uint8Array[] = [];
+  readonly toReceive: ReceivedMessage[] = [];
+  readonly written: Uint8Array[] = [];
+  readonly sent: SentMessage[] = [];
+  /** Decides about each message: an errno refuses it, 0 lets it through. */
+  refuseSend: (message: SentMessage) => number = () => 0;
+  /** Decides about each write: an errno refuses it. */
+  refuseWrite: (bytes: Uint8Array) => number = () => 0;
+  /** Most messages that one sendMany takes. */
+  sendLimit = Infinity;
+
+  constructor(readonly memory: PacketMemory) {}
+
+  readTun(at: number): number {
+    const bytes = this.toRead.shift();
+    if (!bytes) return -EAGAIN;
+    this.memory.u8.set(bytes, at + READ_SHIFT);
+    return bytes.length;
+  }
+
+  writeTun(at: number, length: number): number {
+    return this.#write(this.memory.u8.slice(at, at + length));
+  }
+
+  writevTun(pieces: number, count: number): number {
+    return this.#write(this.#gather(pieces, count));
+  }
+
+  #write(bytes: Uint8Array): number {
+    const refused = this.refuseWrite(bytes);
+    if (refused !== 0) return -refused;
+    this.written.push(bytes);
+    return bytes.length;
+  }
+
+  sendTo(at: number, length: number, to: number): number {
+    const start = at + READ_SHIFT;
+    return this.#send({
+      ...this.#name(to),
+      bytes: this.memory.u8.slice(start, start + length),
+      segment: 0,
+    }) || length;
+  }
+
+  receiveFrom(at: number, from: number): number {
+    const message = this.toReceive.shift();
+    if (!message) return -EAGAIN;
+    this.memory.u8.set(message.bytes, at);
+    this.#putName(from, message);
+    return message.bytes.length;
+  }
+
+  sendMany(vector: number, count: number): number {
+    for (let i = 0; i < count; i++) {
+      if (i >= this.sendLimit) return i;
+      const result = this.#send(this.#message(vector + i * MMSGHDR.size));
+      if (result < 0) return i > 0 ? i : result;
+    }
+    return count;
+  }
+
+  receiveMany(vector: number, count: number): number {
+    let i = 0;
+    for (; i < count && this.toReceive.length > 0; i++) {
+      this.#putMessage(vector + i * MMSGHDR.size, this.toReceive.shift()!);
+    }
+    return i > 0 ? i : -EAGAIN;
+  }
+
+  #view(): DataView {
+    return new DataView(this.memory.u8.buffer);
+  }
+
+  #pointer(at: number): number {
+    return Number(this.#view().getBigUint64(at, true)) - BASE;
+  }
+
+  #gather(pieces: number, count: number): Uint8Array {
+    const parts = Array.from({ length: count }, (_, i) => {
+      const at = this.#pointer(pieces + i * 16);
+      const length = Number(this.#view().getBigUint64(pieces + i * 16 + 8, true));
+      return [...this.memory.u8.subarray(at, at + length)];
+    });
+    return new Uint8Array(parts.flat());
+  }
+
+  #message(at: number): SentMessage {
+    const view = this.#view();
+    const control = Number(view.getBigUint64(at + MMSGHDR.controlLength, true));
+    const data = this.#pointer(at + MMSGHDR.control) + CMSGHDR.data;
+    const pieces = Number(view.getBigUint64(at + MMSGHDR.pieceCount, true));
+    return {
+      ...this.#name(this.#pointer(at + MMSGHDR.name)),
+      bytes: this.#gather(this.#pointer(at + MMSGHDR.pieces), pieces),
+      segment: control === 0 ? 0 : view.getUint16(data, true),
+    };
+  }
+
+  #name(at: number): { address: string; port: number } {
+    const address = this.memory.u8.slice(at + SOCKADDR_IN.address, at + 8).join(".");
+    return { address, port: this.#view().getUint16(at + SOCKADDR_IN.port) };
+  }
+
+  #putName(at: number, { address, port }: ReceivedMessage): void {
+    this.#view().setUint16(at + SOCKADDR_IN.port, port);
+    this.#view().setUint32(at + SOCKADDR_IN.address, address);
+  }
+
+  #putMessage(at: number, message: ReceivedMessage): void {
+    const view = this.#view();
+    const buffer = this.#pointer(this.#pointer(at + MMSGHDR.pieces));
+    this.memory.u8.set(message.bytes, buffer);
+    this.#putName(this.#pointer(at + MMSGHDR.name), message);
+    view.setUint32(at + MMSGHDR.length, message.bytes.length, true);
+    view.setUint32(at + MMSGHDR.flags, message.truncated ? 0x20 : 0, true);
+    const control = this.#pointer(at + MMSGHDR.control);
+    view.setBigUint64(at + MMSGHDR.controlLength, message.segment ? 24n : 0n, true);
+    if (!message.segment) return;
+    view.setBigUint64(control, 20n, true);
+    view.setUint32(control + CMSGHDR.level, SOL_UDP, true);
+    view.setUint32(control + CMSGHDR.type, UDP_GRO, true);
+    view.setInt32(control + CMSGHDR.data, message.segment, true);
+  }
+
+  #send(message: SentMessage): number {
+    const refused = this.refuseSend(message);
+    if (refused !== 0) return -refused;
+    this.sent.push(message);
+    return 0;
+  }
+}
+
+/** Every rung. */
+export const ALL_RUNGS: Rungs = {
+  ...{ vnetHeader: true, uso: true, segment: true, gro: true },
+  ...{ mergeTcp: true, mergeUdp: true, batch: true },
+};
+
+/** No rung. */
+export const NO_RUNGS = Object.fromEntries(
+  Object.keys(ALL_RUNGS).map((rung) => [rung, false]),
+) as unknown as Rungs;
+
+/** Both directions of a host with subnet 10.5.1.0/24 on top of a scripted kernel. */
+export class FakeHost {
+  readonly memory = allocatePacketMemory(4 << 20);
+  readonly io = new FakeIo(this.memory);
+  readonly rungs = new SharedRungs();
+  readonly outbound: Outbound;
+  readonly inbound: Inbound;
+  readonly sender: Sender;
+  readonly routes: RoutesReader;
+  readonly writer: RoutesWriter;
+  readonly #counters: Float64Array;
+  now = 0;
+
+  constructor(rungs: Rungs, peers: readonly PeerRoute[], check: SourceCheck = 2) {
+    const { memory, io } = this;
+    this.rungs.set(rungs);
+    const shape = routesShape(64);
+    this.writer = new RoutesWriter(shape, { base: 0x0a050100, length: 24, address: 0x0a050100 });
+    peers.forEach((peer, i) => this.writer.set(`${i}`, peer));
+    this.writer.publish();
+    this.routes = new RoutesReader(this.writer.memory, shape, 0);
+    this.routes.enter();
+    const arena = new Arena(memory.size);
+    const counters = countersOf(new SharedArrayBuffer(countersBytes(1)), 0);
+    this.#counters = counters;
+    this.sender = new Sender(memory, arena, BASE, io, this.rungs, counters);
+    const writer = new TunWriter(memory, arena, BASE, io, this.rungs, counters);
+    const icmp = new IcmpErrors(memory, arena, counters, () => this.now);
+    const lane: Lane = {
+      ...{ memory, arena, io, rungs: this.rungs, routes: this.routes, counters },
+      ...{ sender: this.sender, writer, icmp },
+    };
+    this.outbound = new Outbound(lane);
+    this.inbound = new Inbound(lane, new Receiver(memory, arena, BASE, io, this.rungs, counters), check);
+  }
+
+  /** What a counter says. */
+  counted(counter: Counter): number {
+    return this.#counters[C[counter]]!;
+  }
+}
