@@ -1,6 +1,6 @@
 #!/bin/sh
 # flanneld @VERSION@ for @ARCH@: one file that unpacks itself on its first start and runs from there afterwards.
-# After the last line of this text follows a compressed archive. It needs /bin/sh, coreutils, tar, gzip and glibc.
+# After the last line of this text follows a compressed archive. It needs /bin/sh, coreutils, util-linux' flock, tar, gzip and glibc.
 #
 # The archive is checked against its SHA-256 before anything of it runs. It goes to a folder that only its user can
 # write, and appears there in one step (rename) when all of it is on the disk; later starts look at owner, mode and
@@ -35,9 +35,12 @@ flanneld_candidates() {
   return 1
 }
 
-# 41c0, 41e8, 41ed: a folder (no symbolic link) with 0700, 0750, 0755. 81c0: a file with 0700.
+# Complete, and kept for as long as this process and the program it becomes run: by a shared lock, which the kernel
+# gives back when they end. 41c0, 41e8, 41ed: a folder (no symbolic link) with 0700, 0750, 0755. 81c0: a file with 0700.
 flanneld_is_complete() {
   [ -O "$1" ] && [ -O "$1/$flanneld_name" ] && [ -O "$1/$flanneld_name/flanneld" ] || return 1
+  command exec 9<"$1/$flanneld_name/flanneld" || return 1
+  flock -s 9
   # shellcheck disable=SC2046
   set -- "$1" $(stat -c '%f %s' "$1" "$1/$flanneld_name" "$1/$flanneld_name/flanneld" 2>/dev/null)
   case "$2,$4,$6,$7" in
@@ -48,7 +51,7 @@ flanneld_is_complete() {
 }
 
 flanneld_check_payload() {
-  for flanneld_tool in tail sha256sum tar gzip mktemp stat; do
+  for flanneld_tool in tail sha256sum tar gzip mktemp stat flock; do
     command -v "$flanneld_tool" >/dev/null || flanneld_die "cannot unpack: $flanneld_tool isn't there"
   done
   flanneld_is=$(tail -c "+$flanneld_offset" "$0" | sha256sum)
@@ -100,9 +103,9 @@ flanneld_unpack_into() {
     41c0 | 41e8 | 41ed) ;;
     *) flanneld_refuse "$1: must be a folder that only its owner can write (mode 0700)"; return 1 ;;
   esac
-  { exec 9>"$1/.lock"; } 2>/dev/null || { flanneld_refuse "$1: cannot be written"; return 1; }
-  # Without flock (or when its holder hangs) two may unpack at once: each has a folder of its own, one rename wins.
-  if command -v flock >/dev/null; then flanneld_run flock -w 60 9; fi
+  [ -w "$1" ] && command exec 8>"$1/.lock" || { flanneld_refuse "$1: cannot be written"; return 1; }
+  # One at a time. Should the other hang, both have a folder of their own, and one rename wins.
+  flanneld_run flock -w 60 8
   if flanneld_is_complete "$1"; then return 0; fi
   rm -rf -- "$1"/.new.*
   flanneld_new=$(mktemp -d "$1/.new.XXXXXX" 2>/dev/null) || { flanneld_refuse "$1: cannot be written"; return 1; }
@@ -111,28 +114,26 @@ flanneld_unpack_into() {
   rm -f "$flanneld_new/probe"
   flanneld_run flanneld_untar "$flanneld_new" 2>/dev/null ||
     { flanneld_refuse "$1: cannot be unpacked there: is there room for $((flanneld_runtime_size >> 20)) MiB?"; return 1; }
-  flanneld_run "$flanneld_new/flanneld" --version >/dev/null 9>&- ||
+  flanneld_run "$flanneld_new/flanneld" --version >/dev/null 8>&- ||
     { flanneld_refuse "$1: the runtime for @ARCH@ with glibc doesn't start on this host"; return 1; }
   sync "$flanneld_new" "$flanneld_new/flanneld" 2>/dev/null
   rm -rf -- "${1:?}/$flanneld_name"
   mv -T -- "$flanneld_new" "$1/$flanneld_name" 2>/dev/null || flanneld_is_complete "$1" ||
     { flanneld_refuse "$1: cannot be renamed there"; return 1; }
-  flanneld_forget_new
+  flanneld_new=''
   flanneld_remove_others "$1"
+  flanneld_is_complete "$1" || { flanneld_refuse "$1: what was unpacked there is gone again"; return 1; }
 }
 
-# Other versions go, but those that a process runs.
+# Other versions go, but those that a process holds.
 flanneld_remove_others() {
-  flanneld_running=$(ls -l /proc/[0-9]*/exe 2>/dev/null)
-  [ -n "$flanneld_running" ] || return 0
-  flanneld_real=$(cd -P -- "$1" && pwd -P) || return 0
   for flanneld_other in "$1"/*-????????????????; do
-    flanneld_other=${flanneld_other##*/}
-    case "$flanneld_other,$flanneld_running" in
-      "$flanneld_name",* | *" -> $flanneld_real/$flanneld_other/"*) ;;
-      *) rm -rf -- "${1:?}/$flanneld_other" ;;
+    case $flanneld_other in
+      "$1/$flanneld_name" | "$1/*-"*) continue ;;
     esac
+    flock -x -n "$flanneld_other/flanneld" rm -rf -- "$flanneld_other" 2>/dev/null
   done
+  return 0
 }
 
 flanneld_step=flanneld_is_complete
@@ -145,13 +146,15 @@ if ! flanneld_candidates; then
   flanneld_check_payload
   flanneld_step=flanneld_unpack_into
   flanneld_candidates || flanneld_die "no folder to unpack to:$flanneld_reasons"
-  exec 9>&-
+  exec 8>&-
   trap - HUP INT TERM
   umask "$flanneld_umask"
 fi
 
 flanneld_home=$flanneld_base/$flanneld_name
 unset FLANNELD_CACHE_DIR
+# Programs that it may run are looked for in PATH when it starts; services often have no sbin in theirs.
+export PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin"
 export DENO_DIR="$flanneld_home/cache" DENO_NO_UPDATE_CHECK=1
 exec "$flanneld_home/flanneld" @RUN@ "$flanneld_home/app/main.js" "$@"
 exit 126
