@@ -43,6 +43,11 @@ export class Iptables {
   readonly #run: CommandRunner;
   readonly #names: FirewallNames;
   readonly #log: Log;
+  /**
+   * Families whose nat table was rid of our rules while another program keeps them. It isn't read again: that
+   * of a Kubernetes node has ten thousands of rules, which take iptables-nft-save half a second.
+   */
+  readonly #natIsClean = new Set<Family>();
   readonly #abilities = new Map<Family, IptablesAbilities>();
 
   constructor(readonly tool: IptablesTool, names: FirewallNames, run: CommandRunner, log: Log) {
@@ -86,14 +91,12 @@ export class Iptables {
    * @throws {CommandError} If a program fails.
    */
   async applyBeside({ family, forward }: FamilyRuleset): Promise<boolean> {
-    const saved = await this.#readExisting(family);
-    if (!saved) return false;
-    const wanted = forward && mayCutForwarding(saved.filter, family) ? { family, forward } : { family };
-    const plan = planIptables(saved, wanted, this.#names, ALL_ABILITIES);
-    if (plan === "") return false;
-    const restored = await this.#restore(family, plan);
-    if (restored.code === 0) return true;
-    throw new CommandError(this.#program(family, "restore"), this.#restoreArgs(), restored);
+    const wrote = await this.#keepBeside(
+      { family, ...(forward && { forward }) },
+      this.#natIsClean.has(family),
+    );
+    this.#natIsClean.add(family);
+    return wrote;
   }
 
   /**
@@ -103,16 +106,28 @@ export class Iptables {
    * @throws {CommandError} If a program fails.
    */
   remove(family: Family): Promise<boolean> {
-    return this.applyBeside({ family });
+    return this.#keepBeside({ family }, false);
+  }
+
+  async #keepBeside({ family, forward }: FamilyRuleset, withoutNat: boolean): Promise<boolean> {
+    const saved = await this.#readExisting(family, withoutNat);
+    if (!saved) return false;
+    const wanted = forward && mayCutForwarding(saved.filter, family) ? { family, forward } : { family };
+    const plan = planIptables(saved, wanted, this.#names, ALL_ABILITIES);
+    if (plan === "") return false;
+    const restored = await this.#restore(family, plan);
+    if (restored.code === 0) return true;
+    throw new CommandError(this.#program(family, "restore"), this.#restoreArgs(), restored);
   }
 
   /** What those tables hold that exist; undefined where the family has no programs. @throws {CommandError} */
-  async #readExisting(family: Family): Promise<SavedTables | undefined> {
-    // Without -t the programs print the tables that exist; with it legacy iptables loads the table's module.
+  async #readExisting(family: Family, withoutNat: boolean): Promise<SavedTables | undefined> {
+    // Without -t the programs print the tables that exist; with it legacy iptables makes the table.
+    const args = withoutNat && this.tool.backend === "nf_tables" ? ["-t", "filter"] : [];
     const program = this.#program(family, "save");
-    const result = await this.#run(program, []);
+    const result = await this.#run(program, args);
     if (result.code === NOT_FOUND) return undefined;
-    if (result.code !== 0) throw new CommandError(program, [], result);
+    if (result.code !== 0) throw new CommandError(program, args, result);
     return {
       nat: parseSavedTable(result.stdout, "nat"),
       filter: parseSavedTable(result.stdout, "filter"),
