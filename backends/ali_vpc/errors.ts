@@ -90,12 +90,21 @@ export function classify(
   const { code, statusCode, data, message } = error as ClientError;
   const name = typeof code === "string" ? code : "Unknown";
   const status = Number(statusCode ?? data?.statusCode ?? 0);
-  const words = secrets.reduce((text, secret) => text.replaceAll(secret, "***"), said(String(message)));
+  const words = secrets.reduce(
+    (text, secret) => text.replaceAll(secret, "***"),
+    said(plain(name, String(message))),
+  );
   const kind = kindOf(name, status);
   if (kind === "denied") return deniedError(`vpc:${action}`, GRANT, words);
   return new CloudError(kind, `Alibaba Cloud refused ${action} for ${subject}: ${name}: ${words}`, {
     code: name,
   });
+}
+
+/** The SDK puts `CODE: code: STATUS, ` before the API's own words. */
+function plain(code: string, message: string): string {
+  const words = message.startsWith(`${code}: `) ? message.slice(code.length + 2) : message;
+  return words.replace(/^code: \d+, /, "");
 }
 
 function kindOf(code: string, status: number): CloudErrorKind {

@@ -83,7 +83,7 @@ export class AwsRouteTable implements RouteTable {
       const instance = await instanceFromImds(this.#imds, signal).catch(() => undefined);
       if (!instance) throw error;
       this.#log.warn(
-        `aws-vpc: ${error.message}; without it nobody checks that the instance's ` +
+        `${error.message}; without it nobody checks that the instance's ` +
           `source/destination check is off`,
       );
       return instance;
@@ -126,7 +126,7 @@ export class AwsRouteTable implements RouteTable {
     if (!checksSourceDest) return;
     try {
       await this.#client.disableSourceDestCheck(eni, signal);
-      this.#log.info("source/destination check switched off", { interface: eni });
+      this.#log.info("Source/destination check switched off", { interface: eni });
     } catch (error) {
       if (!(error instanceof CloudError) || error.kind !== "denied") throw error;
       throw new CloudError(

@@ -71,7 +71,7 @@ async function checkIdentity<R extends CloudRoute>(
       signal.throwIfAborted();
       const known = asCloudError(error);
       if (known.kind !== "config") {
-        return log.warn(`${table.cloud}: ${known.message}; going on, and trying again`, {
+        return log.warn(`${known.message}; going on, and trying again`, {
           reason: known.kind,
         });
       }
@@ -102,7 +102,7 @@ export async function cleanupCloudRoutes<R extends CloudRoute>(
       const passes = ["throttled", "conflict", "unavailable", "credentials"].includes(known.kind);
       if (!passes || tries >= CLEANUP_TRIES) throw known;
       const delay = backoffDelay(known.kind, tries, CLEANUP_PACE_MS, clock.random);
-      context.log.warn(`${table.cloud}: ${known.message}; trying again`);
+      context.log.warn(`${known.message}; trying again`);
       await clock.sleep(delay, context.signal);
     }
   }
@@ -122,6 +122,6 @@ async function removeOwnRoutes<R extends CloudRoute>(
       : config.families.some(({ network }) => isInside(network, route.destination));
     if (!ours) continue;
     await table.remove(route, signal);
-    log.info("route removed", { table: route.table, route: route.id });
+    log.info("Route removed", { table: route.table, route: route.id });
   }
 }

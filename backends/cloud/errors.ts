@@ -60,9 +60,10 @@ export interface FullTable {
 /** The error for a table that takes no more routes. */
 export function fullTableError(full: FullTable): CloudError {
   const limit = full.limit === undefined ? "that is its limit" : `its limit is ${full.limit}`;
+  const routes = full.used === 1 ? "route" : "routes";
   return new CloudError(
     "quota",
-    `No room for another route: ${full.what} has ${full.used} routes and ${limit} (${said(full.said)}). ` +
+    `No room for another route: ${full.what} has ${full.used} ${routes} and ${limit} (${said(full.said)}). ` +
       `Raise the limit (${full.raise}), remove routes that nobody needs, or use the vxlan backend, ` +
       `which needs none`,
   );

@@ -96,7 +96,7 @@ export class CloudNetwork<R extends CloudRoute> implements AsyncDisposable {
     if (ready) this.#rightAt = clock.now();
     const [error] = errors;
     if (!error) {
-      if (this.#failures) this.#session.log.info("route table reached again", { tries: this.#failures + 1 });
+      if (this.#failures) this.#session.log.info("Route table reached again", { tries: this.#failures + 1 });
       this.#failures = 0;
       this.#error = undefined;
       return resyncDelay(resync * 1000, clock.random);
@@ -127,10 +127,10 @@ export class CloudNetwork<R extends CloudRoute> implements AsyncDisposable {
   #tell(error: CloudError, delay: number): void {
     const now = this.#options.clock.now();
     const told = this.#error?.message === error.message && now - this.#error.toldAt < REMIND_AFTER_MS;
-    if (told) return this.#session.log.debug("route table: still failing", { failures: this.#failures });
+    if (told) return this.#session.log.debug("Route table: still failing", { failures: this.#failures });
     this.#error = { message: error.message, toldAt: now };
     const people = error.kind === "denied" || error.kind === "quota" || error.kind === "config";
-    this.#session.log[people ? "error" : "warn"](`${this.#table.cloud}: ${error.message}`, {
+    this.#session.log[people ? "error" : "warn"](error.message, {
       reason: error.kind,
       retryInSeconds: Math.round(delay / 100) / 10,
     });

@@ -113,7 +113,7 @@ export class RoutePass<R extends CloudRoute> {
       this.#identity = await this.#table.identify(external, signal);
       this.#prepared = false;
       const { instance, hop, tables } = this.#identity;
-      this.#session.log.info("this host in the cloud", { instance, hop, tables: tables.join(",") });
+      this.#session.log.info("This host in the cloud", { instance, hop, tables: tables.join(",") });
     }
     if (!this.#prepared) await this.#prepare(signal);
     this.#prepared = true;
@@ -127,7 +127,7 @@ export class RoutePass<R extends CloudRoute> {
       const known = asCloudError(error);
       if (known.kind !== "denied") throw error;
       // Routes can still be written, and somebody may be about to do by hand what we may not.
-      this.#session.log.warn(`${this.#table.cloud}: ${known.message}`);
+      this.#session.log.warn(known.message);
     }
   }
 
@@ -154,10 +154,10 @@ export class RoutePass<R extends CloudRoute> {
     const route = formatPrefix(destination);
     if (existing) {
       this.#count("replace");
-      this.#session.log.warn("route led elsewhere and is ours again", { table, route, was: existing.hop });
+      this.#session.log.warn("Route led elsewhere and is ours again", { table, route, was: existing.hop });
     } else {
       this.#count("create");
-      this.#session.log.info("route made", { table, route, hop: this.#identity?.hop });
+      this.#session.log.info("Route made", { table, route, hop: this.#identity?.hop });
     }
   }
 
@@ -169,7 +169,7 @@ export class RoutePass<R extends CloudRoute> {
       if (limit === undefined) continue;
       this.#session.metrics.gauge("cloud_routes_limit", "How many routes the cloud allows", limit, labels);
       if (used < limit && used + 1 >= limit * NEARLY_FULL) {
-        this.#session.log.warn("the cloud's route table is nearly full", { table, used, limit });
+        this.#session.log.warn("The cloud's route table is nearly full", { table, used, limit });
       }
     }
     const full = this.#use.find((use) =>
@@ -181,7 +181,7 @@ export class RoutePass<R extends CloudRoute> {
   async #remove({ route, reason }: Removal<R>, signal: AbortSignal): Promise<void> {
     await this.#table.remove(route, signal);
     this.#count("delete");
-    this.#session.log.info("route removed", {
+    this.#session.log.info("Route removed", {
       table: route.table,
       route: formatPrefix(route.destination),
       hop: route.hop,

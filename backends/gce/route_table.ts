@@ -122,7 +122,7 @@ export class GceRouteTable implements RouteTable {
     await this.#insert(name, destination, signal);
     const codes = ((await this.#api.route(name, signal))?.warnings ?? []).map((warning) => warning.code);
     if (codes.length > 0) {
-      this.#log.warn("gce: the new route has warnings", { route: name, codes: codes.join(",") });
+      this.#log.warn("The new route has warnings", { route: name, codes: codes.join(",") });
     }
   }
 
@@ -180,7 +180,7 @@ export class GceRouteTable implements RouteTable {
     } catch (error) {
       // Knowing the quota is a courtesy: without the permission, the insertion itself tells.
       if (!(error instanceof CloudError) || error.kind !== "denied") throw error;
-      this.#log.debug(`gce: ${error.message}`);
+      this.#log.debug(error.message);
       return [];
     }
   }

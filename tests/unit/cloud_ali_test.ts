@@ -110,7 +110,7 @@ Deno.test("ali-vpc: a full table is named with number and way out, and filled on
   ali.limit = 1;
   const starting = host.start("10.20.7.0/24");
   await until("the log names the limit", () => /limit/.test(host.test.log.text));
-  assert.match(host.test.log.text, /vtb-system has 1 routes[^]*QuotaExceeded[^]*Quota Center[^]*vxlan/);
+  assert.match(host.test.log.text, /vtb-system has 1 route[^]*QuotaExceeded[^]*Quota Center[^]*vxlan/);
   ali.limit = 2;
   await using _running = await starting;
   assert.equal(routes(ali).length, 2);

@@ -119,7 +119,7 @@ Deno.test("gce: a full project is seen before anything is written, with number, 
   gce.limit = 1;
   const starting = host.start("10.20.7.0/24");
   await until("the log names the limit", () => /limit/.test(host.test.log.text));
-  assert.match(host.test.log.text, /test-project has 1 routes and its limit is 1[^]*Quotas[^]*vxlan/);
+  assert.match(host.test.log.text, /test-project has 1 route and its limit is 1[^]*Quotas[^]*vxlan/);
   assert.deepEqual(gce.changes, []);
   gce.limit = 2;
   await using _running = await starting;
