@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { udp } from "../../backends/udp/backend.ts";
+import { tunName } from "../../backends/udp/device_name.ts";
+import { parseUdpOptions } from "../../backends/udp/options.ts";
+import { peerRoute } from "../../backends/udp/peer_route.ts";
+import { describeRungs } from "../../backends/udp/report.ts";
+import type { OpenContext } from "../../backends/types.ts";
+import type { Json, JsonObject, NetworkConfig } from "../../lib/config/types.ts";
+import { linkAlias } from "../../lib/kernel/link_keeper.ts";
+import type { Lease } from "../../lib/leases/types.ts";
+import { IPV4, IPV6 } from "../../lib/net/family.ts";
+import { formatIp, parseIp } from "../../lib/net/ip.ts";
+import { formatPrefix, parsePrefix } from "../../lib/net/prefix.ts";
+import type { Link } from "../../lib/netlink/types.ts";
+import { noMetrics, silentLog } from "../../lib/observe/types.ts";
+
+function config(families = [IPV4]): NetworkConfig {
+  return {
+    families: families.map((family) => {
+      const network = parsePrefix(family === IPV4 ? "10.5.0.0/16" : "fc00::/48");
+      const subnetMin = { family, value: network.base };
+      return { family, network, subnetLength: family === IPV4 ? 24 : 64, subnetMin, subnetMax: subnetMin };
+    }),
+    enableNFTables: false,
+    peerFilter: false,
+    backend: { type: "udp", options: {} },
+  };
+}
+
+const parse = (options: JsonObject, families = [IPV4]) => parseUdpOptions(options, config(families));
+
+const tun = (name: string, more: Partial<Link> = {}): Link => ({
+  ...{ index: 5, name, flags: 0x10041, mtu: 1472, kind: "tun" },
+  ...more,
+});
+
+const lease = (data?: Json, more: Partial<Lease["attributes"]> = {}): Lease => ({
+  subnets: { ipv4: parsePrefix("10.5.7.0/24") },
+  attributes: {
+    publicIps: { ipv4: parseIp("172.30.0.7") },
+    backendData: data === undefined ? {} : { ipv4: data },
+    ...more,
+  },
+});
+
+const OWN = { address: parseIp("172.30.0.1"), port: 8285 };
+
+Deno.test("an empty Backend object gives port 8285, every offload and the full source check", () => {
+  const { options, complete, faults, unknownKeys } = parse({});
+  assert.deepEqual([faults, unknownKeys], [[], []]);
+  assert.equal(options.port, 8285);
+  assert.equal(options.mtu, undefined);
+  assert.ok(Object.values(options.rungs).every(Boolean));
+  assert.equal(options.sourceCheck, 2);
+  assert.deepEqual(complete, {
+    ...{ Port: 8285, Offload: true, TSO: true, USO: true, Merge: true },
+    ...{ UDPSegment: true, UDPGRO: true, Batch: true, SourceCheck: true },
+  });
+});
+
+Deno.test("Offload false switches everything off; finer keys switch single rungs, whatever their case", () => {
+  assert.ok(Object.values(parse({ Offload: false }).options.rungs).every((on) => !on));
+  const { rungs } = parse({ offload: false, udpgro: true, BATCH: true }).options;
+  assert.deepEqual(Object.entries(rungs).filter(([, on]) => on).map(([name]) => name), ["gro", "batch"]);
+  assert.equal(parse({ UDPSegment: false }).options.rungs.segment, false);
+  assert.equal(parse({ USO: false }).options.rungs.mergeUdp, false);
+  const merged = parse({ Merge: false }).options.rungs;
+  assert.deepEqual([merged.mergeTcp, merged.mergeUdp, merged.uso], [false, false, true]);
+});
+
+Deno.test("without virtio headers there is nothing to merge into, whatever is asked for", () => {
+  const { rungs } = parse({ TSO: false, USO: true, Merge: true }).options;
+  assert.deepEqual([rungs.vnetHeader, rungs.uso, rungs.mergeTcp, rungs.mergeUdp], [
+    false,
+    false,
+    false,
+    false,
+  ]);
+});
+
+Deno.test("SourceCheck is true, false or address", () => {
+  assert.deepEqual(
+    [true, false, "address", "Address"].map((v) => parse({ SourceCheck: v }).options.sourceCheck),
+    [2, 0, 1, 1],
+  );
+  const { faults } = parse({ SourceCheck: "maybe" });
+  assert.match(faults[0]!.message, /Backend\.SourceCheck "maybe": must be true, false or "address"/);
+});
+
+Deno.test("faults are named: ports, MTU, unknown keys, IPv6", () => {
+  assert.deepEqual(parse({ Port: 65536, MTU: 20 }).faults.map(({ key }) => key), [
+    "Backend.Port",
+    "Backend.MTU",
+  ]);
+  assert.deepEqual(parse({ Prot: 1 }).unknownKeys, ["Prot"]);
+  assert.deepEqual(parse({}, [IPV4, IPV6]).faults.map(({ key }) => key), ["EnableIPv6"]);
+});
+
+Deno.test("the device is the marked one, else the first free flannel%d", () => {
+  const alias = linkAlias("/net");
+  assert.equal(tunName([], "/net"), "flannel0");
+  assert.equal(tunName([tun("flannel0", { alias: "flanneld /other" })], "/net"), "flannel1");
+  assert.equal(
+    tunName([tun("flannel0", { kind: "dummy" }), tun("flannel1", { alias: "x" })], "/net"),
+    "flannel2",
+  );
+  assert.equal(
+    tunName([tun("flannel0", { alias: "flanneld /other" }), tun("flannel3", { alias })], "/net"),
+    "flannel3",
+  );
+  assert.equal(tunName([tun("flannel0")], "/net"), "flannel1", "another process is on it");
+  assert.equal(tunName([tun("flannel0", { flags: 0x1 })], "/net"), "flannel0", "nobody is on it");
+});
+
+Deno.test("a peer is reached on its own port, or the config's", () => {
+  const port = (data?: Json) => {
+    const route = peerRoute(lease(data), 8285, OWN);
+    return typeof route === "string" ? route : route.port;
+  };
+  assert.equal(port(), 8285);
+  assert.equal(port(null), 8285);
+  assert.equal(port({}), 8285);
+  assert.equal(port({ Port: 9000 }), 9000);
+  for (const wrong of [0, 65536, 1.5, "8285", null]) {
+    assert.equal(port({ Port: wrong }), "the Port in its lease is no port number");
+  }
+});
+
+Deno.test("what a peer lacks is said, and both forms of its type are accepted", () => {
+  assert.deepEqual(peerRoute(lease(undefined, { backendType: "udp" }), 8285, OWN), {
+    ...{ base: 0x0a050700, length: 24, address: 0xac1e0007, port: 8285 },
+  });
+  assert.equal(
+    peerRoute(lease(undefined, { backendType: "vxlan" }), 8285, OWN),
+    "its backend is vxlan, not udp",
+  );
+  assert.equal(peerRoute(lease(undefined, { publicIps: {} }), 8285, OWN), "it has no public IPv4 address");
+  assert.equal(peerRoute({ ...lease(), subnets: {} }, 8285, OWN), "it has no IPv4 subnet");
+  const behindNat = lease({ Port: 8286 }, { publicIps: { ipv4: OWN.address } });
+  assert.equal(typeof peerRoute(behindNat, 8285, OWN), "object", "same address, another port");
+  assert.match(
+    String(peerRoute(lease({ Port: 8285 }, { publicIps: { ipv4: OWN.address } }), 8285, OWN)),
+    /own$/,
+  );
+});
+
+function context(more: Partial<OpenContext> = {}): OpenContext {
+  const addresses = { ipv4: parseIp("172.30.0.1") };
+  return {
+    ...{ config: config(), networkId: "/net", links: [], machineId: "", cloudResync: 0 },
+    external: { name: "eth0", index: 2, mtu: 1500, addresses, publicIps: addresses },
+    ...{ log: silentLog, metrics: noMetrics, signal: new AbortController().signal },
+    ...more,
+  };
+}
+
+Deno.test("the plan is a TUN with the subnet's address and the route of the whole network", async () => {
+  const lab = context();
+  const backend = await udp.open(parse({}).options, lab);
+  assert.deepEqual(backend.attributes, { backendData: {} }, "the original publishes nothing");
+  const plan = backend.plan({ external: lab.external, isOnLink: () => true }, {
+    subnets: { ipv4: parsePrefix("10.5.72.0/24") },
+  });
+  assert.equal(plan.mtu, 1472);
+  const [link] = plan.links;
+  assert.deepEqual([link!.kind, link!.name, link!.mtu], ["tun", "flannel0", 1472]);
+  assert.deepEqual(link!.addresses.map(({ ip, prefixLength }) => `${formatIp(ip)}/${prefixLength}`), [
+    "10.5.72.0/32",
+  ]);
+  const [entry] = plan.entries;
+  assert.ok(entry?.kind === "route" && entry.gateway === undefined);
+  assert.equal(formatPrefix(entry.destination), "10.5.0.0/16");
+  assert.deepEqual(plan.entriesFor(lease()), []);
+  assert.equal(plan.problemWith!(lease()), undefined);
+  assert.match(plan.problemWith!(lease({ Port: "x" }))!, /no port number/);
+});
+
+Deno.test("MTU from the config, and a port of the host's own is published", async () => {
+  const lab = context({ udpPort: 8299 });
+  const backend = await udp.open(parse({ MTU: 1400 }).options, lab);
+  assert.deepEqual(backend.attributes, { backendData: { ipv4: { Port: 8299 } } });
+  const plan = backend.plan({ external: lab.external, isOnLink: () => true }, {
+    subnets: { ipv4: parsePrefix("10.5.72.0/24") },
+  });
+  assert.equal(plan.mtu, 1400);
+});
+
+Deno.test("the log line names what is in force and what isn't", () => {
+  assert.match(describeRungs(parse({}).options.rungs), /^TSO, USO, UDP_SEGMENT, UDP_GRO, merging of TCP/);
+  assert.match(describeRungs(parse({ UDPGRO: false }).options.rungs), /; without UDP_GRO$/);
+  assert.equal(describeRungs(parse({ Offload: false }).options.rungs), "none: one packet a call");
+});
