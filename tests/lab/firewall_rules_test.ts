@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
-import { FirewallError } from "../../lib/firewall/firewall.ts";
+import { systemRunner } from "../../lib/firewall/command.ts";
+import { Firewall, FirewallError } from "../../lib/firewall/firewall.ts";
 import { firewallNames } from "../../lib/firewall/names.ts";
 import { ruleset } from "../../lib/firewall/rules.ts";
 import { FirewallUnavailableError } from "../../lib/firewall/tools.ts";
 import { IPV4 } from "../../lib/net/family.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
+import { silentLog } from "../../lib/observe/types.ts";
 import { FirewallHost, firewallTest, folderWith, INPUT, MODES, NETWORK_ID, RULES } from "./firewall_lab.ts";
 
 const GOLDEN_V4 = `\
@@ -37,6 +39,10 @@ const GOLDEN_V6 = GOLDEN_V4.replaceAll("10.5.0.0/16", "fc00::/48").replaceAll(
   "fc00:0:0:1::/64",
 )
   .replaceAll("224.0.0.0/4", "ff00::/8");
+
+function legacyPrograms(): string[] {
+  return ["", "6"].flatMap((six) => ["", "-save", "-restore"].map((what) => `ip${six}tables-legacy${what}`));
+}
 
 firewallTest("firewall iptables: the rules are the golden ones, in both families", async () => {
   await using host = await FirewallHost.make();
@@ -418,3 +424,23 @@ firewallTest(
     assert.equal(await host.saved(), GOLDEN_V4);
   },
 );
+
+firewallTest("firewall iptables-legacy: another program's lock is waited for", async () => {
+  const path = await folderWith(legacyPrograms());
+  await using host = await FirewallHost.make(path);
+  const lock = `${path}/lock`;
+  const prefix = ["/usr/bin/env", `XTABLES_LOCKFILE=${lock}`, "/usr/sbin/ip", "netns", "exec", host.name];
+  const run = systemRunner({ prefix, path });
+  using firewall = await Firewall.open({ mode: "iptables", networkId: NETWORK_ID, log: silentLog, run });
+  const held = await Deno.open(lock, { create: true, write: true });
+  await held.lock(true);
+  let isReleased = false;
+  const released = new Promise((resolve) => setTimeout(resolve, 300)).then(() => {
+    isReleased = true;
+    held.close();
+  });
+  assert.equal(await firewall.apply(RULES), true);
+  assert.equal(isReleased, true, "it has waited");
+  await released;
+  assert.equal(await firewall.apply(RULES), false);
+});
