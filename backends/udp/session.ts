@@ -8,6 +8,7 @@ import { closeFd } from "../../lib/ffi/fd.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { type Ip, sameIp } from "../../lib/net/ip.ts";
 import type { BackendSession, ExternalInterface, HostPlan } from "../types.ts";
+import { CHECK_NOTHING } from "./inbound.ts";
 import type { UdpOptions } from "./options.ts";
 import { ownRoute, peerRoute } from "./peer_route.ts";
 import { describeRungs, reportMetrics, statusOf } from "./report.ts";
@@ -177,6 +178,7 @@ export class UdpSession implements AsyncDisposable {
       const queue = attachTun(device, options.rungs, socket.fd);
       const rungs = inForce(options.rungs, queue, socket);
       this.#rungs.set(rungs);
+      if (options.sourceCheck !== CHECK_NOTHING) this.#acceptOwnErrors();
       this.#session.log.info(`Forwarding between ${device} and UDP port ${socket.port}`, {
         offloads: describeRungs(rungs),
       });
@@ -184,6 +186,21 @@ export class UdpSession implements AsyncDisposable {
     } catch (error) {
       closeFd(socket.fd);
       throw error;
+    }
+  }
+
+  /**
+   * ICMP errors come into the TUN from this host's own address in the tunnel, which the kernel takes for forged
+   * (a martian) unless told otherwise. Nobody else gets such a packet in: the source check stands before it.
+   */
+  #acceptOwnErrors(): void {
+    const { device } = this.#setup;
+    try {
+      Deno.writeTextFileSync(`/proc/sys/net/ipv4/conf/${device}/accept_local`, "1");
+    } catch (error) {
+      this.#session.log.debug("Senders won't hear of packets without a route", {
+        because: (error as Error).message,
+      });
     }
   }
 

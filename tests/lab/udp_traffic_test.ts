@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { IS_ROOT } from "./harness/lab_test_case.ts";
+import { ping } from "./harness/measure.ts";
+import { UdpRig } from "./udp_rig.ts";
+import { echoSizes, netCounter, tool, transfer } from "./udp_traffic.ts";
+
+/** How much the long transfer moves, in MiB. */
+const MEGABYTES = Number(Deno.env.get("FLANNEL_UDP_MEGABYTES") ?? 512);
+
+function udpTest(name: string, body: (rig: UdpRig) => Promise<void>, mtu?: number): void {
+  Deno.test({
+    name: `${name} (needs root)`,
+    ignore: !IS_ROOT,
+    async fn() {
+      await using rig = await UdpRig.make(mtu);
+      await body(rig);
+    },
+  });
+}
+
+udpTest(
+  "with every offload a long TCP transfer arrives unharmed, and no offload fell back silently",
+  async (rig) => {
+    const [one, two] = await rig.startBoth();
+    const { sent, received } = await transfer(rig, MEGABYTES << 20);
+    assert.equal(received, sent);
+    const from = await one.status(), to = await two.status();
+    assert.ok(Object.values(from.offloads).every(Boolean), JSON.stringify(from.offloads));
+    assert.ok(Object.values(to.offloads).every(Boolean), JSON.stringify(to.offloads));
+    assert.deepEqual([from.downgrades, to.downgrades], [0, 0]);
+    // TSO and UDP_SEGMENT: many packets a read and a send. UDP_GRO and merging: many packets a write.
+    assert.ok(from.sentPackets > 5 * from.tunReads, `${from.sentPackets} packets by ${from.tunReads} reads`);
+    assert.ok(
+      from.sentPackets > 10 * from.sendCalls,
+      `${from.sentPackets} packets by ${from.sendCalls} sends`,
+    );
+    assert.ok(
+      to.receivedPackets > 10 * to.tunWrites,
+      `${to.receivedPackets} packets by ${to.tunWrites} writes`,
+    );
+  },
+);
+
+/** Each rung switched off alone, the whole ladder off, and the steps between. */
+const LADDER: readonly (readonly [string, Record<string, boolean>, readonly string[]])[] = [
+  ["USO", { USO: false }, ["uso", "mergeUdp"]],
+  ["merging", { Merge: false }, ["mergeTcp", "mergeUdp"]],
+  ["UDP_GRO", { UDPGRO: false }, ["gro"]],
+  ["UDP_SEGMENT", { UDPSegment: false }, ["segment"]],
+  ["virtio headers", { TSO: false }, ["vnetHeader", "uso", "mergeTcp", "mergeUdp"]],
+  ["several packets a call", { Batch: false }, ["batch"]],
+  [
+    "all but several packets a call",
+    { Offload: false, Batch: true },
+    ["vnetHeader", "uso", "segment", "gro", "mergeTcp", "mergeUdp"],
+  ],
+  ["every offload", { Offload: false }, [
+    "vnetHeader",
+    "uso",
+    "segment",
+    "gro",
+    "mergeTcp",
+    "mergeUdp",
+    "batch",
+  ]],
+];
+
+for (const [name, options, off] of LADDER) {
+  udpTest(
+    `without ${name} traffic still arrives unharmed, between a host with and one without`,
+    async (rig) => {
+      const [one, two] = await Promise.all([rig.start(0, options), rig.start(1)]);
+      const forth = await transfer(rig, 24 << 20);
+      assert.equal(forth.received, forth.sent);
+      const sizes = [1, 1400, 1444, 1445, 9000, 65507];
+      assert.deepEqual(await echoSizes(rig, sizes), sizes);
+      const status = await one.status();
+      assert.deepEqual(Object.keys(status.offloads).filter((rung) => !status.offloads[rung]), off);
+      assert.ok(Object.values((await two.status()).offloads).every(Boolean));
+    },
+  );
+}
+
+udpTest("UDP of every size passes unharmed, fragments included", async (rig) => {
+  await rig.startBoth();
+  const edges = [1, 2, 3, 7, 8, 63, 64, 65, 1443, 1444, 1445, 2888, 2889, 16383, 32768, 65506, 65507];
+  const sizes = [...edges, ...Array.from({ length: 80 }, (_, i) => 4 + i * 811)];
+  assert.deepEqual(await echoSizes(rig, sizes), sizes);
+});
+
+udpTest("a flood of pings comes back, small and large, and the MTU's edge holds", async (rig) => {
+  await rig.startBoth();
+  const [one, two] = rig.hosts;
+  for (const size of ["8", "56", "1444", "5000"]) {
+    const { stdout } = await one.container.exec(["ping", "-f", "-c", "1000", "-s", size, two.inner]);
+    assert.match(stdout, /1000 packets transmitted, 1000 received/, `size ${size}`);
+  }
+  const whole = ["ping", "-c", "1", "-W", "2", "-M", "do"];
+  await one.container.exec([...whole, "-s", "1444", two.inner]);
+  const { code } = await one.container.exec([...whole, "-s", "1445", two.inner], { mayFail: true });
+  assert.notEqual(code, 0);
+});
+
+udpTest("jumbo frames and a narrow wire", async (rig) => {
+  await rig.startBoth();
+  const { sent, received } = await transfer(rig, 16 << 20);
+  assert.equal(received, sent);
+}, 9000);
+
+udpTest("a path that is narrower than the device: runs are split, and nothing is lost", async (rig) => {
+  const [one] = await rig.startBoth({ MTU: 1472 });
+  for (const { namespace } of rig.hosts) await namespace.ip("link set eth0 mtu 1300");
+  const { sent, received } = await transfer(rig, 8 << 20);
+  assert.equal(received, sent);
+  const status = await one.status();
+  assert.ok(status.splitSends > 0, "the kernel refused long runs");
+  assert.equal(status.dropped.out_send_failed, 0);
+  assert.equal(status.offloads.segment, true);
+});
+
+udpTest("ECN goes through: ECT and CE arrive, and CWR does after them", async (rig) => {
+  await rig.startBoth();
+  const [one, two] = rig.hosts;
+  for (const { container } of rig.hosts) await container.sysctl({ "net/ipv4/tcp_ecn": "1" });
+  // Behind the first container, some packets meet congestion.
+  await one.namespace.exec(["nft", "-f", "-"], {
+    input: "table ip congestion { chain forward { type filter hook forward priority 0; policy accept; " +
+      "ip ecn 2 numgen random mod 40 0 ip ecn set 3\n } }\n",
+  });
+  const { sent, received } = await transfer(rig, 32 << 20);
+  assert.equal(received, sent);
+  assert.ok(await netCounter(two.container, "IpExt", "InECT0Pkts") > 100);
+  assert.ok(await netCounter(two.container, "IpExt", "InCEPkts") > 0);
+  assert.ok(await netCounter(one.container, "TcpExt", "TCPDeliveredCE") > 0, "the sender heard of it");
+});
+
+udpTest("TTLs that run out and missing routes are answered, on both sides", async (rig) => {
+  await rig.startBoth();
+  const [one, two] = rig.hosts;
+  const hop = async (ttl: number) =>
+    (await one.container.exec(["ping", "-c", "1", "-W", "2", "-t", `${ttl}`, two.inner], { mayFail: true }))
+      .stdout;
+  assert.match(await hop(2), /From 10\.7\.1\.0 .*Time to live exceeded/);
+  assert.match(await hop(3), /From 10\.7\.2\.0 .*Time to live exceeded/);
+  assert.equal((await ping(one.container, two.inner, { count: 1 })).received, 1);
+  const before = await netCounter(one.container, "Icmp", "InDestUnreachs");
+  await one.container.exec(tool("forge", "0.0.0.0", "0", "10.7.99.1", "9", "00"));
+  const unreachable = () => netCounter(one.container, "Icmp", "InDestUnreachs");
+  const end = performance.now() + 3000;
+  while (await unreachable() === before && performance.now() < end);
+  assert.equal(await unreachable(), before + 1);
+});
