@@ -63,6 +63,8 @@ export class Firewall implements Disposable {
   readonly #iptables: readonly Iptables[];
   readonly #keepers: readonly Keeper[];
   readonly #problems: readonly string[];
+  /** To be said once there are rules to write. */
+  #notice: string | undefined;
   #wanted: Ruleset | undefined;
   /** The stamps at which everything was found right; undefined before that. */
   #rightAt: Stamps | undefined;
@@ -75,7 +77,8 @@ export class Firewall implements Disposable {
     this.#problems = tools.problems;
     this.#nft = tools.nft ? new Nftables(names, run, options.log) : undefined;
     this.#iptables = tools.iptables.map((tool) => new Iptables(tool, names, run, options.log));
-    const useNft = chooseNft(options, tools);
+    const useNft = choosesNft(options.mode, tools);
+    this.#notice = noticeOf(options.mode, tools);
     const main = useNft ? undefined : this.#iptables[0];
     this.description = useNft ? "nftables" : main ? describe(main) : "none";
     this.#keepers = this.#makeKeepers(useNft ? this.#nft : undefined, main);
@@ -104,7 +107,11 @@ export class Firewall implements Disposable {
     return this.#turns.take(async () => {
       this.#wanted = rules;
       this.#rightAt = undefined;
-      if (this.description === "none" && !isEmptyRuleset(rules)) throw this.#unavailable();
+      if (!isEmptyRuleset(rules)) {
+        if (this.description === "none") throw this.#unavailable();
+        if (this.#notice !== undefined) this.#log.warn(this.#notice);
+        this.#notice = undefined;
+      }
       const wrote = await this.#pass(rules);
       await this.#warnOfForeignChains(rules);
       return wrote;
@@ -204,7 +211,9 @@ export class Firewall implements Disposable {
   /** Says once for each chain of others that drops what is to be forwarded, and what to do. */
   async #warnOfForeignChains(rules: Ruleset): Promise<void> {
     if (!this.#nft || !rules.families.some((family) => family.forward)) return;
-    for (const { family, table, name } of droppingChains(await this.#nft.listChains())) {
+    // Only a warning depends on it.
+    const listing = await this.#nft.listChains().catch(() => undefined);
+    for (const { family, table, name } of listing === undefined ? [] : droppingChains(listing)) {
       const chain = `${family} ${table} ${name}`;
       if (this.#warnedOf.has(chain)) continue;
       this.#warnedOf.add(chain);
@@ -231,20 +240,21 @@ export class Firewall implements Disposable {
 }
 
 /** Whether nft keeps the rules: by mode, unless only the other program works. */
-function chooseNft({ mode, log }: FirewallOptions, tools: HostTools): boolean {
+function choosesNft(mode: FirewallMode, tools: HostTools): boolean {
+  return tools.nft && (mode === "nftables" || tools.iptables.length === 0);
+}
+
+/** What to tell people when the choice isn't what the mode says. */
+function noticeOf(mode: FirewallMode, tools: HostTools): string | undefined {
   const hasIptables = tools.iptables.length > 0;
-  const reason = tools.problems.join("; ") || "not installed";
+  const why = tools.problems.join("; ") || "it is not installed";
   if (mode === "nftables" && !tools.nft && hasIptables) {
-    log.warn("EnableNFTables is set and nft can't be used: rules go into iptables. Install nftables", {
-      reason,
-    });
+    return `EnableNFTables is set and nft can't be used (${why}): rules go into iptables. Install nftables`;
   }
   if (mode === "iptables" && !hasIptables && tools.nft) {
-    log.warn("iptables can't be used: rules go into nftables. Install iptables or set EnableNFTables", {
-      reason,
-    });
+    return `iptables can't be used (${why}): rules go into nftables. Install iptables or set EnableNFTables`;
   }
-  return tools.nft && (mode === "nftables" || !hasIptables);
+  return undefined;
 }
 
 /** One tool's pass over both families; one family's trouble doesn't keep the rules from the other. */
