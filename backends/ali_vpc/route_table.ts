@@ -17,6 +17,9 @@ import { type AliEntry, type AliTable, Vpc } from "./vpc.ts";
 const POLL_MS = 1_000;
 const POLL_LIMIT_MS = 60_000;
 
+/** States in which an entry works and can be changed; the API's documents use both words. */
+const SETTLED = new Set(["Available", "Created"]);
+
 /** An entry with what a deletion needs. */
 export interface AliRoute extends CloudRoute {
   readonly cidr: string;
@@ -184,7 +187,7 @@ function readEntry(entry: AliEntry, table: string, instance: string): AliRoute[]
   const hopId = hops[0]?.nextHopId ?? "";
   const status = entry.status ?? "Available";
   const own = hopId === instance;
-  const available = status === "Available";
+  const available = SETTLED.has(status);
   return [{
     table,
     destination,

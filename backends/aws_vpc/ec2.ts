@@ -148,7 +148,8 @@ export class Ec2 {
 
   async #connect(): Promise<EC2> {
     const { EC2 } = await import("@aws-sdk/client-ec2");
-    const endpoint = this.#env("AWS_ENDPOINT_URL_EC2") || this.#env("AWS_ENDPOINT_URL");
+    const ignored = this.#env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")?.toLowerCase() === "true";
+    const endpoint = !ignored && (this.#env("AWS_ENDPOINT_URL_EC2") || this.#env("AWS_ENDPOINT_URL"));
     const credentials = legacyCredentials(this.#env);
     return new EC2({
       region: this.#region,

@@ -38,7 +38,8 @@ const KINDS: Readonly<Record<string, CloudErrorKind>> = {
   "InvalidRouteTableID.Malformed": "config",
   "InvalidNetworkInterfaceID.NotFound": "config",
   "InvalidNetworkInterfaceId.Malformed": "config",
-  "InvalidInstanceID.NotFound": "config",
+  // The id is the metadata service's: it can only be that EC2 hasn't heard yet of a new instance.
+  "InvalidInstanceID.NotFound": "conflict",
   "InvalidInstanceID.Malformed": "config",
   InvalidParameterValue: "config",
   InvalidParameterCombination: "config",
@@ -78,8 +79,13 @@ export function classify(error: unknown, action: string, subject: string): Cloud
   }
   const kind = KINDS[code] ?? (status === 429 ? "throttled" : status === 403 ? "denied" : "unavailable");
   if (kind === "denied") return deniedError(`ec2:${action}`, GRANT, `${code}: ${words}`);
-  const hint = kind === "credentials" ? `; ${credentialsHint(code)}` : "";
+  const hint = kind === "credentials" ? `; ${credentialsHint(code)}` : routeHint(code, action);
   return new CloudError(kind, `EC2 refused ${action} for ${subject}: ${code}: ${words}${hint}`, { code });
+}
+
+function routeHint(code: string, action: string): string {
+  if (code !== "InvalidParameterValue" || action !== "CreateRoute") return "";
+  return "; the config's Network must not overlap the VPC's own ranges";
 }
 
 function credentialsHint(code: string): string {
