@@ -12,6 +12,7 @@ import { listAddresses } from "../netlink/address.ts";
 import { findLink, listLinks } from "../netlink/link.ts";
 import { listRoutes, lookupRoute } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
+import type { LinkAddress } from "../netlink/types.ts";
 import { FAMILIES, familiesOf, type Family, type PerFamily, perFamily } from "../net/family.ts";
 import {
   chooseAddress,
@@ -19,6 +20,7 @@ import {
   type HostNetwork,
   type InterfaceChoice,
   InterfaceError,
+  isLinkLocal,
 } from "../net/interface.ts";
 import { formatIp, type Ip, sameIp } from "../net/ip.ts";
 import type { Log } from "../observe/types.ts";
@@ -112,7 +114,7 @@ export function follow(
   const families = familiesOf(last.addresses);
   const addresses = perFamily(families, (family) => {
     const stays = present.some(({ ip }) => sameIp(ip, last.addresses[family.name]));
-    return stays ? last.addresses[family.name] : chooseAddress(family, present);
+    return stays ? last.addresses[family.name] : chooseAnother(family, present, last.addresses[family.name]!);
   });
   if (families.some((family) => !addresses[family.name])) {
     return link.index === last.index && link.mtu === last.mtu
@@ -123,6 +125,15 @@ export function follow(
   const publicIps = perFamily(families, (family) => given[family.name] ?? addresses[family.name]);
   const now = { name: last.name, index: link.index, mtu: link.mtu, addresses, publicIps };
   return sameExternal(last, now) ? last : now;
+}
+
+/**
+ * An address in the place of one that is gone. None while there are only link-local ones, if that one wasn't:
+ * the kernel makes them by itself, before the address comes that is waited for.
+ */
+function chooseAnother(family: Family, present: readonly LinkAddress[], gone: Ip): Ip | undefined {
+  const chosen = chooseAddress(family, present);
+  return chosen && isLinkLocal(chosen) && !isLinkLocal(gone) ? undefined : chosen;
 }
 
 function sameExternal(a: ExternalInterface, b: ExternalInterface): boolean {

@@ -19,8 +19,8 @@ import { LeaseSync } from "../leases/sync.ts";
 import type { LeaseStore } from "../leases/types.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
-import { familiesOf, perFamily } from "../net/family.ts";
-import { formatIp } from "../net/ip.ts";
+import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
+import { formatIp, sameIp } from "../net/ip.ts";
 import { pause } from "../pause.ts";
 import type { Readiness } from "../observe/http.ts";
 import type { PartLog } from "../observe/log.ts";
@@ -251,29 +251,38 @@ export class Member implements AsyncDisposable {
 
   /** Links, addresses or routes that aren't ours changed. @returns Whether the plan depends on it. */
   async #followHost(): Promise<boolean> {
-    const { socket, options, log } = this.parts;
+    const { socket, options } = this.parts;
     const external = follow(socket, options, this.#external);
     if (external === this.#external && sameAnswers(socket, this.#environment)) return false;
     const before = { external: this.#external, mtu: this.#plan.mtu };
     this.#external = external;
     this.#environment = environmentOf(socket, external);
     this.#plan = this.parts.backend.plan(this.#environment, this.parts.acquired.lease);
-    this.#setPlan();
-    this.entries.replan(this.#plan);
-    this.#running?.replan?.(this.#plan, external);
-    if (external !== before.external) {
-      log.warn("The external interface changed", {
-        interface: external.name,
-        index: external.index,
-        mtu: external.mtu,
-        addresses: familiesOf(external.addresses).map(({ name }) => formatIp(external.addresses[name]!)).join(
-          " ",
-        ),
-      });
-      this.keeper.update({ ...this.parts.backend.attributes, publicIps: external.publicIps });
+    try {
+      this.#setPlan();
+    } finally {
+      // A device that can't be made now is made by a later pass: the rest doesn't wait for it.
+      this.entries.replan(this.#plan);
+      this.#running?.replan?.(this.#plan, external);
+      if (external !== before.external) this.#publish(external, before.external);
+      if (this.#plan.mtu !== before.mtu) await this.#writeSubnetFile();
     }
-    if (this.#plan.mtu !== before.mtu) await this.#writeSubnetFile();
     return true;
+  }
+
+  /** Tells the log, and the other hosts by the lease, what the external interface is now. */
+  #publish(external: ExternalInterface, before: ExternalInterface): void {
+    const { log, store, backend } = this.parts;
+    const addresses = familiesOf(external.addresses).map(({ name }) => formatIp(external.addresses[name]!));
+    log.warn("The external interface changed", {
+      interface: external.name,
+      index: external.index,
+      mtu: external.mtu,
+      addresses: addresses.join(" "),
+    });
+    const moved = FAMILIES.some(({ name }) => !sameIp(external.addresses[name], before.addresses[name]));
+    if (moved) store.dropConnections?.();
+    this.keeper.update({ ...backend.attributes, publicIps: external.publicIps });
   }
 
   /** A host that hears nothing of its peers isn't ready, though its data path works. */

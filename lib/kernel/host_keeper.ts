@@ -6,12 +6,13 @@
  *
  * @module
  */
-import { NUD_NOARP, NUD_PERMANENT, RTN_BLACKHOLE } from "../netlink/constants.ts";
 import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
+import { findLink } from "../netlink/link.ts";
 import { pause } from "../pause.ts";
-import { type OwnLink, ROUTE_PROTOCOL, routeEntry } from "./actual_entries.ts";
+import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
-import { type Entry, type EntryIdentity, entryKey, sameEntry } from "./entries.ts";
+import { type Entry, entryKey, sameEntry } from "./entries.ts";
+import { type EntryNotification, entryOf, identityOf, isSettled } from "./entry_notifications.ts";
 import {
   ensureLinks,
   type LinkKeeperOptions,
@@ -32,8 +33,11 @@ const PASS_INTERVAL_MS = 60_000;
 /** Retry of what failed: doubled up to {@link PASS_INTERVAL_MS}. */
 const RETRY_MS = 500;
 
-/** Share of the time that passes may take when notifications never stop: one in ten. */
+/** Share of the time that passes may take when notifications never stop: one in ten … */
 const DUTY = 10;
+
+/** … but the next one isn't kept waiting for longer than this: what breaks is to heal within 2 s. */
+const LONGEST_REST_MS = 1_000;
 
 /** What of a plan the keeper carries out. */
 export interface KeptPlan {
@@ -50,6 +54,8 @@ export class HostKeeper {
   #problem: string | undefined;
   #wake: Wake | undefined;
   #passed = false;
+  /** Links of others that carry routes of ours, with their indexes as of the last pass. */
+  readonly #carriers = new Map<string, number | undefined>();
 
   constructor(options: LinkKeeperOptions) {
     this.#options = options;
@@ -70,6 +76,10 @@ export class HostKeeper {
 
   /** What a peer needs from now on (nothing: it is gone); {@link flush} or the next pass makes it true. */
   setPeer(key: string, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const isCarrier = entry.kind === "route" && !this.#plan.links.some(({ name }) => name === entry.link);
+      if (isCarrier && !this.#carriers.has(entry.link)) this.#carriers.set(entry.link, undefined);
+    }
     this.#reconciler.set(`peer ${key}`, entries);
   }
 
@@ -93,6 +103,9 @@ export class HostKeeper {
     this.#passed = true;
     try {
       const problem = this.#ensureLinks();
+      for (const name of this.#carriers.keys()) {
+        this.#carriers.set(name, findLink(this.#options.socket, name)?.index);
+      }
       const { operations, failures } = await this.#reconciler.pass();
       this.#tell(problem);
       return { operations, failures: failures + (problem ? 1 : 0) };
@@ -135,7 +148,7 @@ export class HostKeeper {
         ({ failures } = await this.pass());
         retry = failures > 0 ? Math.min(retry * 2, PASS_INTERVAL_MS) : RETRY_MS;
       }
-      await pause((performance.now() - began) * DUTY, signal);
+      await pause(Math.min((performance.now() - began) * DUTY, LONGEST_REST_MS), signal);
     }
     await reading;
   }
@@ -157,25 +170,31 @@ export class HostKeeper {
           "netlink_overruns_total",
           "Times the kernel dropped notifications for us",
         );
-        wake.up("ours");
-        wake.up("host");
-      } else wake.up(this.#judge(notification));
+        wake.up("host", "ours");
+      } else wake.up(...this.#judge(notification));
     }
   }
 
   /** Whose change this is: ours only if it makes something other than it is to be. */
-  #judge(change: ChangeNotification): Reason | undefined {
+  #judge(change: ChangeNotification): readonly Reason[] {
     switch (change.kind) {
       case "link": {
-        const isOurs = this.#plan.links.some((link) => link.name === change.value.name);
-        return isOurs || this.#isOwn(change.value.index) ? "ours" : "host";
+        const { name, index } = change.value;
+        if (this.#plan.links.some((link) => link.name === name) || this.#isOwn(index)) return ["ours"];
+        // IPv4 routes go with their link or with its last address, and nothing says so.
+        return this.#carriers.has(name) ? ["host", "ours"] : ["host"];
       }
-      case "address":
-        return this.#isOwn(change.value.linkIndex) ? "ours" : "host";
+      case "address": {
+        const { linkIndex } = change.value;
+        if (this.#isOwn(linkIndex)) return ["ours"];
+        return [...this.#carriers.values()].includes(linkIndex) ? ["host", "ours"] : ["host"];
+      }
       case "nexthop":
-        return this.#isOwn(change.value.linkIndex) && change.change === "delete" ? "ours" : undefined;
-      default:
-        return this.#judgeEntry(change);
+        return this.#isOwn(change.value.linkIndex) && change.change === "delete" ? ["ours"] : [];
+      default: {
+        const reason = this.#judgeEntry(change);
+        return reason ? [reason] : [];
+      }
     }
   }
 
@@ -217,46 +236,6 @@ export class HostKeeper {
   }
 }
 
-/** A change of what the reconciler keeps. */
-type EntryNotification = Extract<ChangeNotification, { kind: "route" | "neighbour" | "fdb" }>;
-
-/** Which entry a notification is about, even where it says too little (no MAC), or more (several next hops). */
-function identityOf(change: EntryNotification, link: string): EntryIdentity {
-  switch (change.kind) {
-    case "route": {
-      const kind = change.value.type === RTN_BLACKHOLE ? "blackhole" : "route";
-      return { kind, destination: change.value.destination };
-    }
-    case "neighbour":
-      return { kind: "neighbour", link, ip: change.value.ip };
-    case "fdb":
-      return { kind: "fdb", link, mac: change.value.mac };
-  }
-}
-
-/** What a notification is about, as an entry; undefined for what we never make. */
-function entryOf(change: EntryNotification, link: string): Entry | undefined {
-  switch (change.kind) {
-    case "route":
-      return routeEntry(change.value, link);
-    case "neighbour": {
-      const { ip, mac } = change.value;
-      return mac ? { kind: "neighbour", link, ip, mac } : undefined;
-    }
-    case "fdb": {
-      const { mac, remote } = change.value;
-      return remote ? { kind: "fdb", link, mac, remote } : undefined;
-    }
-  }
-}
-
-/** Whether the entry stays as it is; the kernel resolves, learns and forgets others by itself. */
-function isSettled(change: EntryNotification): boolean {
-  if (change.kind === "route") return true;
-  const settled = change.kind === "fdb" ? NUD_PERMANENT | NUD_NOARP : NUD_PERMANENT;
-  return (change.value.state & settled) !== 0;
-}
-
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -273,9 +252,9 @@ class Wake {
     signal.addEventListener("abort", () => this.up("host"), { once: true });
   }
 
-  up(reason: Reason | undefined): void {
-    if (!reason) return;
-    this.#pending.add(reason);
+  up(...reasons: readonly Reason[]): void {
+    if (reasons.length === 0) return;
+    for (const reason of reasons) this.#pending.add(reason);
     this.#resolve?.();
   }
 

@@ -85,6 +85,12 @@ export interface LeaseStore extends AsyncDisposable {
   /** For logs: `etcd http://127.0.0.1:2379`, `sqlite /path`. Holds no secret. */
   readonly description: string;
 
+  /**
+   * Ends all connections: what is under way fails, and what comes connects anew. For a host whose address
+   * changed: connections from the old one are dead, and it takes seconds until that shows.
+   */
+  dropConnections?(): void;
+
   /** The network config's text, or undefined where there is none yet. */
   readConfig(options?: CallOptions): Promise<{ text: string; revision: bigint } | undefined>;
   /** Writes the network config's text. */

@@ -158,6 +158,11 @@ export function chooseAddress(family: Family, addresses: readonly LinkAddress[])
   return usable.sort((a, b) => rank(a) - rank(b))[0]?.ip;
 }
 
+/** Whether an address is valid on its link only. */
+export function isLinkLocal(ip: Ip): boolean {
+  return LINK_LOCAL.some((prefix) => containsIp(prefix, ip));
+}
+
 function isUsable({ ip, scope, flags }: LinkAddress): boolean {
   // IPv4's bit 0 means "secondary" (IFA_F_SECONDARY), which is as good as another.
   const temporary = ip.family === IPV4 ? 0 : IFA_F_TEMPORARY;
@@ -167,7 +172,7 @@ function isUsable({ ip, scope, flags }: LinkAddress): boolean {
 
 /** Lower is better. */
 function rank({ ip, scope, flags }: LinkAddress): number {
-  const linkLocal = scope === RT_SCOPE_LINK || LINK_LOCAL.some((prefix) => containsIp(prefix, ip));
+  const linkLocal = scope === RT_SCOPE_LINK || isLinkLocal(ip);
   const dynamic = (flags & IFA_F_PERMANENT) === 0;
   const tentative = (flags & IFA_F_TENTATIVE) !== 0;
   return (linkLocal ? 4 : 0) + (dynamic ? 2 : 0) + (tentative ? 1 : 0);
@@ -273,7 +278,7 @@ function matchDefault(request: InterfaceRequest, host: HostNetwork): Match[] {
 function hasGlobals(families: readonly Family[], addresses: readonly LinkAddress[]): boolean {
   return families.every((family) => {
     const ip = chooseAddress(family, addresses);
-    return ip !== undefined && !LINK_LOCAL.some((prefix) => containsIp(prefix, ip));
+    return ip !== undefined && !isLinkLocal(ip);
   });
 }
 

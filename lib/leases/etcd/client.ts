@@ -28,6 +28,8 @@ export interface WatchStream extends AsyncIterable<WatchResponse> {
   write(request: unknown): void;
   cancel(): void;
   on(event: "error", listener: (error: Error) => void): void;
+  /** Comes once, when the stream has ended, well or badly. */
+  on(event: "status", listener: () => void): void;
 }
 
 interface Metadata {

@@ -26,8 +26,11 @@ export class EndpointsError extends Error {
 /** All endpoints of one cluster. */
 export class EtcdPool implements Disposable {
   readonly #clients = new Map<Endpoint, EtcdClient>();
+  readonly #watches = new Set<WatchStream>();
   #current = 0;
   #closed = false;
+  /** Fires when the connections of now are given up. */
+  #dropped = new AbortController();
 
   constructor(readonly endpoints: readonly Endpoint[], readonly credentials: Credentials) {}
 
@@ -44,7 +47,8 @@ export class EtcdPool implements Disposable {
     signal?: AbortSignal,
   ): Promise<Calls[N]["response"]> {
     return this.#try(
-      (client, deadlineMs) => client.call(name, request, deadlineMs, CONNECT_MS, signal),
+      (client, deadlineMs) =>
+        client.call(name, request, deadlineMs, CONNECT_MS, either(signal, this.#dropped.signal)),
       signal,
     );
   }
@@ -60,7 +64,9 @@ export class EtcdPool implements Disposable {
     signal?: AbortSignal,
   ): Promise<{ started: T; endpoint: Endpoint }> {
     return this.#try(async (client, deadlineMs) => {
-      const stream = await client.openWatch(deadlineMs, CONNECT_MS, signal);
+      const stream = await client.openWatch(deadlineMs, CONNECT_MS, either(signal, this.#dropped.signal));
+      this.#watches.add(stream);
+      stream.on("status", () => this.#watches.delete(stream));
       try {
         return { started: await start(stream, deadlineMs), endpoint: client.endpoint };
       } catch (error) {
@@ -68,6 +74,17 @@ export class EtcdPool implements Disposable {
         throw error;
       }
     }, signal);
+  }
+
+  /** Ends all connections; calls and watches under way fail, later ones connect anew. */
+  dropConnections(): void {
+    const dropped = this.#dropped;
+    this.#dropped = new AbortController();
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+    // 14: UNAVAILABLE
+    dropped.abort(new CallError(14, "the connection was given up"));
+    for (const stream of this.#watches) stream.cancel();
   }
 
   /** The error that callers see for one of a stream at `endpoint`. */
@@ -166,4 +183,8 @@ function toError(fault: Fault, causes: readonly string[]): Error {
     default:
       return new EndpointsError(causes.length > 1 ? `No etcd endpoint answers: ${text}` : `etcd at ${text}`);
   }
+}
+
+function either(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
+  return signal ? AbortSignal.any([signal, other]) : other;
 }

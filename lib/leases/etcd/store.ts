@@ -50,6 +50,10 @@ export class EtcdStore implements LeaseStore {
     loadEtcd3().catch(() => {});
   }
 
+  dropConnections(): void {
+    this.#pool.dropConnections();
+  }
+
   async readConfig(options: CallOptions = {}): Promise<{ text: string; revision: bigint } | undefined> {
     const { kvs, header } = await this.#pool.call("KV.range", { key: this.#configKey }, options.signal);
     const kv = kvs[0];

@@ -1,0 +1,218 @@
+/**
+ * What happens to the interface under the overlay: it goes and comes back, gets other addresses, another MTU
+ * (flannel-io/flannel #1070, #869, #1434, #1759, #2247, #1052).
+ */
+import assert from "node:assert/strict";
+import type { JsonObject } from "../../lib/config/types.ts";
+import type { FamilyName } from "../../lib/net/family.ts";
+import type { Host } from "./harness/host.ts";
+import { labTest } from "./harness/lab_test_case.ts";
+import { type Lab, networkConfig } from "./harness/lab.ts";
+import { ping } from "./harness/measure.ts";
+import { until } from "./harness/process.ts";
+import {
+  addressOf,
+  DEVICES,
+  DUAL,
+  FAMILY_SETS,
+  HEAL_LIMIT,
+  leaseOf,
+  overlayOf,
+  startNetwork,
+  untilOverlay,
+} from "./heal_network.ts";
+
+/** How soon peers must send to a host's new address: 10 s are promised, and a dead connection to etcd alone takes 9. */
+const FOLLOW_LIMIT = 5_000;
+const GATEWAYS: Readonly<Record<FamilyName, string>> = { ipv4: "172.30.0.254", ipv6: "fd00:30::fe" };
+const LENGTHS: Readonly<Record<FamilyName, number>> = { ipv4: 24, ipv6: 64 };
+const OTHER: Readonly<Record<FamilyName, string>> = { ipv4: "172.30.0.71", ipv6: "fd00:30::71" };
+
+/** Gives eth0 an address of each family and the default routes, as a network manager would. */
+function addressLines(families: readonly FamilyName[], address: (family: FamilyName) => string): string[] {
+  return families.flatMap((family) => [
+    `address add ${address(family)}/${LENGTHS[family]} dev eth0${family === "ipv6" ? " nodad" : ""}`,
+    `route replace default via ${GATEWAYS[family]}`,
+  ]);
+}
+
+/**
+ * Deletes host 1's eth0 and plugs another in, which gets another index. It has the MAC of the old one: how soon
+ * others learn a new MAC (IPv6 neighbours may take a minute) is nothing that flanneld can change.
+ */
+async function replug(lab: Lab, families: readonly FamilyName[], address: (family: FamilyName) => string) {
+  const host = lab.host(1);
+  const [{ address: mac } = {}] = await host.ipJson("link", "show", "dev", "eth0");
+  await host.ip("link del eth0");
+  // The overlay's device goes with the interface that carries it; the daemon has to bear that.
+  await until("the daemon to notice", async () => (await overlayOf(host)).length === 0, HEAL_LIMIT);
+  await lab.switch.ip(
+    `link add p1 type veth peer name eth0 address ${mac} netns ${host.name}`,
+    "link set p1 master br0 up",
+  );
+  await host.ip("link set eth0 up", ...addressLines(families, address));
+}
+
+async function indexOf(host: Host, device: string): Promise<number> {
+  return Number((await host.ipJson("link", "show", "dev", device))[0]!.ifindex);
+}
+
+/** Pings again and again until every container answers; neighbours of a new MAC take their time to be found. */
+async function untilPings(lab: Lab, milliseconds = FOLLOW_LIMIT): Promise<void> {
+  await lab.pingAll(milliseconds);
+}
+
+const BACKENDS: readonly { readonly name: string; readonly backend: JsonObject }[] = [
+  { name: "vxlan", backend: { Type: "vxlan" } },
+  { name: "host-gw", backend: { Type: "host-gw" } },
+];
+
+for (const { name, backend } of BACKENDS) {
+  for (const { name: familyName, families } of FAMILY_SETS) {
+    labTest(`${name}, ${familyName}: the interface flaps, loses its addresses, goes and is another`, {
+      families,
+      hosts: 2,
+      config: networkConfig(families, backend),
+    }, async (lab) => {
+      await startNetwork(lab);
+      const host = lab.host(1);
+      const own = (family: FamilyName) => addressOf(host, family)!;
+      const containers = await containersOf(host);
+      const wanted = await overlayOf(host);
+      const lease = await leaseOf(host);
+
+      // IPv6 addresses go when a link goes down (keep_addr_on_down is off), as do all routes over it.
+      await host.ip("link set eth0 down");
+      await host.ip("link set eth0 up", ...addressLines(families, own).filter(isNotIpv4Address));
+      await untilOverlay(host, wanted, "the overlay after the interface was down");
+      await untilPings(lab);
+
+      await host.ip("address flush dev eth0 scope global");
+      await host.ip(...addressLines(families, own));
+      await untilOverlay(host, wanted, "the overlay after the addresses were flushed");
+      await untilPings(lab);
+
+      const index = await indexOf(host, "eth0");
+      await replug(lab, families, own);
+      await untilOverlay(host, wanted, "the overlay over the new interface");
+      assert.notEqual(await indexOf(host, "eth0"), index);
+      await untilPings(lab);
+
+      assert.deepEqual(await leaseOf(host), lease, "the lease has never changed");
+      assert.deepEqual(await containersOf(host), containers, "containers haven't been touched");
+      assert.ok(host.daemon.isRunning);
+    });
+  }
+
+  labTest(`${name}, ${DUAL.name}: other addresses, on the same interface and on another one`, {
+    families: DUAL.families,
+    hosts: 2,
+    config: networkConfig(DUAL.families, backend),
+  }, async (lab) => {
+    await startNetwork(lab);
+    const host = lab.host(1);
+    const { key } = await leaseOf(host);
+    await host.ip("address flush dev eth0 scope global");
+    await host.ip(...addressLines(DUAL.families, (family) => OTHER[family]));
+    await untilFollowed(lab, key, OTHER);
+
+    const own = { ipv4: addressOf(host, "ipv4")!, ipv6: addressOf(host, "ipv6")! };
+    await replug(lab, DUAL.families, (family) => own[family]);
+    await untilFollowed(lab, key, own);
+    assert.equal(host.daemons.length, 1);
+    assert.ok(host.daemon.isRunning);
+  });
+}
+
+/** Waits until the lease says the new addresses, the other host sends to them, and packets pass. */
+async function untilFollowed(lab: Lab, key: string, addresses: Readonly<Record<FamilyName, string>>) {
+  const [host, other] = lab.hosts as [Host, Host];
+  await until("the lease to say the new addresses, under the same key", async () => {
+    const lease = await leaseOf(host);
+    assert.equal(lease.key, key);
+    assert.deepEqual([lease.value.PublicIP, lease.value.PublicIPv6], [addresses.ipv4, addresses.ipv6]);
+    return true;
+  }, FOLLOW_LIMIT);
+  await until("the other host to follow", async () => {
+    const lines = (await overlayOf(other)).join("\n");
+    for (const address of Object.values(addresses)) {
+      assert.match(lines, new RegExp(`(dst|via) ${address.replaceAll(".", "\\.")} `));
+    }
+    return true;
+  }, FOLLOW_LIMIT);
+  await untilPings(lab);
+}
+
+function isNotIpv4Address(line: string): boolean {
+  return !/^address add \d+\./.test(line);
+}
+
+/** Everything of the network in a host's containers. */
+async function containersOf(host: Host): Promise<string[]> {
+  const outputs = host.containers.map((container) =>
+    container.exec(["sh", "-c", "ip -o link; ip -o address; ip -4 route; ip -6 route"])
+  );
+  return (await Promise.all(outputs)).map(({ stdout }) => stdout);
+}
+
+labTest("vxlan: device and subnet file follow the MTU of the underlay, within 2 s", {
+  families: DUAL.families,
+  hosts: 2,
+  config: networkConfig(DUAL.families, { Type: "vxlan" }),
+}, async (lab) => {
+  await startNetwork(lab);
+  const host = lab.host(1);
+  for (const mtu of [1400, 9000, 1500]) {
+    await Promise.all([host.ip(`link set eth0 mtu ${mtu}`), lab.switch.ip(`link set p1 mtu ${mtu}`)]);
+    await until(`devices and subnet file to follow MTU ${mtu}`, async () => {
+      const mtus = await Promise.all(
+        Object.values(DEVICES).map(async (device) =>
+          (await host.ipJson("link", "show", "dev", device))[0]!.mtu
+        ),
+      );
+      assert.deepEqual(mtus, [mtu - 50, mtu - 70]);
+      assert.equal((await host.waitReady()).mtu, mtu - 70);
+      return true;
+    }, HEAL_LIMIT);
+  }
+});
+
+labTest("vxlan with DirectRouting: a peer behind a gateway gets a tunnel, and a route again", {
+  families: DUAL.families,
+  hosts: 2,
+  config: networkConfig(DUAL.families, { Type: "vxlan", DirectRouting: true }),
+}, async (lab) => {
+  await startNetwork(lab);
+  await judgeAgain(lab, " via ");
+});
+
+labTest("host-gw: a peer behind a gateway has no route, and gets it back", {
+  families: DUAL.families,
+  hosts: 2,
+  config: networkConfig(DUAL.families, { Type: "host-gw" }),
+}, async (lab) => {
+  await startNetwork(lab);
+  await judgeAgain(lab, undefined);
+});
+
+/** Puts the peer behind a gateway and back, and looks at its overlay. */
+async function judgeAgain(lab: Lab, throughTunnel: string | undefined): Promise<void> {
+  const [host, peer] = lab.hosts as [Host, Host];
+  const direct = await overlayOf(host);
+  const detours = DUAL.families.map((family) => `${addressOf(peer, family)} via ${GATEWAYS[family]}`);
+  for (let round = 0; round < 2; round++) {
+    await host.ip(...detours.map((detour) => `route add ${detour}`));
+    await until("the peer not to be reached directly", async () => {
+      const lines = await overlayOf(host);
+      assert.deepEqual(lines.filter((line) => line.includes("dev eth0 proto 70")), []);
+      const tunnelled = lines.filter((line) => /proto 70 .*onlink/.test(line));
+      assert.equal(tunnelled.length, throughTunnel === undefined ? 0 : DUAL.families.length);
+      return true;
+    }, HEAL_LIMIT);
+    if (throughTunnel !== undefined) await lab.pingAll();
+    await host.ip(...detours.map((detour) => `route del ${detour}`));
+    await untilOverlay(host, direct, "the peer to be reached directly again");
+    await lab.pingAll();
+  }
+  assert.equal((await ping(lab.containers[0]!, lab.containers[1]!.addresses.ipv4!)).received, 1);
+}
