@@ -34,7 +34,7 @@ const RETRY = 100;
 /** How long to wait for workers to let go of the table that is to be written, in milliseconds. */
 const PUBLISH_RETRY = 1;
 /** How long the start waits for what it needs before it fails, in milliseconds. */
-const START_PATIENCE = 10_000;
+const START_PATIENCE = 3000;
 
 /** Forwards from {@link start} until it is disposed of. */
 export class UdpSession implements AsyncDisposable {

@@ -125,7 +125,7 @@ udpTest("ECN goes through: ECT and CE arrive, and CWR does after them", async (r
   // Behind the first container, some packets meet congestion.
   await one.namespace.exec(["nft", "-f", "-"], {
     input: "table ip congestion { chain forward { type filter hook forward priority 0; policy accept; " +
-      "ip ecn 2 numgen random mod 40 0 ip ecn set 3\n } }\n",
+      "ip ecn 2 numgen random mod 40 0 ip ecn set 3\n}\n}\n",
   });
   const { sent, received } = await transfer(rig, 32 << 20);
   assert.equal(received, sent);
