@@ -1,7 +1,7 @@
 /**
  * What flanneld's vxlan and host-gw carry, against the same data plane made by hand with `ip`, in one run.
  *
- *     deno task bench throughput [--rounds=5] [--seconds=2]
+ *     deno task bench throughput [--rounds=12] [--seconds=1]
  *
  * Both networks stand side by side; they take turns, and which goes first changes every round, so that a
  * machine that slows down or speeds up does so for both.
@@ -65,8 +65,8 @@ export async function main(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      rounds: { type: "string", default: "6" },
-      seconds: { type: "string", default: "2" },
+      rounds: { type: "string", default: "12" },
+      seconds: { type: "string", default: "1" },
     },
   });
   const rows: string[][] = [];
