@@ -31,6 +31,12 @@ const OVERHEAD = 28;
 /** Most peers that the routing table is made for; at 24 bytes each. */
 const MAX_PEERS = 1 << 18;
 
+/**
+ * Processors from which on each direction gets a thread of its own. On two, which containers and interrupts need as
+ * well, a second thread carries no more and costs a tenth more time (docs/adr).
+ */
+const CORES_FOR_TWO = 4;
+
 /** The udp backend for the registry. */
 export const udp: BackendType<UdpOptions> = {
   type: "udp",
@@ -91,6 +97,7 @@ class Udp implements Backend {
       options: this.#options,
       device: this.#device,
       port: this.#port,
+      workers: this.#options.workers ?? (navigator.hardwareConcurrency >= CORES_FOR_TWO ? 2 : 1),
       peers: Math.min(2 ** (subnetLength - network.length), MAX_PEERS),
     });
     try {

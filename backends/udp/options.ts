@@ -18,6 +18,8 @@ export interface UdpOptions {
   /** The rungs that may be used where the kernel has them. */
   readonly rungs: Rungs;
   readonly sourceCheck: SourceCheck;
+  /** Threads: 1 for both directions, 2 for one each; undefined: by the number of processors. */
+  readonly workers: number | undefined;
 }
 
 /** Reads and checks the options. `Offload` is the default of all finer switches. */
@@ -42,13 +44,14 @@ export function parseUdpOptions(
     batch: reader.boolean("Batch", offload),
   };
   const sourceCheck = readSourceCheck(reader);
+  const workers = reader.integer("Workers", { min: 1, max: 2, zeroIsUnset: true });
   if (config.families.some(({ family }) => family.name !== "ipv4")) {
     reader.faults.push({
       key: "EnableIPv6",
       message: "EnableIPv6 true: must be false with Backend.Type udp, which carries IPv4 only",
     });
   }
-  return reader.finish({ port, mtu, rungs, sourceCheck });
+  return reader.finish({ port, mtu, rungs, sourceCheck, workers });
 }
 
 function readSourceCheck(reader: OptionReader): SourceCheck {

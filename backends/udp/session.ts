@@ -25,6 +25,8 @@ export interface UdpSessionSetup {
   readonly device: string;
   /** The port that this host listens on. */
   readonly port: number;
+  /** Threads: 1 or 2. */
+  readonly workers: number;
   /** How many subnets the network has. */
   readonly peers: number;
 }
@@ -63,7 +65,7 @@ export class UdpSession implements AsyncDisposable {
         shape,
         rungs: this.#rungs,
         sourceCheck: setup.options.sourceCheck,
-        workers: [{ outbound: true, inbound: true }],
+        workers: directionsOf(setup.workers),
       }),
     );
   }
@@ -98,7 +100,7 @@ export class UdpSession implements AsyncDisposable {
       device: this.#setup.device,
       port: this.#setup.port,
       peers: this.#routes.size,
-      workers: 1,
+      workers: this.#setup.workers,
     });
   }
 
@@ -219,6 +221,11 @@ export class UdpSession implements AsyncDisposable {
     await this.#carrying;
     this.#cleanup.dispose();
   }
+}
+
+function directionsOf(workers: number): { outbound: boolean; inbound: boolean }[] {
+  if (workers === 1) return [{ outbound: true, inbound: true }];
+  return [{ outbound: true, inbound: false }, { outbound: false, inbound: true }];
 }
 
 /** The two ends of the tunnel. */

@@ -81,6 +81,12 @@ for (const [name, options, off] of LADDER) {
   );
 }
 
+udpTest("a worker for each direction", async (rig) => {
+  await rig.startBoth({ Workers: 2 });
+  const { sent, received } = await transfer(rig, 32 << 20);
+  assert.equal(received, sent);
+});
+
 udpTest("UDP of every size passes unharmed, fragments included", async (rig) => {
   await rig.startBoth();
   const edges = [1, 2, 3, 7, 8, 63, 64, 65, 1443, 1444, 1445, 2888, 2889, 16383, 32768, 65506, 65507];
