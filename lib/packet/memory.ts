@@ -18,6 +18,8 @@ export class PacketMemory {
   readonly u8: Uint8Array<ArrayBuffer>;
   /** The same bytes as host-endian (little-endian) words. */
   readonly u32: Uint32Array<ArrayBuffer>;
+  /** The same bytes again, for words that aren't aligned. */
+  readonly view: DataView<ArrayBuffer>;
   /** Length in bytes, a multiple of 4. */
   readonly size: number;
   /** The Internet sum (RFC 1071) over a range, which must lie inside the memory. */
@@ -36,6 +38,7 @@ export class PacketMemory {
     }
     this.u8 = new Uint8Array(buffer);
     this.u32 = new Uint32Array(buffer);
+    this.view = new DataView(buffer);
     this.size = buffer.byteLength;
     const words = this.u32;
     this.sum = simdSum ?? ((offset, length) => sumWords(words, offset, length));

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { fold } from "./checksum.ts";
 import * as h from "./headers.ts";
 import type { PacketMemory } from "./memory.ts";
 import type { MergeKinds } from "./merge.ts";
@@ -54,10 +55,11 @@ export class MergeCandidate {
     if (!tcp && ip.protocol !== h.UDP) return;
     if (length - l4 < (tcp ? h.TCP_HEADER : h.UDP_HEADER)) return;
     // Same flow, same slot: the lower address bits and the ports tell flows apart well enough.
+    const { view } = this.#memory;
     const addresses = v4
-      ? h.read32(u8, at + 12) ^ h.read32(u8, at + 16)
-      : h.read32(u8, at + 20) ^ h.read32(u8, at + 36);
-    const mixed = Math.imul(addresses ^ h.read32(u8, at + l4) ^ ip.protocol, 0x9e3779b1);
+      ? view.getInt32(at + 12) ^ view.getInt32(at + 16)
+      : view.getInt32(at + 20) ^ view.getInt32(at + 36);
+    const mixed = Math.imul(addresses ^ view.getInt32(at + l4) ^ ip.protocol, 0x9e3779b1);
     this.slot = mixed >>> 8;
     this.protocol = ip.protocol;
     this.id = v4 ? h.read16(u8, at + h.IPV4_ID) : 0;
@@ -98,42 +100,49 @@ export class MergeCandidate {
   #checksumsHold(at: number, length: number, l4: number, version: number): boolean {
     const memory = this.#memory;
     if (version === 4 && memory.sum(at, h.IPV4_HEADER) !== CORRECT) return false;
-    const pseudo = h.pseudoHeaderSum(memory, at, version, this.protocol, length - l4);
-    const sum = pseudo + memory.sum(at + l4, length - l4);
-    return (sum & 0xffff) + (sum >>> 16) === CORRECT;
+    // The addresses of the pseudo-header stand right before L4: there are no options here.
+    const addresses = version === 4 ? h.IPV4_SOURCE : h.IPV6_SOURCE;
+    const sum = memory.sum(at + addresses, length - addresses) + this.protocol + length - l4;
+    return fold(sum) === CORRECT;
   }
 
   /**
    * Whether the packet at `at` has the same headers as the chain's first one, but for what differs between
    * segments. Lengths, protocol and sequence number have been compared.
    *
+   * Compares words, with masks for what is left out. Words are little-endian: the lowest byte comes first.
+   *
    * @param id The IPv4 identification that must follow where fragmentation is allowed.
    */
   follows(first: number, at: number, id: number): boolean {
     const { u8 } = this.#memory;
-    const version = u8[at]! >>> 4;
-    if (u8[first] !== u8[at] || u8[first + 1] !== u8[at + 1]) return false;
     let l4 = h.IPV6_HEADER;
-    if (version === 4) {
+    let differing: number;
+    if (u8[at]! >>> 4 === 4) {
       l4 = h.IPV4_HEADER;
-      if (!this.#same(first, at, h.IPV4_FRAGMENT, 4) || !this.#same(first, at, h.IPV4_SOURCE, 8)) {
-        return false;
-      }
+      // Version, header length and TOS; fragmentation; TTL and protocol; both addresses.
+      differing = this.#xor(first, at, 0) & 0xffff | this.#xor(first, at, h.IPV4_ID) & ~0xffff |
+        this.#xor(first, at, h.IPV4_TTL) & 0xffff | this.#xor(first, at, h.IPV4_SOURCE) |
+        this.#xor(first, at, h.IPV4_DESTINATION);
       // Without DF the identification means something (RFC 6864): segments count it up.
       if ((u8[at + h.IPV4_FRAGMENT]! & 0x40) === 0 && this.id !== id) return false;
-    } else if (!this.#same(first, at, 2, 2) || !this.#same(first, at, h.IPV6_NEXT_HEADER, 34)) {
-      return false;
+    } else {
+      // Version, traffic class and flow label; next header and hop limit; both addresses.
+      differing = this.#xor(first, at, 0) | this.#xor(first, at, h.IPV6_LENGTH) & ~0xffff;
+      for (let i = h.IPV6_SOURCE; i < l4; i += 4) differing |= this.#xor(first, at, i);
     }
-    if (!this.#same(first, at, l4, 4)) return false;
-    if (this.protocol === h.UDP) return true;
-    const options = this.headers - l4 - h.TCP_HEADER;
-    return this.#same(first, at, l4 + h.TCP_ACK, 5) && this.#same(first, at, l4 + h.TCP_WINDOW, 2) &&
-      this.#same(first, at, l4 + h.TCP_URGENT, 2 + options);
+    differing |= this.#xor(first, at, l4);
+    if (this.protocol === h.UDP) return differing === 0;
+    // Acknowledgement; data offset and window, without the flags; urgent pointer; options.
+    differing |= this.#xor(first, at, l4 + h.TCP_ACK) |
+      this.#xor(first, at, l4 + h.TCP_DATA_OFFSET) & ~0xff00 |
+      this.#xor(first, at, l4 + h.TCP_CHECKSUM) & ~0xffff;
+    for (let i = l4 + h.TCP_HEADER; i < this.headers; i += 4) differing |= this.#xor(first, at, i);
+    return differing === 0;
   }
 
-  #same(a: number, b: number, offset: number, length: number): boolean {
-    const { u8 } = this.#memory;
-    for (let i = offset, end = offset + length; i < end; i++) if (u8[a + i] !== u8[b + i]) return false;
-    return true;
+  #xor(a: number, b: number, offset: number): number {
+    const { view } = this.#memory;
+    return view.getInt32(a + offset, true) ^ view.getInt32(b + offset, true);
   }
 }
