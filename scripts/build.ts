@@ -13,11 +13,14 @@ import { COMMIT, VERSION_TEXT } from "../lib/version.ts";
 import { bundle } from "./build/bundle.ts";
 import { compile } from "./build/compile.ts";
 import { dirname, fromFileUrl, join } from "./build/paths.ts";
-import { ToolError } from "./build/run.ts";
+import { run, ToolError } from "./build/run.ts";
 import { checkRuntime, findRuntime, type Target, targetOf } from "./build/runtime.ts";
 import { selfExtracting } from "./build/self_extracting.ts";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url)).replace(/\/$/, "");
+
+/** A program that hasn't told its version after this time doesn't start, in milliseconds. */
+const START_LIMIT = 30_000;
 
 /** The command line, read. */
 interface Options {
@@ -50,13 +53,34 @@ function readOptions(args: string[]): Options {
 /** Tries `deno compile`; a reason why not is what comes back, undefined if it worked. */
 async function tryCompile(stage: string, options: Options): Promise<string | undefined> {
   if (options.kind === "self-extracting") return "asked for by --kind";
+  const out = `${options.out}.new`;
   try {
-    await compile({ stage, out: options.out, target: options.target.triple });
+    await compile({ stage, out, target: options.target.triple });
+    await checkStarts(out, options.target);
+    await Deno.rename(out, options.out);
     return undefined;
   } catch (error) {
+    await removeIfThere(out);
     if (!(error instanceof ToolError) || options.kind === "compiled") throw error;
     const said = error.message.split("\n").filter((line) => /^error|error:|^\s*\d+: \w/.test(line));
     return `no runtime base for deno compile: ${said.at(-1)?.trim() ?? error.message}`;
+  }
+}
+
+/** A runtime base of another version, as DENORT_BIN may name, gives a file that isn't this program. */
+async function checkStarts(out: string, target: Target): Promise<void> {
+  if (target.arch !== Deno.build.arch) return;
+  const said = (await run(dirname(out), [out, "-version"], {}, START_LIMIT)).trim();
+  if (said !== VERSION_TEXT) {
+    throw new ToolError(`error: what deno compile made says ${JSON.stringify(said)}, not ${VERSION_TEXT}`);
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

@@ -7,7 +7,7 @@
  * @module
  */
 import { join } from "./paths.ts";
-import { PERMISSIONS } from "./permissions.ts";
+import { PERMISSIONS, V8_FLAGS } from "./permissions.ts";
 import { run } from "./run.ts";
 
 /** What {@link compile} needs to know. */
@@ -29,6 +29,7 @@ export function compileCommand(options: CompileOptions): [string, ...string[]] {
     Deno.execPath(),
     "compile",
     ...["--quiet", "--no-check", "--no-config", "--no-lock", "--no-remote", "--no-npm"],
+    V8_FLAGS,
     ...PERMISSIONS,
     ...["--target", options.target, "--include", "app", "--include", "proto"],
     ...["--output", options.out, join("app", "main.js")],

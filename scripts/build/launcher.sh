@@ -20,8 +20,8 @@ flanneld_die() {
   exit 126
 }
 
-# Sets the positional parameters of its caller's eval: candidates, the best first. Root never takes a folder under
-# one that somebody else can change, but for /dev/shm, where the check of owner and mode decides.
+# Takes a step in the folders that come into question, the best first, until one succeeds: flanneld_base. Root takes
+# none that stands below a folder of somebody else's, but for /dev/shm, where the check of owner and mode decides.
 flanneld_candidates() {
   if [ -O / ]; then
     set -- /var/cache/flanneld /var/lib/flanneld /run/flanneld /dev/shm/flanneld
@@ -51,7 +51,7 @@ flanneld_is_complete() {
 }
 
 flanneld_check_payload() {
-  for flanneld_tool in tail sha256sum tar gzip mktemp stat flock; do
+  for flanneld_tool in dd flock gzip mktemp sha256sum stat tail tar; do
     command -v "$flanneld_tool" >/dev/null || flanneld_die "cannot unpack: $flanneld_tool isn't there"
   done
   flanneld_is=$(tail -c "+$flanneld_offset" "$0" | sha256sum)
@@ -77,7 +77,10 @@ flanneld_forget_new() {
 # A signal ends what runs at once, and leaves nothing behind.
 flanneld_on_signal() {
   trap - HUP INT TERM
-  if [ -n "$flanneld_child" ]; then kill -s KILL "$flanneld_child" 2>/dev/null; fi
+  if [ -n "$flanneld_child" ]; then
+    kill -s KILL "$flanneld_child" 2>/dev/null
+    wait "$flanneld_child" 2>/dev/null
+  fi
   flanneld_forget_new
   kill -s "$1" $$
 }
@@ -92,12 +95,15 @@ flanneld_run() {
   return "$1"
 }
 
+# Becomes tar, so that a signal to it ends all of it; dd leaves the file's position at the archive.
 flanneld_untar() {
-  tail -c "+$flanneld_offset" "$0" | tar -xzf - -C "$1" --no-same-owner
+  exec <"$0"
+  dd bs=$((flanneld_offset - 1)) count=1 of=/dev/null 2>/dev/null
+  exec tar -xzf - -C "$1" --no-same-owner
 }
 
 flanneld_unpack_into() {
-  mkdir -p -m 0700 -- "$1" 2>/dev/null || { flanneld_refuse "$1: cannot be made"; return 1; }
+  (umask 022 && mkdir -p -m 0700 -- "$1") 2>/dev/null || { flanneld_refuse "$1: cannot be made"; return 1; }
   [ -O "$1" ] || { flanneld_refuse "$1: belongs to another user"; return 1; }
   case $(stat -c %f "$1") in
     41c0 | 41e8 | 41ed) ;;

@@ -4,7 +4,9 @@
  * @module
  */
 
-/** A tool that failed: its command, its status and what it said. */
+import { basename } from "./paths.ts";
+
+/** A tool that failed: its name, its status and what it said. */
 export class ToolError extends Error {
   override readonly name = "ToolError";
 }
@@ -42,5 +44,5 @@ export async function run(
   const text = new TextDecoder();
   if (output.success) return text.decode(output.stdout);
   const said = (text.decode(output.stderr) + text.decode(output.stdout)).trim();
-  throw new ToolError(`${command.join(" ")} ended with status ${output.code}: ${said}`);
+  throw new ToolError(`${basename(program)} ${args[0] ?? ""} ended with status ${output.code}: ${said}`);
 }

@@ -9,7 +9,7 @@
 import { gzipSync } from "node:zlib";
 import { createHash } from "node:crypto";
 import { join } from "./paths.ts";
-import { CLOSED_WORLD, PERMISSIONS } from "./permissions.ts";
+import { CLOSED_WORLD, PERMISSIONS, V8_FLAGS } from "./permissions.ts";
 import { run } from "./run.ts";
 
 /** What {@link selfExtracting} puts together. */
@@ -25,18 +25,16 @@ export interface SelfExtractingOptions {
   readonly arch: string;
 }
 
-const OFFSET_DIGITS = 8;
-
-/** The launcher's text, with its values filled in. Its length doesn't depend on the archive. */
+/** The launcher's text with its values filled in, and the archive's offset, which the text itself moves. */
 function launcher(template: string, values: Readonly<Record<string, string>>): Uint8Array<ArrayBuffer> {
-  const encoder = new TextEncoder();
   const fill = (offset: number) =>
-    encoder.encode(template.replace(/@([A-Z_]+)@/g, (whole, name: string) => {
-      if (name === "OFFSET") return String(offset).padStart(OFFSET_DIGITS, "0");
-      return values[name] ?? whole;
+    new TextEncoder().encode(template.replace(/@([A-Z_]+)@/g, (whole, name: string) => {
+      return name === "OFFSET" ? String(offset) : values[name] ?? whole;
     }));
-  // tail -c +N counts from 1.
-  return fill(fill(0).length + 1);
+  let text = fill(0);
+  // tail -c +N counts from 1. Its digits make the text longer once or twice.
+  for (let offset = 0; offset !== text.length + 1; text = fill(offset)) offset = text.length + 1;
+  return text;
 }
 
 /**
@@ -64,7 +62,7 @@ export async function selfExtracting(options: SelfExtractingOptions): Promise<vo
     SHORT_HASH: hash.slice(0, 16),
     PAYLOAD_SIZE: String(payload.length),
     RUNTIME_SIZE: String((await Deno.stat(options.runtime)).size),
-    RUN: ["run", ...CLOSED_WORLD, ...PERMISSIONS].join(" "),
+    RUN: ["run", V8_FLAGS, ...CLOSED_WORLD, ...PERMISSIONS].join(" "),
   });
   const temporary = `${out}.new`;
   using file = await Deno.open(temporary, { create: true, truncate: true, write: true, mode: 0o755 });
