@@ -115,8 +115,8 @@ function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: 
   const made = desired.kind === "tun"
     ? ensureTun(desired, existing, options)
     : ensureVxlan(desired, existing, options);
+  refuseRouterAdvertisements(desired.name);
   if (made.created) {
-    refuseRouterAdvertisements(desired.name);
     metrics.count("links_created_total", "Devices made, at start and because one was gone", {
       link: desired.name,
     });

@@ -4,7 +4,7 @@
  * @module
  */
 import { SystemError } from "../ffi/errno.ts";
-import { writeKernelFile } from "../ffi/kernel_file.ts";
+import { readKernelFile, writeKernelFile } from "../ffi/kernel_file.ts";
 import { getTxChecksum, setTxChecksum } from "../netlink/ethtool.ts";
 import type { Log } from "../observe/types.ts";
 import type { ChecksumOffload } from "./desired_link.ts";
@@ -14,8 +14,9 @@ import type { ChecksumOffload } from "./desired_link.ts";
  * Where the kernel has no IPv6 there is nothing to refuse.
  */
 export function refuseRouterAdvertisements(name: string): void {
+  const path = `/proc/sys/net/ipv6/conf/${name}/accept_ra`;
   try {
-    writeKernelFile(`/proc/sys/net/ipv6/conf/${name}/accept_ra`, "0");
+    if (readKernelFile(path).trim() !== "0") writeKernelFile(path, "0");
   } catch (error) {
     // Not there without IPv6; read-only in some containers, where the host's setting holds.
     const harmless = error instanceof SystemError &&
