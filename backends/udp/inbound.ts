@@ -17,8 +17,8 @@ export const CHECK_NOTHING = 0, CHECK_ADDRESS = 1, CHECK_ADDRESS_AND_PORT = 2;
 /** One of the CHECK_ values. */
 export type SourceCheck = typeof CHECK_NOTHING | typeof CHECK_ADDRESS | typeof CHECK_ADDRESS_AND_PORT;
 
-/** Most messages of one turn, so that the other direction isn't kept waiting. */
-const MAX_MESSAGES = 64;
+/** Most receive calls of one turn where each brings one message; the other direction isn't to be kept waiting. */
+const SINGLE_CALLS = 32;
 
 /** Receives datagrams, checks who sent them and what they claim, and writes them to the TUN. */
 export class Inbound {
@@ -37,14 +37,14 @@ export class Inbound {
   turn(): number {
     const receiver = this.#receiver;
     let total = 0;
-    for (;;) {
+    for (let calls = receiver.capacity === 1 ? SINGLE_CALLS : 1; calls > 0; calls--) {
       const messages = receiver.receive();
       for (let i = 0; i < messages; i++) this.#message(i);
       if (messages > 0) this.#lane.writer.flush();
       total += messages;
-      // Fewer than asked for: the socket was empty a moment ago, which is worth no further call.
-      if (messages < receiver.capacity || total >= MAX_MESSAGES) return total;
+      if (messages === 0) break;
     }
+    return total;
   }
 
   #message(i: number): void {

@@ -128,6 +128,7 @@ export class UdpSession implements AsyncDisposable {
   async #carry(first: Ends, onRunning: () => void): Promise<void> {
     const { log, metrics } = this.#session;
     for (let ends: Ends | undefined = first; ends; ends = await this.#openPatiently(Infinity)) {
+      if (this.#closed) return close(ends);
       const end = await this.#pool.run(ends.queue.fd, ends.socket.fd, onRunning);
       close(ends);
       if (this.#closed) return;
@@ -136,7 +137,6 @@ export class UdpSession implements AsyncDisposable {
         return;
       }
       if (this.#restart) {
-        this.#restart = false;
         log.info("The external address changed: the tunnel's socket is opened again");
         continue;
       }
@@ -175,6 +175,7 @@ export class UdpSession implements AsyncDisposable {
 
   #open(): Ends {
     const { options, port, device } = this.#setup;
+    this.#restart = false;
     const socket = openUdpSocket(this.#address(), port, options.rungs);
     try {
       const queue = attachTun(device, options.rungs, socket.fd);
