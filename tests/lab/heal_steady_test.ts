@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import type { Host } from "./harness/host.ts";
 import { labTest } from "./harness/lab_test_case.ts";
-import type { Namespace } from "./harness/namespace.ts";
 import { delay } from "./harness/process.ts";
 import { DEVICES, DUAL, overlayOf, startNetwork } from "./heal_network.ts";
+import { Watcher } from "./heal_watcher.ts";
 
 /** How long is watched; LAB_STEADY_SECONDS=60 is an hour of the passes that come every minute. */
 const SECONDS = Number(Deno.env.get("LAB_STEADY_SECONDS") || 8);
@@ -12,27 +12,6 @@ const SECONDS = Number(Deno.env.get("LAB_STEADY_SECONDS") || 8);
 const PASS_EVERY = 1_000;
 /** The daemon's share of one core that is allowed. */
 const CPU_LIMIT = 0.02;
-
-/** What a program that watches the kernel prints between two moments. */
-class Watcher {
-  readonly #child: Deno.ChildProcess;
-  readonly #reading: Promise<string>;
-
-  constructor(place: Namespace, command: readonly string[]) {
-    this.#child = place.spawn(command);
-    this.#reading = Promise.all([
-      new Response(this.#child.stdout).text(),
-      new Response(this.#child.stderr).text(),
-    ]).then(([out, errors]) => out + errors);
-  }
-
-  /** Ends it. @returns The lines that it printed. */
-  async lines(): Promise<string[]> {
-    this.#child.kill("SIGTERM");
-    await this.#child.status;
-    return (await this.#reading).split("\n").filter(Boolean);
-  }
-}
 
 /** Processor time that a process has used, in seconds (proc_pid_stat(5): fields 14 and 15, 100 a second). */
 async function cpuSeconds(pid: number): Promise<number> {
