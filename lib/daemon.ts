@@ -9,7 +9,7 @@
 import type { Options } from "./cli/options.ts";
 import { UsageError } from "./cli/usage_error.ts";
 import { readSubnetFile, SubnetFileError } from "./config/subnet_file.ts";
-import { waitForNetwork, watchNetwork } from "./daemon/config_feed.ts";
+import { waitForNetwork } from "./daemon/config_feed.ts";
 import { chooseAndTell } from "./daemon/external.ts";
 import { Member } from "./daemon/member.ts";
 import { StatusServer } from "./daemon/status_server.ts";
@@ -17,6 +17,7 @@ import { describeWrite, networkIdOf, openStore } from "./daemon/store.ts";
 import { TaskGroup } from "./daemon/task_group.ts";
 import { acquireLease } from "./leases/acquire.ts";
 import { systemClock } from "./leases/clock.ts";
+import type { LeaseStore } from "./leases/types.ts";
 import { listLinks } from "./netlink/link.ts";
 import { NetlinkSocket } from "./netlink/socket.ts";
 import type { Prefix } from "./net/prefix.ts";
@@ -60,19 +61,35 @@ export async function runDaemon(options: Options, services: DaemonServices): Pro
 
 async function runTasks(options: Options, services: DaemonServices, tasks: TaskGroup): Promise<void> {
   const { log, metrics } = services;
-  const { signal } = tasks;
   const readiness = new Readiness({ start: "not yet in the network" });
-  await using status = new StatusServer(options, { readiness, metrics, log });
+  // The store first: what it is made of loads in the background.
   await using store = await openStore(options);
+  await using status = new StatusServer(options, { readiness, metrics, log });
   using socket = NetlinkSocket.open();
+  await using member = await join(options, { ...services, tasks, store, socket, readiness, status });
+  readiness.clear("start");
+  notifySystemd({ READY: "1", STATUS: `leased ${member.keeper.held.key}` }, log);
+  tasks.start((signal) => member.watchConfig(signal));
+  await tasks.wait();
+}
+
+/** What joining needs beyond the options. */
+interface JoinParts extends DaemonServices {
+  readonly tasks: TaskGroup;
+  readonly store: LeaseStore;
+  readonly socket: NetlinkSocket;
+  readonly readiness: Readiness;
+  readonly status: StatusServer;
+}
+
+/** The way to readiness. Its many intermediate values, the list of all leases above all, end with it. */
+async function join(options: Options, parts: JoinParts): Promise<Member> {
+  const { log, metrics, tasks, store, socket } = parts;
+  const { signal } = tasks;
   const network = await waitForNetwork(store, { log, signal, describeWrite: describeWrite(options) });
   const { config } = network;
-  const external = chooseAndTell(
-    socket,
-    options,
-    config.families.map(({ family }) => family),
-    log.child("interface"),
-  );
+  const families = config.families.map(({ family }) => family);
+  const external = chooseAndTell(socket, options, families, log.child("interface"));
   const backend = await network.backend.open(network.options, {
     config,
     external,
@@ -85,7 +102,7 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
     metrics,
     signal,
   });
-  const acquired = await acquireLease({
+  const { snapshot, ...acquired } = await acquireLease({
     store,
     config: config.families,
     attributes: { ...backend.attributes, publicIps: external.publicIps },
@@ -97,28 +114,17 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
     signal,
   });
   log.info(`Lease ${acquired.held.key}`, { origin: acquired.origin, expires: acquired.held.expires });
-  await using member = new Member({
-    options,
-    network,
-    backend,
-    acquired,
-    external,
-    store,
-    socket,
-    tasks,
-    log,
-    metrics,
-    readiness,
-  });
-  status.show(() => member.status());
-  await member.start();
-  await status.openSocket();
-  readiness.clear("start");
-  notifySystemd({ READY: "1", STATUS: `leased ${acquired.held.key}` }, log);
-  tasks.start((stop) =>
-    watchNetwork(store, network, { log, signal: stop, onChange: (inUse) => member.configInUse = inUse })
-  );
-  await tasks.wait();
+  const member = new Member({ ...parts, options, network, backend, acquired, external });
+  try {
+    parts.status.show(() => member.status());
+    const socketOpened = parts.status.openSocket();
+    await member.start(snapshot);
+    await socketOpened;
+  } catch (error) {
+    await member[Symbol.asyncDispose]();
+    throw error;
+  }
+  return member;
 }
 
 function refuseMissingParts(options: Options): void {

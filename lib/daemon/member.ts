@@ -16,7 +16,7 @@ import { systemClock } from "../leases/clock.ts";
 import { LeaseKeeper } from "../leases/keeper.ts";
 import { PeerSet } from "../leases/peer_set.ts";
 import { LeaseSync } from "../leases/sync.ts";
-import type { LeaseStore } from "../leases/types.ts";
+import type { LeaseSnapshot, LeaseStore } from "../leases/types.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
@@ -26,7 +26,7 @@ import type { Readiness } from "../observe/http.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics } from "../observe/types.ts";
 import { ClosedOverlay } from "./closed_overlay.ts";
-import type { StoredNetwork } from "./config_feed.ts";
+import { type StoredNetwork, watchNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { PeerEntries } from "./peer_entries.ts";
 import { memberStatus } from "./status.ts";
@@ -42,7 +42,8 @@ export interface MemberParts {
   readonly options: Options;
   readonly network: StoredNetwork;
   readonly backend: Backend;
-  readonly acquired: AcquiredLease;
+  /** The own lease; the list of all leases that came with it goes to {@link Member.start}, and isn't kept. */
+  readonly acquired: Omit<AcquiredLease, "snapshot">;
   readonly external: ExternalInterface;
   readonly store: LeaseStore;
   readonly socket: NetlinkSocket;
@@ -57,8 +58,6 @@ type RunningBackend = Awaited<ReturnType<NonNullable<Backend["start"]>>>;
 
 /** Keeps one host in one network until it is disposed; the data path stays. */
 export class Member implements AsyncDisposable {
-  /** Whether the store still holds the config that this host runs with. */
-  configInUse = true;
   readonly parts: MemberParts;
   readonly peers: PeerSet;
   readonly host: HostKeeper;
@@ -71,6 +70,7 @@ export class Member implements AsyncDisposable {
   #firewall: Firewall | undefined;
   #running: RunningBackend | undefined;
   #overlay: ClosedOverlay | undefined;
+  #configInUse = true;
 
   constructor(parts: MemberParts) {
     const { options, network, backend, acquired, external, store, socket, log, metrics } = parts;
@@ -124,7 +124,7 @@ export class Member implements AsyncDisposable {
    * Brings the host's own side up and writes the subnet file, then everything else; keeps all of it from then on.
    * Resolves when the firewall rules are in, or have failed for a first time.
    */
-  async start(): Promise<void> {
+  async start(snapshot: LeaseSnapshot): Promise<void> {
     const { backend, acquired, tasks, log, metrics, socket } = this.parts;
     const monitor = NetlinkMonitor.open({
       groups: ["link", "ipv4-address", "ipv6-address", "ipv4-route", "ipv6-route", "neighbour", "nexthop"],
@@ -132,9 +132,17 @@ export class Member implements AsyncDisposable {
       signal: tasks.signal,
     });
     this.#setPlan();
-    this.peers.applySnapshot(acquired.snapshot);
+    const { revision } = snapshot;
+    this.peers.applySnapshot(snapshot);
+    tasks.start((signal) => this.keeper.run(signal));
+    tasks.start((signal) => this.sync.run(revision, signal));
+    tasks.start((signal) => this.#watchReadiness(signal));
+    tasks.start((signal) => feedWatchdog(signal, log));
+    const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
     await this.#closeOverlay();
     if (backend.start) {
+      // It may wait for a cloud for a long time; it has no peers' entries that could delay the subnet file.
+      keepHost();
       this.#running = await backend.start({
         lease: acquired.lease,
         plan: this.#plan,
@@ -149,11 +157,7 @@ export class Member implements AsyncDisposable {
     await this.#writeSubnetFile();
     const rules = Promise.withResolvers<void>();
     tasks.start((signal) => this.#keepFirewall(signal, rules.resolve));
-    tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
-    tasks.start((signal) => this.keeper.run(signal));
-    tasks.start((signal) => this.sync.run(acquired.snapshot, signal));
-    tasks.start((signal) => this.#watchReadiness(signal));
-    tasks.start((signal) => feedWatchdog(signal, log));
+    if (!backend.start) keepHost();
     await rules.promise;
   }
 
@@ -167,6 +171,17 @@ export class Member implements AsyncDisposable {
     const target = { ...backend.tunnel, networkId: networkIdOf(options), log: log.child("peer filter") };
     const overlay = this.#overlay = await ClosedOverlay.open(target, this.peers, metrics);
     tasks.start((signal) => overlay.keep(signal, options.iptablesResync * 1000));
+  }
+
+  /** Tells of changes of the network config until the signal fires. */
+  watchConfig(signal: AbortSignal): Promise<void> {
+    const { store, network, log } = this.parts;
+    return watchNetwork(store, network, { log, signal, onChange: (inUse) => this.#configInUse = inUse });
+  }
+
+  /** Whether the store still holds the config that this host runs with. */
+  get configInUse(): boolean {
+    return this.#configInUse;
   }
 
   /** For `flanneld status` and /status. */

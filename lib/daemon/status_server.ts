@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import type { Options } from "../cli/options.ts";
 import type { JsonObject } from "../config/types.ts";
 import {
@@ -66,9 +67,10 @@ export class StatusServer implements AsyncDisposable {
     this.#status = status;
   }
 
-  /** Opens the Unix socket, in the subnet file's folder, which is there by then. Without one only `flanneld status` is missing. */
+  /** Opens the Unix socket, in the subnet file's folder. Without one only `flanneld status` is missing. */
   async openSocket(): Promise<void> {
     try {
+      await Deno.mkdir(dirname(this.#path), { recursive: true });
       await Deno.remove(this.#path).catch(() => {});
       this.#socket = serveHealthLocally(this.#path, this.#options);
       await Deno.chmod(this.#path, 0o600);

@@ -13,7 +13,7 @@ import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Route } from "../netlink/types.ts";
 import { FAMILIES, type FamilyName } from "../net/family.ts";
 import { containsPrefix, type Prefix } from "../net/prefix.ts";
-import { type Entry, entryKey } from "./entries.ts";
+import type { Entry } from "./entries.ts";
 import type { ActualEntry } from "./plan.ts";
 
 /**
@@ -43,15 +43,8 @@ export interface Ownership {
 }
 
 /** Reads all entries that are ours. @throws {NetlinkError} If a dump fails. */
-export function readActualEntries(socket: NetlinkSocket, ownership: Ownership): Map<string, ActualEntry[]> {
-  const actual = new Map<string, ActualEntry[]>();
-  const add = (found: ActualEntry) => {
-    const key = entryKey(found.entry);
-    const others = actual.get(key);
-    if (others) others.push(found);
-    else actual.set(key, [found]);
-  };
-  for (const link of ownership.links) readLink(socket, link, add);
+export function* readActualEntries(socket: NetlinkSocket, ownership: Ownership): Iterable<ActualEntry> {
+  for (const link of ownership.links) yield* readLink(socket, link);
   for (const family of FAMILIES) {
     if (!ownership.networks.some((network) => network.family === family)) continue;
     for (const route of listRoutes(socket, { family, protocol: ROUTE_PROTOCOL })) {
@@ -59,33 +52,32 @@ export function readActualEntries(socket: NetlinkSocket, ownership: Ownership): 
       if (!ownership.networks.some((network) => containsPrefix(network, route.destination))) continue;
       const name = route.linkIndex === undefined ? undefined : ownership.linkName(route.linkIndex);
       const entry = routeEntry(route, name);
-      if (entry) add(ownRoute(route, entry));
+      if (entry) yield ownRoute(route, entry);
     }
   }
-  return actual;
 }
 
-function readLink(socket: NetlinkSocket, link: OwnLink, add: (found: ActualEntry) => void): void {
+function* readLink(
+  socket: NetlinkSocket,
+  { name: link, index: linkIndex, kind }: OwnLink,
+): Iterable<ActualEntry> {
   for (const family of FAMILIES) {
-    if (link.kind === "vxlan") {
-      for (const { ip, mac, state } of listNeighbours(socket, { family, linkIndex: link.index })) {
+    if (kind === "vxlan") {
+      for (const { ip, mac, state } of listNeighbours(socket, { family, linkIndex })) {
         // The kernel's own entries (unresolved, learned, multicast) come and go by themselves.
-        if (mac && state & NUD_PERMANENT) {
-          add({ entry: { kind: "neighbour", link: link.name, ip, mac }, ours: true });
-        }
+        if (mac && state & NUD_PERMANENT) yield { entry: { kind: "neighbour", link, ip, mac }, ours: true };
       }
     }
-    for (const route of listRoutes(socket, { family, linkIndex: link.index })) {
-      if (route.protocol === RTPROT_KERNEL) continue;
-      const entry = routeEntry(route, link.name);
-      if (entry) add(ownRoute(route, entry));
+    for (const route of listRoutes(socket, { family, linkIndex })) {
+      const entry = route.protocol === RTPROT_KERNEL ? undefined : routeEntry(route, link);
+      if (entry) yield ownRoute(route, entry);
     }
   }
-  if (link.kind !== "vxlan") return;
-  for (const { mac, remote, state } of listFdb(socket, link.index)) {
+  if (kind !== "vxlan") return;
+  for (const { mac, remote, state } of listFdb(socket, linkIndex)) {
     // What the device learned by itself (Learning) is not permanent.
     if (remote && state & (NUD_PERMANENT | NUD_NOARP)) {
-      add({ entry: { kind: "fdb", link: link.name, mac, remote }, ours: true });
+      yield { entry: { kind: "fdb", link, mac, remote }, ours: true };
     }
   }
 }

@@ -17,12 +17,15 @@ interface Claim {
   readonly owner: string;
   readonly entry: Entry;
   readonly under: Claim | undefined;
+  /** The last round in which the kernel was seen to have it. */
+  seen: number;
 }
 
 /** A set of entries with claims. Pure bookkeeping: nothing here knows the kernel. */
 export class DesiredEntries {
   readonly #wishes = new Map<string, readonly Entry[]>();
   readonly #claims = new Map<string, Claim>();
+  #round = 0;
 
   /** How many different things are desired. */
   get size(): number {
@@ -32,6 +35,31 @@ export class DesiredEntries {
   /** The entry that is desired under a key. */
   get(key: string): Entry | undefined {
     return this.#claims.get(key)?.entry;
+  }
+
+  /** Begins a new round of {@link markSeen}. */
+  startRound(): void {
+    this.#round++;
+  }
+
+  /** Notes that the kernel has what is desired under a key. @returns False if that was noted in this round before. */
+  markSeen(key: string): boolean {
+    const claim = this.#claims.get(key);
+    if (!claim || claim.seen === this.#round) return false;
+    claim.seen = this.#round;
+    return true;
+  }
+
+  /** Whether {@link markSeen} was called for the key in this round. */
+  wasSeen(key: string): boolean {
+    return this.#claims.get(key)?.seen === this.#round;
+  }
+
+  /** The desired entries that were not seen in this round. */
+  *unseen(): IterableIterator<[string, Entry]> {
+    for (const [key, claim] of this.#claims) {
+      if (claim.seen !== this.#round) yield [key, claim.entry];
+    }
   }
 
   /** All desired entries by key. */
@@ -55,7 +83,7 @@ export class DesiredEntries {
       const claim = this.#claims.get(key);
       const held = find(claim, owner);
       if (held && sameEntry(held.entry, entry)) continue;
-      this.#put(key, { owner, entry, under: without(claim, owner) }, changes);
+      this.#put(key, { owner, entry, under: without(claim, owner), seen: 0 }, changes);
     }
     if (entries.length > 0) this.#wishes.set(owner, entries);
     else this.#wishes.delete(owner);

@@ -8,6 +8,7 @@
  */
 import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { findLink } from "../netlink/link.ts";
+import { releaseHeap } from "../observe/heap.ts";
 import { pause } from "../pause.ts";
 import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
@@ -32,6 +33,9 @@ const PASS_INTERVAL_MS = 60_000;
 
 /** Retry of what failed: doubled up to {@link PASS_INTERVAL_MS}. */
 const RETRY_MS = 500;
+
+/** A pass over more entries leaves tens of megabytes of garbage. */
+const MANY_ENTRIES = 3_000;
 
 /** Share of the time that passes may take when notifications never stop: one in ten … */
 const DUTY = 10;
@@ -107,6 +111,7 @@ export class HostKeeper {
         this.#carriers.set(name, findLink(this.#options.socket, name)?.index);
       }
       const { operations, failures } = await this.#reconciler.pass();
+      if (this.#reconciler.size > MANY_ENTRIES) await releaseHeap();
       this.#tell(problem);
       return { operations, failures: failures + (problem ? 1 : 0) };
     } catch (error) {

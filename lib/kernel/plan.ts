@@ -4,7 +4,7 @@
  * @module
  */
 import type { DesiredEntries } from "./desired_entries.ts";
-import { type Entry, sameEntry } from "./entries.ts";
+import { type Entry, entryKey, sameEntry } from "./entries.ts";
 
 /** An entry as the kernel has it. */
 export interface ActualEntry {
@@ -17,42 +17,33 @@ export interface ActualEntry {
   readonly nexthopId?: number;
 }
 
-/** What the kernel has, by key; more than one where it allows several (routes of different metric). */
-export type ActualEntries = ReadonlyMap<string, readonly ActualEntry[]>;
-
 /** One thing to do. */
 export type Operation =
   | { readonly verb: "set"; readonly key: string; readonly entry: Entry }
   | { readonly verb: "remove"; readonly key: string; readonly actual: ActualEntry };
 
 /**
- * What a full pass has to do: set what is missing or different, remove what is ours and not desired.
- * Empty when all is right.
+ * What a full pass has to do: set what is missing or different, remove what is ours and not desired. Empty when
+ * all is right.
+ *
+ * @param actual Read once, from front to back: nothing of what is right is kept, however much it is.
  */
-export function planPass(desired: DesiredEntries, actual: ActualEntries): Operation[] {
-  const operations: Operation[] = [];
-  for (const [key, entry] of desired.entries()) {
-    const found = actual.get(key) ?? [];
-    const right = found.find((candidate) => sameEntry(candidate.entry, entry) && candidate.ours);
-    if (!right) operations.push({ verb: "set", key, entry });
-    const stays = right ?? found.find(isReplaced);
-    for (const other of found) {
-      if (other !== stays && other.ours) operations.push({ verb: "remove", key, actual: other });
+export function planPass(desired: DesiredEntries, actual: Iterable<ActualEntry>): Operation[] {
+  const stale: Operation[] = [];
+  const others: Operation[] = [];
+  desired.startRound();
+  for (const found of actual) {
+    if (!found.ours) continue;
+    const key = entryKey(found.entry);
+    const entry = desired.get(key);
+    if (!entry) stale.push({ verb: "remove", key, actual: found });
+    else if (!sameEntry(found.entry, entry) || !desired.markSeen(key)) {
+      others.push({ verb: "remove", key, actual: found });
     }
   }
-  for (const [key, found] of actual) {
-    if (desired.get(key)) continue;
-    for (const stale of found) if (stale.ours) operations.push({ verb: "remove", key, actual: stale });
-  }
-  return inOrder(operations);
-}
-
-/**
- * Whether a set puts the desired entry in this one's place: the kernel replaces the first destination of a MAC,
- * and the first route of the same metric.
- */
-function isReplaced({ entry }: ActualEntry): boolean {
-  return entry.kind !== "route" || entry.metric === undefined;
+  const missing = Array.from(desired.unseen(), ([key, entry]): Operation => ({ verb: "set", key, entry }));
+  // A set replaces one existing entry; only what stands beside a right one has to go by itself.
+  return inOrder([...stale, ...others.filter(({ key }) => desired.wasSeen(key)), ...missing]);
 }
 
 /**

@@ -74,6 +74,11 @@ export class Reconciler {
     this.#desired.set(owner, entries, this.#changes);
   }
 
+  /** How many entries are desired. */
+  get size(): number {
+    return this.#desired.size;
+  }
+
   /** The entry that is desired under a key. */
   desired(key: string): Entry | undefined {
     return this.#desired.get(key);

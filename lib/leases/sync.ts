@@ -78,12 +78,14 @@ export class LeaseSync {
   /**
    * Runs until the signal fires; no error of the store ends it.
    *
-   * @param start A list that was just read; without one it begins with a list.
+   * @param start A list that was just read, or the revision of one that the PeerSet holds already; without one it
+   * begins with a list.
    */
-  async run(start: LeaseSnapshot | undefined, signal: AbortSignal): Promise<void> {
+  async run(start: LeaseSnapshot | bigint | undefined, signal: AbortSignal): Promise<void> {
     let list = start === undefined;
     this.#set(false);
-    if (start) this.#apply(start);
+    if (typeof start === "bigint") this.#revision = start;
+    else if (start) this.#apply(start);
     while (!signal.aborted) {
       const began = this.#o.clock.now();
       try {

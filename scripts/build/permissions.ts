@@ -17,6 +17,7 @@ const PROGRAMS: readonly string[] = [
 /** What Deno may tell of the host. */
 const SYSTEM = [
   "hostname",
+  "homedir",
   "networkInterfaces",
   "osRelease",
   "uid",

@@ -118,8 +118,8 @@ Deno.test("after any series of claims the desired set is the newest claims of th
   }
 });
 
-function actualOf(...found: ActualEntry[]): Map<string, ActualEntry[]> {
-  return Map.groupBy(found, ({ entry }) => entryKey(entry));
+function actualOf(...found: ActualEntry[]): ActualEntry[] {
+  return found;
 }
 
 function desiredOf(...entries: Entry[]): DesiredEntries {

@@ -4,6 +4,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { V8_FLAGS } from "../../../scripts/build/permissions.ts";
 import type { Namespace } from "./namespace.ts";
 
 const MAIN = fileURLToPath(new URL("../../../main.ts", import.meta.url));
@@ -17,7 +18,7 @@ const LOG_LINES = 2000;
  */
 export function flanneldCommand(): readonly string[] {
   const binary = Deno.env.get("FLANNELD_BINARY");
-  return binary === undefined || binary === "" ? [Deno.execPath(), "run", "-A", MAIN] : [binary];
+  return binary === undefined || binary === "" ? [Deno.execPath(), "run", V8_FLAGS, "-A", MAIN] : [binary];
 }
 
 /** How a daemon ended. */

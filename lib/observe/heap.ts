@@ -1,0 +1,20 @@
+/**
+ * Giving memory back.
+ *
+ * @module
+ */
+
+/**
+ * Collects garbage now, wholly. V8 lets the heap grow to some multiple of what lives and collects when it is
+ * reached; a daemon that has just joined a large network comes to rest before that, with all that joining left.
+ * Takes some 20 ms per 50 MB that live.
+ */
+export async function releaseHeap(): Promise<void> {
+  const [{ setFlagsFromString }, { runInNewContext }] = await Promise.all([
+    import("node:v8"),
+    import("node:vm"),
+  ]);
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  collect();
+}
