@@ -13,6 +13,7 @@
 import { basename, dirname, fromFileUrl, join, relative } from "./paths.ts";
 import {
   declareDirname,
+  deferDescriptors,
   isCommonJsChunk,
   moduleUrls,
   replaceModules,
@@ -128,7 +129,7 @@ async function rewriteBundle(
     const isCommonJs = (specifier: string) => isCommonJsChunk(texts.get(join(folder, specifier)) ?? "");
     let out = replaceModules(shortenPackagePaths(text), unusedBody);
     out = rewriteDynamicImports(rewriteModuleUrls(out, seenFromHere), isCommonJs);
-    out = declareDirname(rewriteRequire(out)).replaceAll("@COMMIT@", commit);
+    out = declareDirname(rewriteRequire(deferDescriptors(out))).replaceAll("@COMMIT@", commit);
     await Deno.writeTextFile(join(app, file), out);
   }
 }
