@@ -1,4 +1,146 @@
+/**
+ * `doctor`: looks for what would keep flanneld from working here. Changes nothing.
+ *
+ * @module
+ */
+import { type ResolvedNetwork, resolveNetwork } from "../../backends/network.ts";
+import { ConfigError } from "../config/types.ts";
+import { choose } from "../daemon/external.ts";
+import { describeWrite, networkIdOf, openStore } from "../daemon/store.ts";
+import { systemRunner } from "../firewall/command.ts";
+import { detectTools } from "../firewall/tools.ts";
+import { listLinks } from "../netlink/link.ts";
+import { NetlinkSocket } from "../netlink/socket.ts";
+import { IPV4 } from "../net/family.ts";
+import { type InterfaceCandidate, type InterfaceChoice, InterfaceError } from "../net/interface.ts";
+import { noMetrics, silentLog } from "../observe/types.ts";
+import { describeFailure } from "./failure.ts";
+import type { Options } from "./options.ts";
 import type { Invocation } from "./parse.ts";
-export function doctorCommand(_: Invocation): Promise<number> {
-  return Promise.resolve(0);
+
+/** How long the store may take to answer, in milliseconds. */
+const STORE_TIMEOUT_MS = 5_000;
+
+/** Prints a line for each thing that was looked at; exit status 1 if one of them would keep flanneld from working. */
+export async function doctorCommand({ options }: Invocation): Promise<number> {
+  const doctor = new Doctor(options);
+  await doctor.examine();
+  return doctor.faults === 0 ? 0 : 1;
+}
+
+class Doctor {
+  faults = 0;
+  readonly #options: Options;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  async examine(): Promise<void> {
+    if (Deno.uid() !== 0) this.#fault("user", "not root: flanneld changes devices and routes (use sudo)");
+    const network = await this.#store();
+    const external = this.#interface(network);
+    if (network && external) await this.#backend(network, external);
+    await this.#firewall();
+    await this.#forwarding(network);
+  }
+
+  #good(what: string, text: string): void {
+    console.log(`ok    ${what}: ${text}`);
+  }
+
+  #warning(what: string, text: string): void {
+    console.log(`warn  ${what}: ${text}`);
+  }
+
+  #fault(what: string, text: string): void {
+    this.faults++;
+    console.log(`FAULT ${what}: ${text}`);
+  }
+
+  async #store(): Promise<ResolvedNetwork | undefined> {
+    try {
+      await using store = await openStore(this.#options);
+      const stored = await store.readConfig({ signal: AbortSignal.timeout(STORE_TIMEOUT_MS) });
+      if (!stored) {
+        this.#fault("config", `there is none in ${store.description}. ${describeWrite(this.#options)}`);
+        return undefined;
+      }
+      const network = await resolveNetwork(stored.text);
+      this.#good("config", `${network.config.backend.type} network in ${store.description}`);
+      for (const warning of network.warnings) this.#warning("config", warning);
+      return network;
+    } catch (error) {
+      if (error instanceof ConfigError) {
+        for (const fault of error.faults) this.#fault("config", fault.message);
+      } else this.#fault("store", describeFailure(error));
+      return undefined;
+    }
+  }
+
+  #interface(network: ResolvedNetwork | undefined): InterfaceChoice["external"] | undefined {
+    const families = network?.config.families.map(({ family }) => family) ?? [IPV4];
+    const tell = (candidates: readonly InterfaceCandidate[]) => {
+      for (const { name, addresses, taken, reason } of candidates) {
+        console.log(
+          `      interface ${name} (${addresses.join(", ")}): ${taken ? "taken" : "not taken"}, ${reason}`,
+        );
+      }
+    };
+    try {
+      using socket = NetlinkSocket.open();
+      const { external, candidates } = choose(socket, this.#options, families);
+      this.#good("interface", `${external.name}, MTU ${external.mtu}`);
+      tell(candidates);
+      return external;
+    } catch (error) {
+      this.#fault("interface", describeFailure(error));
+      if (error instanceof InterfaceError) tell(error.candidates);
+      return undefined;
+    }
+  }
+
+  async #backend(network: ResolvedNetwork, external: InterfaceChoice["external"]): Promise<void> {
+    const { type } = network.config.backend;
+    try {
+      using socket = NetlinkSocket.open();
+      await network.backend.open(network.options, {
+        config: network.config,
+        external,
+        networkId: networkIdOf(this.#options),
+        links: listLinks(socket),
+        machineId: "",
+        cloudResync: this.#options.cloudResync,
+        log: silentLog,
+        metrics: noMetrics,
+        signal: AbortSignal.timeout(STORE_TIMEOUT_MS),
+      });
+      this.#good("backend", `${type} can work here`);
+    } catch (error) {
+      this.#fault("backend", `${type}: ${describeFailure(error)}`);
+    }
+  }
+
+  async #firewall(): Promise<void> {
+    const { nft, iptables, problems } = await detectTools(systemRunner());
+    const tools = [...nft ? ["nft"] : [], ...iptables.map(({ backend }) => `iptables (${backend})`)];
+    for (const problem of problems) this.#warning("firewall", problem);
+    if (tools.length > 0) this.#good("firewall", tools.join(", "));
+    else {this.#fault(
+        "firewall",
+        "neither nft nor iptables works: install Debian's package nftables or iptables",
+      );}
+  }
+
+  async #forwarding(network: ResolvedNetwork | undefined): Promise<void> {
+    for (const { family } of network?.config.families ?? [{ family: IPV4 }]) {
+      const name = family === IPV4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
+      const value = await Deno.readTextFile(`/proc/sys/${name.replaceAll(".", "/")}`).catch(() => "0");
+      if (value.trim() === "1") this.#good("forwarding", `${name} is 1`);
+      else {this.#warning(
+          "forwarding",
+          `${name} is off: container runtimes switch it on; without one: sysctl -w ${name}=1`,
+        );}
+    }
+  }
 }
