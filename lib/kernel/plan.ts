@@ -17,10 +17,15 @@ export interface ActualEntry {
   readonly nexthopId?: number;
 }
 
+/** An entry of ours that is to go. */
+interface Removal {
+  readonly verb: "remove";
+  readonly key: string;
+  readonly actual: ActualEntry;
+}
+
 /** One thing to do. */
-export type Operation =
-  | { readonly verb: "set"; readonly key: string; readonly entry: Entry }
-  | { readonly verb: "remove"; readonly key: string; readonly actual: ActualEntry };
+export type Operation = { readonly verb: "set"; readonly key: string; readonly entry: Entry } | Removal;
 
 /**
  * What a full pass has to do: set what is missing or different, remove what is ours and not desired. Empty when
@@ -29,8 +34,8 @@ export type Operation =
  * @param actual Read once, from front to back: nothing of what is right is kept, however much it is.
  */
 export function planPass(desired: DesiredEntries, actual: Iterable<ActualEntry>): Operation[] {
-  const stale: Operation[] = [];
-  const others: Operation[] = [];
+  const stale: Removal[] = [];
+  const others: Removal[] = [];
   desired.startRound();
   for (const found of actual) {
     if (!found.ours) continue;
@@ -42,8 +47,22 @@ export function planPass(desired: DesiredEntries, actual: Iterable<ActualEntry>)
     }
   }
   const missing = Array.from(desired.unseen(), ([key, entry]): Operation => ({ verb: "set", key, entry }));
-  // A set replaces one existing entry; only what stands beside a right one has to go by itself.
-  return inOrder([...stale, ...others.filter(({ key }) => desired.wasSeen(key)), ...missing]);
+  // A set replaces one wrong entry; whatever else stands beside it has to go by itself.
+  const replaced = new Set<string>();
+  const beside = others.filter(({ key, actual }) => {
+    if (desired.wasSeen(key) || replaced.has(key) || !isReplaced(actual)) return true;
+    replaced.add(key);
+    return false;
+  });
+  return inOrder([...stale, ...beside, ...missing]);
+}
+
+/**
+ * Whether a set puts the desired entry in this one's place: the kernel replaces the first destination of a MAC,
+ * and the first route of the same metric.
+ */
+function isReplaced({ entry }: ActualEntry): boolean {
+  return entry.kind !== "route" || entry.metric === undefined;
 }
 
 /**
