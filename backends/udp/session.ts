@@ -14,7 +14,7 @@ import { ownRoute, peerRoute } from "./peer_route.ts";
 import { describeRungs, reportMetrics, statusOf } from "./report.ts";
 import { type RoutesShape, routesShape } from "./routes_layout.ts";
 import { RoutesWriter } from "./routes_writer.ts";
-import { type Rungs, SharedRungs } from "./rungs.ts";
+import { RUNG_TEXT, RUNGS, type Rungs, SharedRungs } from "./rungs.ts";
 import { attachTun, NoTunError, type TunQueue } from "./tun_queue.ts";
 import { openUdpSocket, type UdpSocket } from "./udp_socket.ts";
 import { WorkerPool } from "./worker_pool.ts";
@@ -35,6 +35,8 @@ export interface UdpSessionSetup {
 const RETRY = 100;
 /** How long to wait for workers to let go of the table that is to be written, in milliseconds. */
 const PUBLISH_RETRY = 1;
+/** How often to look whether a worker gave an offload up, in milliseconds. */
+const RUNG_WATCH = 5000;
 /** How long the start waits for what it needs before it fails, in milliseconds. */
 const START_PATIENCE = 3000;
 
@@ -47,6 +49,8 @@ export class UdpSession implements AsyncDisposable {
   readonly #pool: WorkerPool;
   readonly #cleanup = new DisposableStack();
   #external: ExternalInterface;
+  /** The rungs that the log knows of. */
+  #told: Rungs | undefined;
   #closed = false;
   #restart = false;
   #publishing: ReturnType<typeof setTimeout> | undefined;
@@ -76,10 +80,14 @@ export class UdpSession implements AsyncDisposable {
     this.#update([...peers.peers.keys()]);
     this.#cleanup.use(peers.subscribe((keys) => this.#update(keys)));
     this.#cleanup.use(reportMetrics(metrics, this.#pool.counters, this.#rungs));
+    const watch = setInterval(() => this.#tellDowngrades(), RUNG_WATCH);
+    this.#cleanup.defer(() => clearInterval(watch));
     const ends = await this.#openPatiently(performance.now() + START_PATIENCE);
     if (!ends) return;
     await new Promise<void>((resolve) => {
-      this.#carrying = this.#carry(ends, resolve).finally(resolve);
+      this.#carrying = this.#carry(ends, resolve).catch((error) => this.#session.fail(error)).finally(
+        resolve,
+      );
     });
   }
 
@@ -102,6 +110,18 @@ export class UdpSession implements AsyncDisposable {
       peers: this.#routes.size,
       workers: this.#setup.workers,
     });
+  }
+
+  /** A worker takes an offload back when the kernel refuses it; here people hear of it. */
+  #tellDowngrades(): void {
+    const before = this.#told;
+    const now = this.#told = this.#rungs.current;
+    for (const rung of RUNGS) {
+      if (!before?.[rung] || now[rung]) continue;
+      this.#session.log.warn(`The kernel refused ${RUNG_TEXT[rung]}: going on without`, {
+        offloads: describeRungs(now),
+      });
+    }
   }
 
   /** Brings the routes of these peers up to date. */
@@ -155,7 +175,8 @@ export class UdpSession implements AsyncDisposable {
       } catch (error) {
         if (!mayPass(error) || performance.now() > deadline) throw error;
         const message = (error as Error).message;
-        if (message !== told) log.debug(`${message}; trying again`);
+        const level = error instanceof NoTunError ? "debug" : "warn";
+        if (message !== told) log[level](`${message}; trying again`);
         told = message;
       }
       await this.#pause();
@@ -181,6 +202,7 @@ export class UdpSession implements AsyncDisposable {
       const queue = attachTun(device, options.rungs, socket.fd);
       const rungs = inForce(options.rungs, queue, socket);
       this.#rungs.set(rungs);
+      this.#told = rungs;
       if (options.sourceCheck !== CHECK_NOTHING) this.#acceptOwnErrors();
       this.#session.log.info(`Forwarding between ${device} and UDP port ${socket.port}`, {
         offloads: describeRungs(rungs),
@@ -209,7 +231,7 @@ export class UdpSession implements AsyncDisposable {
 
   #address(): Ip {
     const address = this.#external.addresses.ipv4;
-    if (!address) throw new Error(`The interface ${this.#external.name} has no IPv4 address`);
+    if (!address) throw new NoAddressError(`The interface ${this.#external.name} has no IPv4 address`);
     return address;
   }
 
@@ -255,5 +277,10 @@ function inForce(wanted: Rungs, queue: TunQueue, socket: UdpSocket): Rungs {
 
 /** Whether waiting may help: the device isn't made yet, the address isn't there yet, a predecessor isn't gone yet. */
 function mayPass(error: unknown): boolean {
-  return error instanceof NoTunError || error instanceof SystemError;
+  return error instanceof NoTunError || error instanceof NoAddressError || error instanceof SystemError;
+}
+
+/** The external interface lost its address; it may get one again. */
+class NoAddressError extends Error {
+  override readonly name = "NoAddressError";
 }
