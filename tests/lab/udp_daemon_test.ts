@@ -88,6 +88,23 @@ labTest(
   },
 );
 
+labTest("udp: a host that gets another address is followed", { hosts: 2, config: CONFIG }, async (lab) => {
+  await lab.startAll();
+  await lab.connect();
+  await lab.pingAll();
+  await lab.host(2).ip(
+    "address delete 172.30.0.2/24 dev eth0",
+    "address add 172.30.0.77/24 dev eth0",
+    "route replace default via 172.30.0.254",
+  );
+  await until(
+    "the lease to follow",
+    async () => (await leaseValues(lab)).join().includes("172.30.0.77"),
+    10_000,
+  );
+  await lab.pingAll(10_000);
+});
+
 labTest("udp: hosts with ports of their own publish them", { hosts: 2, config: CONFIG }, async (lab) => {
   lab.host(1).start({ args: ["-udp-port=9285"] });
   lab.host(2).start();
