@@ -7,8 +7,6 @@ import type { Backend, Environment, ExternalInterface, HostPlan } from "../../ba
 import type { Options } from "../cli/options.ts";
 import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
 import type { JsonObject } from "../config/types.ts";
-import { Firewall } from "../firewall/firewall.ts";
-import { ruleset } from "../firewall/rules.ts";
 import type { Entry } from "../kernel/entries.ts";
 import { HostKeeper } from "../kernel/host_keeper.ts";
 import type { AcquiredLease } from "../leases/acquire.ts";
@@ -28,6 +26,7 @@ import type { Metrics } from "../observe/types.ts";
 import { ClosedOverlay } from "./closed_overlay.ts";
 import { type StoredNetwork, watchNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
+import { FirewallRules } from "./firewall_rules.ts";
 import { PeerEntries } from "./peer_entries.ts";
 import { memberStatus } from "./status.ts";
 import { networkIdOf } from "./store.ts";
@@ -64,16 +63,16 @@ export class Member implements AsyncDisposable {
   readonly keeper: LeaseKeeper;
   readonly sync: LeaseSync;
   readonly entries: PeerEntries;
+  readonly rules: FirewallRules;
   #external: ExternalInterface;
   #environment: Environment;
   #plan: HostPlan;
-  #firewall: Firewall | undefined;
   #running: RunningBackend | undefined;
   #overlay: ClosedOverlay | undefined;
   #configInUse = true;
 
   constructor(parts: MemberParts) {
-    const { options, network, backend, acquired, external, store, socket, log, metrics } = parts;
+    const { options, network, backend, acquired, external, store, socket, log, metrics, readiness } = parts;
     this.parts = parts;
     this.#external = external;
     this.#environment = environmentOf(socket, external);
@@ -102,6 +101,11 @@ export class Member implements AsyncDisposable {
       log: log.child("leases"),
       metrics,
     });
+    this.rules = new FirewallRules(options, network.config, acquired.lease, {
+      log: log.child("firewall"),
+      metrics,
+      readiness,
+    });
     this.entries = new PeerEntries(this.peers, this.host, this.#plan, log.child("peers"));
   }
 
@@ -113,11 +117,6 @@ export class Member implements AsyncDisposable {
   /** The interface to the other hosts, as it is now. */
   get external(): ExternalInterface {
     return this.#external;
-  }
-
-  /** The firewall program in use; undefined where there are no rules. */
-  get firewall(): Firewall | undefined {
-    return this.#firewall;
   }
 
   /**
@@ -155,10 +154,9 @@ export class Member implements AsyncDisposable {
       });
     }
     await this.#writeSubnetFile();
-    const rules = Promise.withResolvers<void>();
-    tasks.start((signal) => this.#keepFirewall(signal, rules.resolve));
+    tasks.start((signal) => this.rules.keep(signal));
     if (!backend.start) keepHost();
-    await rules.promise;
+    await this.rules.tried;
   }
 
   /** With PeerFilter: nothing but live peers may send into the tunnel, from the first packet on. */
@@ -192,51 +190,8 @@ export class Member implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.entries[Symbol.dispose]();
     await this.#running?.[Symbol.asyncDispose]();
-    this.#firewall?.[Symbol.dispose]();
+    this.rules[Symbol.dispose]();
     this.#overlay?.[Symbol.dispose]();
-  }
-
-  /**
-   * Keeps the firewall rules. A host that can't have them is not ready, and still in the network.
-   *
-   * @param onFirst Called after the first attempt, whatever became of it.
-   */
-  async #keepFirewall(signal: AbortSignal, onFirst: () => void): Promise<void> {
-    const { options, network, acquired, log, metrics, readiness } = this.parts;
-    const interval = options.iptablesResync * 1000;
-    const rules = ruleset({
-      families: network.config.families,
-      subnets: acquired.lease.subnets,
-      masquerade: options.ipMasq,
-      forward: options.iptablesForwardRules,
-      fullyRandom: !options.ipMasqFullyRandomDisable,
-      exclude: options.ipMasqExclude,
-    });
-    const name = "firewall";
-    readiness.block(name, "the rules are not in yet");
-    while (!signal.aborted) {
-      try {
-        const firewall = this.#firewall = await Firewall.open({
-          mode: network.config.enableNFTables ? "nftables" : "iptables",
-          networkId: networkIdOf(options),
-          log: log.child(name),
-          metrics,
-        });
-        await firewall.apply(rules);
-        readiness.clear(name);
-        onFirst();
-        return await firewall.keep(signal, interval);
-      } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
-        if (!readiness.reasons().includes(`${name}: ${message}`)) log.error(message);
-        readiness.block(name, message);
-        this.#firewall?.[Symbol.dispose]();
-        this.#firewall = undefined;
-      }
-      onFirst();
-      await pause(interval, signal);
-    }
-    onFirst();
   }
 
   #setPlan(): void {

@@ -51,7 +51,7 @@ export function memberStatus(member: Member, running: JsonObject | undefined): J
       failures: host.failures.map(({ entry, error }): Json => ({ entry, error })),
       problem: host.problem ?? null,
     },
-    firewall: member.firewall?.description ?? null,
+    firewall: member.rules.description ?? null,
     ...(running ? { backend: running } : {}),
   };
 }

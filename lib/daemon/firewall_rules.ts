@@ -1,0 +1,102 @@
+/**
+ * The firewall rules of a host in the network.
+ *
+ * @module
+ */
+import type { Options } from "../cli/options.ts";
+import type { NetworkConfig } from "../config/types.ts";
+import { Firewall } from "../firewall/firewall.ts";
+import { type Ruleset, ruleset } from "../firewall/rules.ts";
+import type { PerFamily } from "../net/family.ts";
+import type { Prefix } from "../net/prefix.ts";
+import type { Readiness } from "../observe/http.ts";
+import type { Log, Metrics } from "../observe/types.ts";
+import { pause } from "../pause.ts";
+import { networkIdOf } from "./store.ts";
+
+/** The name under which the host isn't ready. */
+const REASON = "firewall";
+
+/** Where it is told how the rules do. */
+export interface RulesServices {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly readiness: Readiness;
+}
+
+/** Keeps the rules that follow from options, config and lease. */
+export class FirewallRules implements Disposable {
+  readonly #rules: Ruleset;
+  readonly #open: () => Promise<Firewall>;
+  readonly #interval: number;
+  readonly #services: RulesServices;
+  readonly #tried = Promise.withResolvers<void>();
+  #firewall: Firewall | undefined;
+
+  constructor(
+    options: Options,
+    config: NetworkConfig,
+    lease: { readonly subnets: PerFamily<Prefix> },
+    services: RulesServices,
+  ) {
+    this.#services = services;
+    this.#interval = options.iptablesResync * 1000;
+    this.#rules = ruleset({
+      families: config.families,
+      subnets: lease.subnets,
+      masquerade: options.ipMasq,
+      forward: options.iptablesForwardRules,
+      fullyRandom: !options.ipMasqFullyRandomDisable,
+      exclude: options.ipMasqExclude,
+    });
+    const mode = config.enableNFTables ? "nftables" : "iptables";
+    const { log, metrics } = services;
+    this.#open = () => Firewall.open({ mode, networkId: networkIdOf(options), log, metrics });
+  }
+
+  /** Resolves after the first attempt, whatever became of it. */
+  get tried(): Promise<void> {
+    return this.#tried.promise;
+  }
+
+  /** What keeps the rules; undefined where nothing does yet. */
+  get description(): string | undefined {
+    return this.#firewall?.description;
+  }
+
+  /** Keeps the rules until the signal fires. A host that can't have them is not ready, and still in the network. */
+  async keep(signal: AbortSignal): Promise<void> {
+    const { readiness } = this.#services;
+    readiness.block(REASON, "the rules are not in yet");
+    while (!signal.aborted && !await this.#apply()) await pause(this.#interval, signal);
+    this.#tried.resolve();
+    await this.#firewall?.keep(signal, this.#interval);
+  }
+
+  [Symbol.dispose](): void {
+    this.#tried.resolve();
+    this.#firewall?.[Symbol.dispose]();
+    this.#firewall = undefined;
+  }
+
+  /** @returns Whether the rules are in. */
+  async #apply(): Promise<boolean> {
+    const { log, readiness } = this.#services;
+    try {
+      this.#firewall = await this.#open();
+      await this.#firewall.apply(this.#rules);
+      readiness.clear(REASON);
+      return true;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      // Told once, as long as it stays the same.
+      if (!readiness.reasons().includes(`${REASON}: ${message}`)) log.error(message);
+      readiness.block(REASON, message);
+      this.#firewall?.[Symbol.dispose]();
+      this.#firewall = undefined;
+      return false;
+    } finally {
+      this.#tried.resolve();
+    }
+  }
+}
