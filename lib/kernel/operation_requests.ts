@@ -110,15 +110,19 @@ export function removeRequests(actual: ActualEntry, context: RequestContext): Ne
   if (entry.kind === "fdb") {
     return [fdbRequest("delete", { linkIndex, mac: entry.mac, remote: entry.remote })];
   }
+  const id = context.nexthops.release(entry);
+  const nexthopId = actual.nexthopId ?? id;
+  // A route by a next-hop object is found by the object's id alone (fib_nh_match, net/ipv4/fib_semantics.c).
+  const hop = nexthopId !== undefined
+    ? { nexthopId }
+    : { linkIndex, ...(entry.gateway ? { gateway: entry.gateway } : {}) };
   const route = routeRequest("delete", {
     destination: entry.destination,
     type: RTN_UNICAST,
     protocol: actual.protocol ?? ROUTE_PROTOCOL,
     metric: actual.metric ?? DEFAULT_METRIC[entry.destination.family.name],
-    linkIndex,
-    ...(entry.gateway ? { gateway: entry.gateway } : {}),
+    ...hop,
     onlink: false,
   });
-  const id = context.nexthops.release(entry);
   return id === undefined ? [route] : [route, nexthopRequest("delete", { id })];
 }

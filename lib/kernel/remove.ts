@@ -52,7 +52,9 @@ function removeRoutes(socket: NetlinkSocket, networks: readonly Prefix[]): Remov
       type: route.type,
       protocol: route.protocol,
       metric: route.metric,
-      ...(route.linkIndex !== undefined && route.nexthopId === undefined
+      ...(route.nexthopId !== undefined
+        ? { nexthopId: route.nexthopId }
+        : route.linkIndex !== undefined
         ? { linkIndex: route.linkIndex }
         : {}),
     })
