@@ -64,37 +64,49 @@ export function udpPath(name: string, options: JsonObject): Path {
   };
 }
 
-/** The loop in C, or undefined where there is no C compiler. */
-export async function baselinePath(folder: string): Promise<Path | undefined> {
+/** Builds the loop in C. @returns The program, or undefined where there is no C compiler. */
+export async function buildBaseline(folder: string): Promise<string | undefined> {
   const source = new URL("./udp_baseline.c", import.meta.url).pathname;
   const program = `${folder}/udp_baseline`;
   try {
     await run(["cc", "-O2", "-o", program, source]);
+    return program;
   } catch {
     return undefined;
   }
+}
+
+/** The loop in C, or undefined where there is no C compiler. */
+export async function baselinePath(folder: string): Promise<Path | undefined> {
+  const program = await buildBaseline(folder);
+  if (program === undefined) return undefined;
   return { name: "the same loop in C", open: (rig) => openBaseline(rig, program) };
 }
 
 async function openBaseline(rig: UdpRig, program: string): Promise<AsyncDisposable> {
-  const children: Deno.ChildProcess[] = [];
-  for (const [i, host] of rig.hosts.entries()) {
-    const other = rig.hosts[1 - i]!;
-    await host.namespace.ip(
-      "tuntap add dev base0 mode tun",
-      `link set base0 mtu ${rig.mtu - 28} up`,
-      `address add 10.7.${i + 1}.0/32 dev base0`,
-      `route add ${NETWORK} dev base0`,
-    );
-    children.push(startBaseline(program, host, other));
-  }
+  const sides = [await openBaselineSide(rig, 0, program), await openBaselineSide(rig, 1, program)];
   return {
     async [Symbol.asyncDispose]() {
-      for (const child of children) {
-        child.kill("SIGKILL");
-        await child.status;
-      }
-      await removeLinks(rig, "base0");
+      for (const side of sides) await side[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The loop in C on one host only. */
+export async function openBaselineSide(rig: UdpRig, side: 0 | 1, program: string): Promise<AsyncDisposable> {
+  const host = rig.hosts[side], other = rig.hosts[1 - side]!;
+  await host.namespace.ip(
+    "tuntap add dev base0 mode tun",
+    `link set base0 mtu ${rig.mtu - 28} up`,
+    `address add 10.7.${side + 1}.0/32 dev base0`,
+    `route add ${NETWORK} dev base0`,
+  );
+  const child = startBaseline(program, host, other);
+  return {
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await child.status;
+      await host.namespace.ip("link delete base0");
     },
   };
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { IS_ROOT } from "./harness/lab_test_case.ts";
 import { ping } from "./harness/measure.ts";
+import { buildBaseline, openBaselineSide } from "../bench/udp_paths.ts";
 import { UdpRig } from "./udp_rig.ts";
 import { echoSizes, netCounter, tool, transfer } from "./udp_traffic.ts";
 
@@ -87,10 +88,68 @@ udpTest("a worker for each direction", async (rig) => {
   assert.equal(received, sent);
 });
 
+udpTest("a wire without any offload of its own", async (rig) => {
+  for (const { namespace } of rig.hosts) {
+    await namespace.exec([
+      "ethtool",
+      "-K",
+      "eth0",
+      "tx",
+      "off",
+      "rx",
+      "off",
+      "sg",
+      "off",
+      "tso",
+      "off",
+      "gso",
+      "off",
+      "gro",
+      "off",
+    ]);
+  }
+  await rig.startBoth();
+  const { sent, received } = await transfer(rig, 16 << 20);
+  assert.equal(received, sent);
+});
+
+function hasCompiler(): boolean {
+  try {
+    return new Deno.Command("cc", { args: ["--version"], stdout: "null", stderr: "null" }).outputSync()
+      .success;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test({
+  name: "a peer that moves packet by packet, as the original does (needs root and cc)",
+  ignore: !IS_ROOT || !hasCompiler(),
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    try {
+      const program = (await buildBaseline(folder))!;
+      await using rig = await UdpRig.make();
+      await rig.start(0);
+      await using _peer = await openBaselineSide(rig, 1, program);
+      const { sent, received } = await transfer(rig, 32 << 20);
+      assert.equal(received, sent);
+      const sizes = [1, 1444, 1445, 65507];
+      assert.deepEqual(await echoSizes(rig, sizes), sizes);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
 udpTest("UDP of every size passes unharmed, fragments included", async (rig) => {
   await rig.startBoth();
   const edges = [1, 2, 3, 7, 8, 63, 64, 65, 1443, 1444, 1445, 2888, 2889, 16383, 32768, 65506, 65507];
-  const sizes = [...edges, ...Array.from({ length: 80 }, (_, i) => 4 + i * 811)];
+  const all = Deno.env.get("FLANNEL_UDP_SIZES") === "all";
+  const more = all
+    ? Array.from({ length: 65507 }, (_, i) => i + 1)
+    : Array.from({ length: 80 }, (_, i) => 4 + i * 811);
+  const sizes = [...edges, ...more];
   assert.deepEqual(await echoSizes(rig, sizes), sizes);
 });
 
