@@ -41,7 +41,7 @@ export class Receiver {
   readonly #names: number;
   readonly #controls: number;
   readonly #buffers: number;
-  readonly #stride = (BUFFER + 63 & ~63) + STAGGER;
+  readonly #stride = ((BUFFER + 63) & ~63) + STAGGER;
   /** Messages that the last call filled. */
   #dirty = 0;
   #singleLength = 0;

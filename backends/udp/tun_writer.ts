@@ -37,6 +37,8 @@ export class TunWriter {
   readonly #memory: PacketMemory;
   readonly #hasHeader: boolean;
   #merging: boolean;
+  /** What the last write of a single packet gave. */
+  #lastResult = 0;
 
   constructor(
     memory: PacketMemory,
@@ -104,8 +106,6 @@ export class TunWriter {
     else kinds.tcp = false;
     this.#merging = kinds.udp || kinds.tcp;
   }
-
-  #lastResult = 0;
 
   #writeChain(chain: number): void {
     const merger = this.#merger;

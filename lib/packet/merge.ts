@@ -166,11 +166,6 @@ export class Merger {
     return this.#count[chain]!;
   }
 
-  /** Length in bytes of what {@link build} makes of the chain, without the virtio header. */
-  lengthOf(chain: number): number {
-    return this.#total[chain]!;
-  }
-
   /**
    * Makes a chain one packet: sets `vnet`, rewrites the first packet's headers in place and adds the pieces of
    * the whole. Of a chain of one nothing changes.

@@ -53,10 +53,4 @@ export class PieceList {
   length(i: number): number {
     return this.#u32[this.#at + (i << 2) + 2]!;
   }
-
-  /** Makes the last piece longer: for a range that continues it. */
-  extend(by: number): void {
-    const word = this.#at + ((this.count - 1) << 2) + 2;
-    this.#u32[word] = this.#u32[word]! + by;
-  }
 }

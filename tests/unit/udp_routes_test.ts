@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { CONTROL_WORDS, EPOCHS, GENERATION, routesShape } from "../../backends/udp/routes_layout.ts";
+import * as layout from "../../backends/udp/routes_layout.ts";
+import { GENERATION, routesShape } from "../../backends/udp/routes_layout.ts";
 import { NO_PEER, RoutesReader } from "../../backends/udp/routes_reader.ts";
 import { type PeerRoute, RoutesWriter } from "../../backends/udp/routes_writer.ts";
 import { randomSource } from "./random.ts";
@@ -122,7 +123,21 @@ Deno.test("the generation outlives its 31 bits", () => {
   assert.ok(Atomics.load(words, GENERATION) > 0);
   reader.enter();
   assert.notEqual(reader.peerOf(0x0a050101), NO_PEER);
-  assert.ok(EPOCHS < CONTROL_WORDS);
+});
+
+Deno.test("the parts of the shared memory don't overlap", () => {
+  assert.ok(layout.LENGTH_COUNTS + 33 <= layout.LENGTHS_IN_USE);
+  assert.ok(layout.LENGTHS_IN_USE < layout.LENGTHS && layout.LENGTHS + 33 <= layout.OWN_BASE);
+  assert.ok(layout.OWN_ADDRESS < layout.HEADER_WORDS);
+  for (const peers of [1, 256, 65536]) {
+    const shape = routesShape(peers);
+    assert.ok(shape.capacity >= peers && shape.hashSize >= 2 * shape.capacity);
+    const [first, second] = [layout.placesOf(shape, 0), layout.placesOf(shape, 1)];
+    assert.equal(first.header, layout.CONTROL_WORDS);
+    assert.equal(first.slots + shape.capacity * layout.SLOT.words, first.subnets);
+    assert.equal(first.senders + shape.hashSize, second.header);
+    assert.equal((second.senders + shape.hashSize) * 4, layout.routesBytes(shape));
+  }
 });
 
 Deno.test("a full table says so and keeps what it has", () => {
