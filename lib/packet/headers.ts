@@ -18,11 +18,10 @@ export const IPV4_TOS = 1, IPV4_LENGTH = 2, IPV4_ID = 4, IPV4_FRAGMENT = 6, IPV4
 export const IPV4_PROTOCOL = 9, IPV4_CHECKSUM = 10, IPV4_SOURCE = 12, IPV4_DESTINATION = 16;
 
 /** Fields of an IPv6 header. */
-export const IPV6_LENGTH = 4, IPV6_NEXT_HEADER = 6, IPV6_HOP_LIMIT = 7, IPV6_SOURCE = 8;
+export const IPV6_LENGTH = 4, IPV6_NEXT_HEADER = 6, IPV6_SOURCE = 8;
 
 /** Fields of a TCP header. */
-export const TCP_SEQUENCE = 4, TCP_ACK = 8, TCP_DATA_OFFSET = 12, TCP_FLAGS = 13, TCP_WINDOW = 14;
-export const TCP_CHECKSUM = 16, TCP_URGENT = 18;
+export const TCP_SEQUENCE = 4, TCP_ACK = 8, TCP_DATA_OFFSET = 12, TCP_FLAGS = 13, TCP_CHECKSUM = 16;
 
 /** Fields of a UDP header. */
 export const UDP_LENGTH = 4, UDP_CHECKSUM = 6;
@@ -30,8 +29,8 @@ export const UDP_LENGTH = 4, UDP_CHECKSUM = 6;
 /** TCP flags (the header's byte 13). */
 export const FIN = 0x01, PSH = 0x08, ACK = 0x10, CWR = 0x80;
 
-/** IPv4's "more fragments" bit and offset, in the 16 bits at {@link IPV4_FRAGMENT}; and its DF bit. */
-export const IPV4_MORE_AND_OFFSET = 0x3fff, IPV4_DONT_FRAGMENT = 0x4000;
+/** IPv4's "more fragments" bit and offset, in the 16 bits at {@link IPV4_FRAGMENT}. */
+export const IPV4_MORE_AND_OFFSET = 0x3fff;
 
 /** The big-endian 16 bits at `at`. */
 export function read16(bytes: Uint8Array, at: number): number {
