@@ -75,7 +75,10 @@ export class HostKeeper {
     this.#plan = plan;
     this.#reconciler.set(HOST, plan.entries);
     removeOtherLinks(plan.links, this.#options);
-    this.#tell(this.#ensureLinks());
+    const errors = this.#ensureLinks();
+    const fatal = errors.find((error) => !(error instanceof UnderlayMissingError));
+    if (fatal) throw fatal;
+    this.#tell(problemOf(errors));
   }
 
   /** What a peer needs from now on (nothing: it is gone); {@link flush} or the next pass makes it true. */
@@ -106,7 +109,7 @@ export class HostKeeper {
   async pass(): Promise<ReconcileResult> {
     this.#passed = true;
     try {
-      const problem = this.#ensureLinks();
+      const problem = problemOf(this.#ensureLinks());
       for (const name of this.#carriers.keys()) {
         this.#carriers.set(name, findLink(this.#options.socket, name)?.index);
       }
@@ -219,17 +222,22 @@ export class HostKeeper {
     return this.#own.some((link) => link.index === index);
   }
 
-  /** Makes the devices; gives the reason where one has to wait. */
-  #ensureLinks(): string | undefined {
-    try {
-      const { own } = ensureLinks(this.#plan.links, this.#options);
-      this.#own = own;
-      this.#reconciler.setLinks(own);
-      return undefined;
-    } catch (error) {
-      if (error instanceof UnderlayMissingError) return error.message;
-      throw error;
+  /** Makes the devices, each for itself; gives what went wrong. */
+  #ensureLinks(): Error[] {
+    const own: OwnLink[] = [];
+    const missing: string[] = [];
+    const errors: Error[] = [];
+    for (const link of this.#plan.links) {
+      try {
+        own.push(...ensureLinks([link], this.#options).own);
+      } catch (error) {
+        missing.push(link.name);
+        errors.push(error instanceof Error ? error : new Error(String(error)));
+      }
     }
+    this.#own = own;
+    this.#reconciler.setLinks(own, missing);
+    return errors;
   }
 
   /** Says a problem once, and that it is over. */
@@ -239,6 +247,10 @@ export class HostKeeper {
     if (problem) this.#options.log.error("Cannot put the host right; trying again", { error: problem });
     else this.#options.log.info("The host is as it should be again");
   }
+}
+
+function problemOf(errors: readonly Error[]): string | undefined {
+  return errors.length === 0 ? undefined : errors.map(({ message }) => message).join("; ");
 }
 
 function messageOf(error: unknown): string {

@@ -29,6 +29,9 @@ import { inOrder, type Operation, planPass } from "./plan.ts";
 /** Operations done before other work of the daemon gets its turn: some 20 ms in the kernel. */
 const OPERATIONS_PER_TURN = 1_024;
 
+/** Entries that fail are named one by one up to this many at a time, and once for each reason. */
+const NAMED_FAILURES = 5;
+
 /** What a pass or flush did. */
 export interface ReconcileResult {
   /** Operations carried out, failed ones included. */
@@ -54,8 +57,12 @@ export class Reconciler {
   readonly #desired = new DesiredEntries();
   readonly #nexthops: Nexthops;
   readonly #failed = new Map<string, string>();
+  /** What had failed before this pass, and how much of what fails is new. */
+  #failedBefore: ReadonlyMap<string, string> = new Map();
+  #newFailures = 0;
   #changes: EntryChanges = new Map();
   #links: readonly OwnLink[] = [];
+  #missing: ReadonlySet<string> = new Set();
   #nexthopsSupported: boolean | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -64,9 +71,14 @@ export class Reconciler {
     this.#nexthops = new Nexthops(options.networkId);
   }
 
-  /** The devices of ours that are there now; others' entries on them are removed. */
-  setLinks(links: readonly OwnLink[]): void {
+  /**
+   * The devices of ours that are there now; others' entries on them are removed.
+   *
+   * @param missing Names of those that aren't there: what has such a name now is somebody else's.
+   */
+  setLinks(links: readonly OwnLink[], missing: readonly string[] = []): void {
     this.#links = links;
+    this.#missing = new Set(missing);
   }
 
   /** What `owner` needs from now on; takes effect with the next {@link flush} or {@link pass}. */
@@ -112,6 +124,7 @@ export class Reconciler {
   pass(): Promise<ReconcileResult> {
     return this.#serially(async () => {
       this.#changes = new Map();
+      this.#failedBefore = new Map(this.#failed);
       this.#failed.clear();
       const { socket, networks } = this.#options;
       const linkName = memoized((index: number) => findLink(socket, index)?.name);
@@ -149,9 +162,14 @@ export class Reconciler {
   }
 
   async #carryOut(operations: readonly Operation[]): Promise<ReconcileResult> {
+    this.#newFailures = 0;
     for (let start = 0; start < operations.length; start += OPERATIONS_PER_TURN) {
       if (start > 0) await new Promise((resolve) => setTimeout(resolve, 0));
       this.#carryOutSome(operations.slice(start, start + OPERATIONS_PER_TURN));
+    }
+    if (this.#newFailures > NAMED_FAILURES) {
+      const more = this.#newFailures - NAMED_FAILURES;
+      this.#options.log.warn("More entries could not be put right; see flanneld status", { entries: more });
     }
     this.#options.metrics.gauge("entries", "Kernel entries that are to be there", this.#desired.size);
     this.#options.metrics.gauge(
@@ -239,12 +257,14 @@ export class Reconciler {
     if (this.#failed.has(key)) return;
     this.#failed.set(key, error.message);
     this.#options.metrics.count("entry_errors_total", "Kernel entries that the kernel refused");
+    if (this.#failedBefore.get(key) === error.message || ++this.#newFailures > NAMED_FAILURES) return;
     this.#options.log.warn(`Cannot ${operation.verb} ${describeEntry(entry)}`, { error: error.message });
   }
 
   #linkIndex(name: string): number | undefined {
     const own = this.#links.find((link) => link.name === name);
-    return own ? own.index : findLink(this.#options.socket, name)?.index;
+    if (own || this.#missing.has(name)) return own?.index;
+    return findLink(this.#options.socket, name)?.index;
   }
 
   #useNexthop(route: RouteEntry): boolean {

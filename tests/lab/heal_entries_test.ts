@@ -1,10 +1,13 @@
 /** Whatever somebody does to our device or its entries is put right within 2 s, and traffic with it. */
 import assert from "node:assert/strict";
 import { labTest } from "./harness/lab_test_case.ts";
+import { until } from "./harness/process.ts";
 import {
   DEVICES,
+  DUAL,
   FAMILY_SETS,
   firstPeer,
+  HEAL_LIMIT,
   IP_OPTION,
   type KnownPeer,
   overlayOf,
@@ -122,6 +125,31 @@ for (const { name, families } of FAMILY_SETS) {
     await lab.pingAll(1_000);
   });
 }
+
+labTest("-ip-blackhole-route: the own subnet's blackhole is put back, and goes with the option", {
+  families: DUAL.families,
+  hosts: 1,
+}, async (lab) => {
+  const host = lab.host(1);
+  await host.startReady({ args: ["-ip-blackhole-route"] });
+  const blackholes = async () => (await overlayOf(host)).filter((line) => line.startsWith("blackhole "));
+  const wanted = await until("the blackholes", async () => {
+    const lines = await blackholes();
+    return lines.length === DUAL.families.length && lines;
+  }, HEAL_LIMIT);
+  for (const family of DUAL.families) {
+    const line = wanted.find((each) => each.includes(":") === (family === "ipv6"))!;
+    const destination = line.split(" ").slice(0, 2).join(" ");
+    await host.exec(["sh", "-c", `ip ${IP_OPTION[family]} route del ${destination}`]);
+    await until(`the ${family} blackhole to be back`, async () => {
+      assert.deepEqual(await blackholes(), wanted);
+      return true;
+    }, HEAL_LIMIT);
+  }
+  await host.daemon.stop();
+  await host.startReady();
+  await until("the blackholes to be gone", async () => (await blackholes()).length === 0, HEAL_LIMIT);
+});
 
 function script(lines: readonly string[] | undefined): string {
   return `${(lines ?? []).join("\n")}\n`;

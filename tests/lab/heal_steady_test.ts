@@ -54,7 +54,7 @@ for (const enableNFTables of [false, true]) {
       },
     },
     async (lab) => {
-      await startNetwork(lab, ["-ip-masq", "-iptables-resync=1"]);
+      await startNetwork(lab, ["-ip-masq", "-iptables-resync=1", "-ip-blackhole-route"]);
       const host = lab.host(1);
       const before = await overlayOf(host);
       const { mtime } = await Deno.stat(host.subnetFile);

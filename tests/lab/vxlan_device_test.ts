@@ -5,7 +5,7 @@ import type { Host } from "./harness/host.ts";
 import { labTest } from "./harness/lab_test_case.ts";
 import { networkConfig } from "./harness/lab.ts";
 import { until } from "./harness/process.ts";
-import { DEVICES, DUAL, HEAL_LIMIT, overlayOf, startNetwork } from "./heal_network.ts";
+import { DEVICES, DUAL, HEAL_LIMIT, overlayOf, startNetwork, untilOverlay } from "./heal_network.ts";
 
 /** How long a daemon may take to refuse to start. */
 const REFUSAL_LIMIT = 10_000;
@@ -162,5 +162,30 @@ labTest("devices of an earlier config go: another VNI, another backend", {
   assert.deepEqual(await restartWith({ Type: "host-gw" }), [[], []]);
   await lab.pingAll();
   assert.deepEqual(await restartWith({ Type: "vxlan", VNI: 7, Port: 4789 }), [devices, devices]);
+  await lab.pingAll();
+});
+
+labTest("a stranger that takes our device's name while we run isn't touched; the other family goes on", {
+  hosts: 2,
+  families: DUAL.families,
+}, async (lab) => {
+  const wanted = (await startNetwork(lab)).get(lab.host(1))!;
+  const host = lab.host(1);
+  Deno.kill(host.daemon.pid, "SIGSTOP");
+  await host.ip("link del flannel.1", "link add flannel.1 type bridge", "link set flannel.1 up");
+  Deno.kill(host.daemon.pid, "SIGCONT");
+  await until("the log to name it", () => host.daemon.count(/flannel\.1.*of kind bridge/) > 0, HEAL_LIMIT);
+  const [ipv6] = (await host.routes("-6", "flannel-v6.1")).filter((line) => line.includes(" via "));
+  await host.ip(`route del ${ipv6!.split(" ")[0]} dev flannel-v6.1`);
+  await until("the IPv6 route to be back", async () => {
+    return (await host.routes("-6", "flannel-v6.1")).includes(ipv6!);
+  }, HEAL_LIMIT);
+  assert.deepEqual(await host.routes("-4", "flannel.1"), [], "nothing is written on the stranger's device");
+  assert.deepEqual(await host.neighbours("flannel.1"), []);
+  const [bridge] = await host.ipJson("link", "show", "dev", "flannel.1");
+  assert.equal(bridge!.ifalias, undefined);
+
+  await host.ip("link del flannel.1");
+  await untilOverlay(host, wanted, "our device to be back when the stranger is gone");
   await lab.pingAll();
 });
