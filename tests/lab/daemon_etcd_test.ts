@@ -103,6 +103,9 @@ labTest(
           .concat(["--reject-with", "tcp-reset"]),
       );
     await cut("-A");
+    // The acknowledgement of the first event is what is answered with a reset.
+    await putPeer(lab, 3);
+    await until("the watch to be cut", () => host.daemon.count(/watch of the leases ended/) > 0, HEAL_LIMIT);
     await putPeer(lab, 4);
     await deleteLease(lab, "10.5.1.0-24");
     await putPeer(lab, 2, 5);
