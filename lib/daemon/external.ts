@@ -98,29 +98,26 @@ export function chooseAndTell(
 }
 
 /**
- * The interface as it is now.
+ * The interface as it is now. What is away (the link, an address) stays as it was last: that is the best guess of
+ * what comes back.
  *
- * @returns The same object when nothing changed, and also while the link or an address that is needed is
- * away: what was there is the best guess of what comes back.
+ * @param first The interface as it was chosen: its addresses are gone back to when they are back.
+ * @returns The same object as `last` when nothing changed.
  */
 export function follow(
   socket: NetlinkSocket,
   options: InterfaceOptions,
-  last: ExternalInterface,
+  { last, first }: { readonly last: ExternalInterface; readonly first: ExternalInterface },
 ): ExternalInterface {
   const link = findLink(socket, last.name);
   if (!link) return last;
   const present = listAddresses(socket, { linkIndex: link.index });
   const families = familiesOf(last.addresses);
   const addresses = perFamily(families, (family) => {
-    const stays = present.some(({ ip }) => sameIp(ip, last.addresses[family.name]));
-    return stays ? last.addresses[family.name] : chooseAnother(family, present, last.addresses[family.name]!);
+    const known = [first.addresses[family.name], last.addresses[family.name]];
+    const kept = known.find((ip) => present.some((address) => sameIp(address.ip, ip)));
+    return kept ?? chooseAnother(family, present, last.addresses[family.name]!);
   });
-  if (families.some((family) => !addresses[family.name])) {
-    return link.index === last.index && link.mtu === last.mtu
-      ? last
-      : { ...last, index: link.index, mtu: link.mtu };
-  }
   const given = givenPublicIps(options);
   const publicIps = perFamily(families, (family) => given[family.name] ?? addresses[family.name]);
   const now = { name: last.name, index: link.index, mtu: link.mtu, addresses, publicIps };
@@ -128,12 +125,12 @@ export function follow(
 }
 
 /**
- * An address in the place of one that is gone. None while there are only link-local ones, if that one wasn't:
- * the kernel makes them by itself, before the address comes that is waited for.
+ * An address in the place of one that is gone: another one of the link, else the old one. A link-local one never
+ * takes a global one's place: the kernel makes it by itself, before the address comes that is waited for.
  */
-function chooseAnother(family: Family, present: readonly LinkAddress[], gone: Ip): Ip | undefined {
+function chooseAnother(family: Family, present: readonly LinkAddress[], gone: Ip): Ip {
   const chosen = chooseAddress(family, present);
-  return chosen && isLinkLocal(chosen) && !isLinkLocal(gone) ? undefined : chosen;
+  return !chosen || (isLinkLocal(chosen) && !isLinkLocal(gone)) ? gone : chosen;
 }
 
 function sameExternal(a: ExternalInterface, b: ExternalInterface): boolean {

@@ -222,7 +222,7 @@ export class Member implements AsyncDisposable {
   /** Links, addresses or routes that aren't ours changed. @returns Whether the plan depends on it. */
   async #followHost(): Promise<boolean> {
     const { socket, options } = this.parts;
-    const external = follow(socket, options, this.#external);
+    const external = follow(socket, options, { last: this.#external, first: this.parts.external });
     if (external === this.#external && sameAnswers(socket, this.#environment)) return false;
     const before = { external: this.#external, mtu: this.#plan.mtu };
     this.#external = external;

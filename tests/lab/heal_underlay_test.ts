@@ -113,10 +113,21 @@ for (const { name, backend } of BACKENDS) {
     const host = lab.host(1);
     const { key } = await leaseOf(host);
     await host.ip("address flush dev eth0 scope global");
-    await host.ip(...addressLines(DUAL.families, (family) => OTHER[family]));
+    // One family is followed though the other one's address is still away.
+    await host.ip(...addressLines(["ipv4"], (family) => OTHER[family]));
+    await until("the IPv4 address in the lease", async () => {
+      const { value } = await leaseOf(host);
+      assert.deepEqual([value.PublicIP, value.PublicIPv6], [OTHER.ipv4, addressOf(host, "ipv6")]);
+      return true;
+    }, FOLLOW_LIMIT);
+    await host.ip(...addressLines(["ipv6"], (family) => OTHER[family]));
     await untilFollowed(lab, key, OTHER);
 
+    // Another address beside it changes nothing; the one that the host had at first is gone back to.
+    await host.ip("address add 172.30.0.72/24 dev eth0", "address add fd00:30::72/64 dev eth0 nodad");
     const own = { ipv4: addressOf(host, "ipv4")!, ipv6: addressOf(host, "ipv6")! };
+    await host.ip(`address add ${own.ipv4}/24 dev eth0`);
+    await untilFollowed(lab, key, { ...OTHER, ipv4: own.ipv4 });
     await replug(lab, DUAL.families, (family) => own[family]);
     await untilFollowed(lab, key, own);
     assert.equal(host.daemons.length, 1);
@@ -154,6 +165,22 @@ async function containersOf(host: Host): Promise<string[]> {
   );
   return (await Promise.all(outputs)).map(({ stdout }) => stdout);
 }
+
+labTest("host-gw: the subnet file follows the MTU of the underlay, within 2 s", {
+  hosts: 1,
+  config: networkConfig(["ipv4"], { Type: "host-gw" }),
+}, async (lab) => {
+  const host = lab.host(1);
+  await host.startReady();
+  for (const mtu of [1400, 9000]) {
+    await host.ip(`link set eth0 mtu ${mtu}`);
+    await until(
+      `the subnet file to follow MTU ${mtu}`,
+      async () => (await host.waitReady()).mtu === mtu,
+      HEAL_LIMIT,
+    );
+  }
+});
 
 labTest("vxlan: device and subnet file follow the MTU of the underlay, within 2 s", {
   families: DUAL.families,
