@@ -7,7 +7,8 @@ import { labTest } from "./harness/lab_test_case.ts";
 import { type Lab, networkConfig } from "./harness/lab.ts";
 import type { Host } from "./harness/host.ts";
 import { putLease, readLeases } from "./harness/leases.ts";
-import { addressOf, DUAL, IP_OPTION, leaseOf, overlayOf } from "./heal_network.ts";
+import { until } from "./harness/process.ts";
+import { addressOf, DUAL, HEAL_LIMIT, IP_OPTION, leaseOf, overlayOf } from "./heal_network.ts";
 import { Watcher } from "./heal_watcher.ts";
 
 /** A host as the original set it up. */
@@ -166,4 +167,34 @@ labTest("a taken-over host follows its peers, and heals as one of its own", {
   await lab.pingAll();
   const [link] = await first.host.ipJson("link", "show", "dev", "flannel.1");
   assert.equal(link!.address, first.macs.ipv4, "with the MAC that peers know");
+});
+
+labTest("the original's host-gw host: each route is replaced in one step, no ping is lost", {
+  hosts: 2,
+  families: DUAL.families,
+  config: networkConfig(DUAL.families, { Type: "host-gw" }),
+}, async (lab) => {
+  const all = originals(lab);
+  for (const one of all) {
+    await leaveFiles(lab, one);
+    for (const { host, number } of all.filter((other) => other !== one)) {
+      const routes = DUAL.families.map((family) =>
+        `${SUBNET[family](number)} via ${host.addresses[family]} dev eth0`
+      );
+      await one.host.ip(...routes.map((route) => `route add ${route}`));
+    }
+  }
+  await lab.connect();
+  await lab.pingAll();
+  const pings = pingBothWays(lab);
+  await lab.startAll();
+  const [first, second] = all as [OriginalHost, OriginalHost];
+  for (const family of DUAL.families) {
+    await until("the peer's one route to be marked", async () => {
+      const subnet = SUBNET[family](second.number);
+      const routes = (await first.host.routes(IP_OPTION[family])).filter((line) => line.startsWith(subnet));
+      return routes.length === 1 && routes[0]!.includes("proto 70");
+    }, HEAL_LIMIT);
+  }
+  assert.deepEqual(await pings.stop(), [], "no ping of any direction and family is lost");
 });
