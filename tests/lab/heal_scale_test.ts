@@ -33,10 +33,13 @@ async function makePeers(lab: Lab, backendType: "vxlan" | "host-gw"): Promise<vo
   }));
 }
 
-function config(backendType: "vxlan" | "host-gw") {
+function config(backendType: "vxlan" | "host-gw", directRouting = false) {
   // The own subnet lies where no peer has one.
   return {
-    ...networkConfig(DUAL.families, { Type: backendType }),
+    ...networkConfig(DUAL.families, {
+      Type: backendType,
+      ...(directRouting ? { DirectRouting: true } : {}),
+    }),
     Network: "10.0.0.0/12",
     SubnetMin: "10.15.0.0",
     IPv6SubnetMin: "fc00:0:0:1000::",
@@ -89,4 +92,28 @@ labTest(`host-gw, ${PEERS} dual-stack peers: a flap is repaired within 2 s, and 
   await host.ip("link set eth0 up", `address replace ${host.addresses.ipv6}/64 dev eth0 nodad`);
   await untilCount(host, PEERS * 2, "after the link was down");
   assert.ok(lines() - before < 30, `${lines() - before} lines:\n${host.daemon.log}`);
+});
+
+labTest(`DirectRouting, ${PEERS} dual-stack peers go behind a gateway and come back`, {
+  hosts: 1,
+  families: DUAL.families,
+  store: "sqlite",
+  config: config("vxlan", true),
+}, async (lab) => {
+  await makePeers(lab, "vxlan");
+  const host = lab.host(1);
+  await host.ip("address add 172.31.0.1/16 dev eth0");
+  await host.startReady();
+  await untilCount(host, PEERS * 2, "on the link", JOIN_LIMIT);
+  const detours = [
+    "172.31.0.0/17 via 172.30.0.254",
+    ...[1, 2, 3, 4].map((high) => `fd00:30::${high}:0/112 via fd00:30::fe`),
+  ];
+  await host.ip(...detours.map((detour) => `route add ${detour}`));
+  await untilCount(host, PEERS * 6, "in the tunnel");
+  await host.ip(...detours.map((detour) => `route del ${detour}`));
+  await untilCount(host, PEERS * 2, "on the link again");
+  await until("no next hop to be left behind", async () => {
+    return (await host.exec(["ip", "nexthop", "show"])).stdout === "";
+  }, HEAL_LIMIT);
 });
