@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { C, countersBytes, countersOf } from "../../backends/udp/counters.ts";
+import {
+  Arena,
+  CMSGHDR,
+  MMSGHDR,
+  SO_RXQ_OVFL,
+  SOL_SOCKET,
+  SOL_UDP,
+  UDP_GRO,
+} from "../../backends/udp/layout.ts";
+import { Receiver } from "../../backends/udp/receiver.ts";
+import { reportMetrics, statusOf } from "../../backends/udp/report.ts";
+import { SharedRungs } from "../../backends/udp/rungs.ts";
+import type { JsonObject } from "../../lib/config/types.ts";
+import type { Labels, Metrics } from "../../lib/observe/types.ts";
+import { allocatePacketMemory } from "../../lib/packet/memory.ts";
+import { ALL_RUNGS, BASE, FakeIo } from "./udp_fake_io.ts";
+
+/** Metrics as a plain map, read out on demand. */
+class MapMetrics implements Metrics {
+  readonly values = new Map<string, number>();
+  #collect = () => {};
+
+  count(name: string, _help: string, labels: Labels = {}, by = 1): void {
+    const key = `${name} ${Object.values(labels).join(" ")}`.trim();
+    this.values.set(key, (this.values.get(key) ?? 0) + by);
+  }
+
+  gauge(name: string, _help: string, value: number, labels: Labels = {}): void {
+    this.values.set(`${name} ${Object.values(labels).join(" ")}`, value);
+  }
+
+  onCollect(collect: () => void): Disposable {
+    this.#collect = collect;
+    return { [Symbol.dispose]: () => this.#collect = () => {} };
+  }
+
+  read(key: string): number | undefined {
+    this.#collect();
+    return this.values.get(key);
+  }
+}
+
+Deno.test("metrics follow the workers' counters and the rungs in force", () => {
+  const memory = new SharedArrayBuffer(countersBytes(2));
+  const rungs = new SharedRungs();
+  rungs.set(ALL_RUNGS);
+  const metrics = new MapMetrics();
+  const report = reportMetrics(metrics, memory, rungs);
+  assert.equal(metrics.read("udp_sent_packets_total"), 0, "there from the start");
+  countersOf(memory, 0)[C.sentPackets]! += 5;
+  countersOf(memory, 1)[C.sentPackets]! += 2;
+  countersOf(memory, 1)[C.inForeignSource]! += 3;
+  assert.equal(metrics.read("udp_sent_packets_total"), 7);
+  assert.equal(metrics.read("udp_sent_packets_total"), 7, "read twice, counted once");
+  assert.equal(metrics.read("udp_dropped_packets_total in foreign_source"), 3);
+  assert.equal(metrics.read("udp_offload segment"), 1);
+  assert.equal(rungs.drop("segment"), true);
+  assert.equal(rungs.drop("segment"), false);
+  assert.equal(metrics.read("udp_offload segment"), 0);
+  report[Symbol.dispose]();
+  countersOf(memory, 0)[C.sentPackets]! += 1;
+  assert.equal(metrics.read("udp_sent_packets_total"), 7);
+});
+
+Deno.test("the status has what is in force, every drop by reason, and survives JSON", () => {
+  const memory = new SharedArrayBuffer(countersBytes(1));
+  const rungs = new SharedRungs();
+  rungs.set({ ...ALL_RUNGS, gro: false });
+  countersOf(memory, 0)[C.outTtl]! += 4;
+  countersOf(memory, 0)[C.mergeDowngrades]! += 1;
+  const facts = { device: "flannel0", port: 8285, peers: 2, workers: 1 };
+  const status = JSON.parse(JSON.stringify(statusOf(memory, rungs, facts))) as JsonObject;
+  assert.equal((status["offloads"] as JsonObject)["gro"], false);
+  assert.equal((status["dropped"] as JsonObject)["out_ttl"], 4);
+  assert.equal((status["dropped"] as JsonObject)["in_unknown_sender"], 0);
+  assert.deepEqual([status["device"], status["peers"], status["downgrades"]], ["flannel0", 2, 1]);
+});
+
+/** A receiver that just got one message with this control data: level, type, value of each. */
+function receiverWith(
+  ...control: [number, number, number][]
+): { receiver: Receiver; counters: Float64Array } {
+  const memory = allocatePacketMemory(2 << 20);
+  const rungs = new SharedRungs();
+  rungs.set(ALL_RUNGS);
+  const counters = countersOf(new SharedArrayBuffer(countersBytes(1)), 0);
+  const io = new FakeIo(memory);
+  const { view } = memory;
+  const receiver = new Receiver(memory, new Arena(memory.size), BASE, io, rungs, counters);
+  io.receiveMany = (vector) => {
+    const at = Number(view.getBigUint64(vector + MMSGHDR.control, true)) - BASE;
+    control.forEach(([level, type, value], i) => {
+      view.setBigUint64(at + i * 24, 20n, true);
+      view.setUint32(at + i * 24 + CMSGHDR.level, level, true);
+      view.setUint32(at + i * 24 + CMSGHDR.type, type, true);
+      view.setUint32(at + i * 24 + CMSGHDR.data, value, true);
+    });
+    view.setBigUint64(vector + MMSGHDR.controlLength, BigInt(control.length * 24), true);
+    view.setUint32(vector + MMSGHDR.length, 3000, true);
+    return 1;
+  };
+  assert.equal(receiver.receive(), 1);
+  return { receiver, counters };
+}
+
+Deno.test("the segment size is found in either place of the control data, and else is the whole message", () => {
+  const gro: [number, number, number] = [SOL_UDP, UDP_GRO, 1400];
+  const drops: [number, number, number] = [SOL_SOCKET, SO_RXQ_OVFL, 9];
+  assert.equal(receiverWith().receiver.segmentSize(0), 3000);
+  assert.equal(receiverWith(gro).receiver.segmentSize(0), 1400);
+  assert.equal(receiverWith(gro, drops).receiver.segmentSize(0), 1400);
+  assert.equal(receiverWith(drops, gro).receiver.segmentSize(0), 1400);
+  assert.equal(receiverWith([SOL_UDP, UDP_GRO, 0]).receiver.segmentSize(0), 3000);
+});
+
+Deno.test("what the socket's buffer lost is counted once", () => {
+  const { receiver, counters } = receiverWith([SOL_SOCKET, SO_RXQ_OVFL, 7]);
+  receiver.segmentSize(0);
+  receiver.segmentSize(0);
+  assert.equal(counters[C.inOverflow], 7);
+});
