@@ -8,10 +8,11 @@
  */
 import { NUD_NOARP, NUD_PERMANENT, RTN_BLACKHOLE, RTN_UNICAST, RTPROT_KERNEL } from "../netlink/constants.ts";
 import { listFdb, listNeighbours } from "../netlink/neighbour.ts";
+import { listNexthops } from "../netlink/nexthop.ts";
 import { listRoutes } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Route } from "../netlink/types.ts";
-import { FAMILIES, type FamilyName } from "../net/family.ts";
+import { FAMILIES, type Family, type FamilyName } from "../net/family.ts";
 import { containsPrefix, type Prefix } from "../net/prefix.ts";
 import type { Entry } from "./entries.ts";
 import type { ActualEntry } from "./plan.ts";
@@ -68,7 +69,7 @@ function* readLink(
         if (mac && state & NUD_PERMANENT) yield { entry: { kind: "neighbour", link, ip, mac }, ours: true };
       }
     }
-    for (const route of listRoutes(socket, { family, linkIndex })) {
+    for (const route of routesThrough(socket, { family, linkIndex })) {
       const entry = route.protocol === RTPROT_KERNEL ? undefined : routeEntry(route, link);
       if (entry) yield ownRoute(route, entry);
     }
@@ -80,6 +81,22 @@ function* readLink(
       yield { entry: { kind: "fdb", link, mac, remote }, ours: true };
     }
   }
+}
+
+/**
+ * The routes of a link. Where the kernel names just their next-hop objects (net.ipv4.nexthop_compat_mode 0),
+ * with what those say.
+ */
+function routesThrough(socket: NetlinkSocket, filter: { family: Family; linkIndex: number }): Route[] {
+  const routes = listRoutes(socket, filter);
+  const isBare = (route: Route) => route.nexthopId !== undefined && route.linkIndex === undefined;
+  if (!routes.some(isBare)) return routes;
+  const nexthops = new Map(listNexthops(socket, filter).map((nexthop) => [nexthop.id, nexthop]));
+  return routes.map((route) => {
+    const nexthop = isBare(route) ? nexthops.get(route.nexthopId!) : undefined;
+    if (!nexthop) return route;
+    return { ...route, onlink: nexthop.onlink, ...(nexthop.gateway && { gateway: nexthop.gateway }) };
+  });
 }
 
 function ownRoute(route: Route, entry: Entry): ActualEntry {

@@ -8,6 +8,7 @@ import { networkConfig } from "./harness/lab.ts";
 import { deleteLease, putLease, readLeases } from "./harness/leases.ts";
 import { until } from "./harness/process.ts";
 import { DUAL } from "./heal_network.ts";
+import { Watcher } from "./heal_watcher.ts";
 
 /** How fast a peer's change must be in the kernel. */
 const FOLLOW_LIMIT = 2_000;
@@ -147,6 +148,16 @@ labTest(`${MANY} IPv6 peers: next-hop objects come, heal and go with their route
   await untilCount("after one next hop was deleted", MANY);
   await host.ip("link del flannel-v6.1");
   await untilCount("after the device was deleted", MANY);
+  // Where a route names just its next-hop object, it is as right as ever.
+  await host.sysctl({ "net/ipv4/nexthop_compat_mode": "0" });
+  const watcher = new Watcher(host, ["ip", "-6", "monitor", "route"]);
+  const neighbours = await host.neighbours("flannel-v6.1");
+  await host.ip(`neigh del ${neighbours[0]!.split(" ")[0]} dev flannel-v6.1`);
+  await until("a neighbour to be back", async () => {
+    return (await host.neighbours("flannel-v6.1")).length === neighbours.length;
+  }, FOLLOW_LIMIT);
+  assert.deepEqual(await watcher.lines(), [], "no route is written");
+  await host.sysctl({ "net/ipv4/nexthop_compat_mode": "1" });
   for (const lease of leases.slice(0, 50)) await store.deleteLease(lease!);
   await untilCount("after 50 peers left", MANY - 50);
 });
