@@ -50,6 +50,7 @@ export const udp: BackendType<UdpOptions> = {
 
 class Udp implements Backend {
   readonly attributes: Backend["attributes"];
+  readonly tunnel: { readonly port: number };
   readonly #options: UdpOptions;
   readonly #family: FamilyConfig;
   readonly #device: string;
@@ -61,6 +62,7 @@ class Udp implements Backend {
     this.#family = family;
     this.#device = tunName(context.links, context.networkId);
     this.#port = context.udpPort ?? options.port;
+    this.tunnel = { port: this.#port };
     // The original publishes nothing: neither does a host that has nothing to say.
     this.attributes = this.#port === options.port
       ? { backendData: {} }

@@ -105,6 +105,17 @@ labTest("udp: a host that gets another address is followed", { hosts: 2, config:
   await lab.pingAll(10_000);
 });
 
+labTest("udp: PeerFilter guards the port in the kernel, too", {
+  hosts: 2,
+  config: { ...CONFIG, EnableNFTables: true, PeerFilter: true },
+}, async (lab) => {
+  await lab.startAll();
+  await lab.connect();
+  await lab.pingAll();
+  const { stdout } = await lab.host(1).exec(["nft", "list", "ruleset"]);
+  assert.match(stdout, /udp dport 8285/);
+});
+
 labTest("udp: hosts with ports of their own publish them", { hosts: 2, config: CONFIG }, async (lab) => {
   lab.host(1).start({ args: ["-udp-port=9285"] });
   lab.host(2).start();
