@@ -1,0 +1,53 @@
+/**
+ * The built executable, for tests that need the real one.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { run } from "./harness/process.ts";
+
+const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
+
+/** What the executable is made of. */
+const SOURCES = ["main.ts", "deno.json", "lib", "backends", "scripts/build.ts", "scripts/build"];
+
+/** Read once: tests change the variable for the hosts that they start. */
+const GIVEN = Deno.env.get("FLANNELD_BINARY");
+
+/**
+ * The executable that FLANNELD_BINARY names, or else a self-extracting one, built if a source is newer. Builds of
+ * test files that run at once wait for each other.
+ */
+export async function builtBinary(): Promise<string> {
+  if (GIVEN) return GIVEN;
+  const folder = `${CHECKOUT}/dist/test`;
+  await Deno.mkdir(folder, { recursive: true });
+  using lock = await Deno.open(`${folder}/.lock`, { create: true, write: true });
+  await lock.lock(true);
+  const out = `${folder}/flanneld`;
+  if (await modified(out) > await newest(SOURCES.map((path) => `${CHECKOUT}/${path}`))) return out;
+  const build = [Deno.execPath(), "run", "-A", `${CHECKOUT}/scripts/build.ts`];
+  await run([...build, "--kind=self-extracting", `--out=${out}`]);
+  return out;
+}
+
+/** Time of the last change, in milliseconds since 1970; 0 if the file isn't there. */
+async function modified(path: string): Promise<number> {
+  try {
+    return (await Deno.stat(path)).mtime?.getTime() ?? 0;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
+}
+
+/** The latest change below these files and folders. */
+async function newest(paths: readonly string[]): Promise<number> {
+  const times = await Promise.all(paths.map(async (path) => {
+    if (!(await Deno.stat(path)).isDirectory) return await modified(path);
+    const below: string[] = [];
+    for await (const { name } of Deno.readDir(path)) below.push(`${path}/${name}`);
+    return await newest(below);
+  }));
+  return Math.max(0, ...times);
+}
