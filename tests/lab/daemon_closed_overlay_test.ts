@@ -1,0 +1,81 @@
+/** Who may send into the overlay (flannel-io/flannel #6, #961): with PeerFilter nobody but live peers. */
+import assert from "node:assert/strict";
+import type { Host } from "./harness/host.ts";
+import { labTest } from "./harness/lab_test_case.ts";
+import { type Lab, networkConfig } from "./harness/lab.ts";
+import { deleteLease } from "./harness/leases.ts";
+import { until } from "./harness/process.ts";
+
+const DEVICE = "flannel.1";
+const FORGED = 20;
+
+/** Packets that came out of the tunnel on `host`. */
+async function received(host: Host): Promise<number> {
+  const [link] = await host.ipJson("-s", "link", "show", DEVICE) as unknown as {
+    stats64: { rx: { packets: number } };
+  }[];
+  return link!.stats64.rx.packets;
+}
+
+/** Sends packets into `target`'s tunnel from a host that is no peer, with a VXLAN device made by hand. */
+async function forge(stranger: Host, target: Host, subnet: string): Promise<void> {
+  const [device] = await target.ipJson("link", "show", DEVICE) as unknown as { address: string }[];
+  const vtep = subnet.replace(/\d+\/\d+$/, "0");
+  const own = stranger.addresses.ipv4!;
+  if (
+    (await stranger.ipJson("link", "show")).every((link) => (link as { ifname?: string }).ifname !== "forge")
+  ) {
+    await stranger.ip(
+      `link add forge type vxlan id 1 dev eth0 local ${own} dstport 8472 nolearning`,
+      "link set forge up",
+      "addr add 10.5.250.0/32 dev forge",
+      `neigh add ${vtep} lladdr ${device!.address} nud permanent dev forge`,
+      `route add ${vtep}/24 via ${vtep} dev forge onlink`,
+    );
+    await stranger.exec(
+      ["bridge", "fdb", "append", device!.address, "dev", "forge", "dst", target.addresses.ipv4!],
+    );
+  }
+  // Nobody answers: what counts is what arrives.
+  await stranger.exec(["ping", "-c", String(FORGED), "-i", "0.02", "-W", "1", "-q", vtep]).catch(() => {});
+}
+
+async function startTwo(lab: Lab): Promise<{ target: Host; stranger: Host; subnet: string }> {
+  const [first, second, stranger] = [lab.host(1), lab.host(2), lab.host(3)];
+  const [files] = await Promise.all([first.startReady(), second.startReady()]);
+  await Promise.all([first.addContainer(), second.addContainer()]);
+  return { target: first, stranger, subnet: files.subnets.ipv4! };
+}
+
+labTest("without PeerFilter packets of a stranger come out of the tunnel", { hosts: 3 }, async (lab) => {
+  const { target, stranger, subnet } = await startTwo(lab);
+  const before = await received(target);
+  await forge(stranger, target, subnet);
+  assert.ok(await received(target) >= before + FORGED, "the forged packets arrive");
+});
+
+labTest(
+  "with PeerFilter they don't, live peers' do, and a peer that left is a stranger",
+  { hosts: 3, config: { ...networkConfig(["ipv4"], { Type: "vxlan" }), PeerFilter: true } },
+  async (lab) => {
+    const { target, stranger, subnet } = await startTwo(lab);
+    await lab.pingAll();
+    const before = await received(target);
+    await forge(stranger, target, subnet);
+    assert.equal(await received(target), before, "no forged packet arrives");
+    const { stdout } = await target.exec(["nft", "-j", "list", "counters"]);
+    assert.match(stdout, new RegExp(`"packets": ${FORGED}\\b`), "and each is counted");
+
+    const leaver = lab.host(2);
+    await leaver.daemon.kill();
+    const peers = () => target.exec(["nft", "list", "ruleset"]).then((found) => found.stdout);
+    assert.ok((await peers()).includes(leaver.addresses.ipv4!));
+    const [key] = (await leaver.waitReady()).subnets.ipv4!.split("/");
+    await deleteLease(lab, `${key!.replace(/\d+$/, "0")}-24`);
+    await until(
+      "the peer that left to be out of the set",
+      async () => !(await peers()).includes(leaver.addresses.ipv4!),
+      2000,
+    );
+  },
+);
