@@ -68,6 +68,11 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
   using socket = NetlinkSocket.open();
   await using member = await join(options, { ...services, tasks, store, socket, readiness, status });
   readiness.clear("start");
+  log.info("In the network", {
+    subnet: member.keeper.held.key,
+    mtu: member.plan.mtu,
+    peers: member.peers.peers.size,
+  });
   notifySystemd({ READY: "1", STATUS: `leased ${member.keeper.held.key}` }, log);
   tasks.start((signal) => member.watchConfig(signal));
   await tasks.wait();
