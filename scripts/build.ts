@@ -95,7 +95,7 @@ async function build(options: Options, scratch: string): Promise<string> {
   await checkRuntime(runtime, options.target);
   const { out, target } = options;
   await selfExtracting({ stage, runtime, out, version: VERSION_TEXT, arch: target.arch });
-  return `self-extracting, with Deno ${Deno.version.deno} (${reason})`;
+  return `self-extracting, with ${options.runtime ?? `Deno ${Deno.version.deno}`} (${reason})`;
 }
 
 async function main(): Promise<void> {

@@ -51,6 +51,7 @@ flanneld_is_complete() {
 }
 
 flanneld_check_payload() {
+  [ "$(uname -m)" = @ARCH@ ] || flanneld_die "$0 is for @ARCH@, and this host is $(uname -m)"
   for flanneld_tool in dd flock gzip mktemp sha256sum stat tail tar; do
     command -v "$flanneld_tool" >/dev/null || flanneld_die "cannot unpack: $flanneld_tool isn't there"
   done
@@ -121,7 +122,7 @@ flanneld_unpack_into() {
   flanneld_run flanneld_untar "$flanneld_new" 2>/dev/null ||
     { flanneld_refuse "$1: cannot be unpacked there: is there room for $((flanneld_runtime_size >> 20)) MiB?"; return 1; }
   flanneld_run "$flanneld_new/flanneld" --version >/dev/null 8>&- ||
-    { flanneld_refuse "$1: the runtime for @ARCH@ with glibc doesn't start on this host"; return 1; }
+    { flanneld_forget_new; flanneld_die "the runtime doesn't start here: it needs glibc 2.27 or later"; }
   sync "$flanneld_new" "$flanneld_new/flanneld" 2>/dev/null
   rm -rf -- "${1:?}/$flanneld_name"
   mv -T -- "$flanneld_new" "$1/$flanneld_name" 2>/dev/null || flanneld_is_complete "$1" ||

@@ -78,7 +78,12 @@ export async function findRuntime(target: Target, scratch: string): Promise<stri
   if (target.arch === Deno.build.arch) return Deno.execPath();
   const wanted = `npm:${target.npm}@${Deno.version.deno}`;
   const own = [Deno.execPath(), "--no-config", "--no-lock"] as const;
-  await run(scratch, [own[0], "cache", "--quiet", own[1], own[2], wanted]);
+  try {
+    // However new it is: it is the version that runs this build.
+    await run(scratch, [own[0], "cache", "--quiet", own[1], own[2], "--min-dep-age=0", wanted]);
+  } catch (cause) {
+    throw new Error(`Cannot get ${wanted}, a Deno for ${target.arch}: name one by --runtime=FILE`, { cause });
+  }
   const code = `console.log(import.meta.resolve("${wanted}/package.json"))`;
   const found = await run(scratch, [own[0], "eval", "--quiet", own[1], own[2], code]);
   return join(fromFileUrl(found.trim()), "../deno");

@@ -32,7 +32,12 @@ export class LauncherLab implements AsyncDisposable {
    * @param script what runs in place of Deno: a shell script, which finds the program's arguments after the path of
    * main.js; it is also called with `--version` while it is unpacked
    */
-  async build(name: string, script: string, version = "1.0.0"): Promise<string> {
+  async build(
+    name: string,
+    script: string,
+    version = "1.0.0",
+    arch: string = Deno.build.arch,
+  ): Promise<string> {
     const stage = this.path(`stage-${name}`);
     for (const folder of ["app", "proto"]) await Deno.mkdir(join(stage, folder), { recursive: true });
     await Deno.writeTextFile(join(stage, "app/main.js"), "");
@@ -43,7 +48,7 @@ export class LauncherLab implements AsyncDisposable {
       `#!/bin/sh\n[ "$1" = --version ] && exit\nprogram=$0\n${shift}\n${script}\n`,
     );
     const out = this.path(name);
-    await selfExtracting({ stage, runtime, out, version, arch: "x86_64" });
+    await selfExtracting({ stage, runtime, out, version, arch });
     await Deno.remove(stage, { recursive: true });
     return out;
   }

@@ -113,6 +113,15 @@ Deno.test("launcher: SIGTERM while it unpacks ends it by that signal, and leaves
   assert.equal((await lab.run([program])).stdout, "ran\n");
 });
 
+Deno.test("launcher: one for another machine says so, and makes no folder", async () => {
+  await using lab = await LauncherLab.create();
+  const program = await lab.build("flanneld", "echo ran", "1.0.0", "vax");
+  const end = await lab.run([program]);
+  assert.equal(end.code, 126);
+  assert.match(end.stderr, new RegExp(`flanneld is for vax, and this host is ${Deno.build.arch}\n$`));
+  assert.ok(!(await lab.list()).includes("cache"));
+});
+
 Deno.test("launcher: what a killed start left behind is cleared away by the next", async () => {
   await using lab = await LauncherLab.create();
   const program = await lab.build("flanneld", "echo ran");
