@@ -38,7 +38,7 @@ export interface DesiredVxlan extends DesiredLinkBase {
 /** A persistent TUN device. */
 export interface DesiredTun extends DesiredLinkBase {
   readonly kind: "tun";
-  /** Opened with IFF_VNET_HDR; a device made without it must be made again to get it. */
+  /** Made with IFF_VNET_HDR; each opener of a queue chooses for itself. */
   readonly vnetHeader: boolean;
   /** Opened with IFF_MULTI_QUEUE. */
   readonly multiQueue: boolean;
