@@ -170,8 +170,12 @@ function readFamily(reader: FieldReader, keys: FamilyKeys): FamilyConfig | undef
   const network = readNetwork(reader, keys);
   const length = network && readSubnetLength(reader, keys, network);
   if (!network || length === undefined) {
-    // Known, even where nothing can be said about their values.
-    for (const key of [keys.subnetLength, keys.subnetMin, keys.subnetMax]) reader.raw(key);
+    // Known, even where nothing can be said about their values; that they lie in the network can be said without a length.
+    reader.raw(keys.subnetLength);
+    for (const key of [keys.subnetMin, keys.subnetMax]) {
+      if (network) readBound(reader, key, network, keys.family.bits);
+      else reader.raw(key);
+    }
     return undefined;
   }
   const size = 1n << BigInt(keys.family.bits - length);
