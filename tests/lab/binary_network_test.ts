@@ -3,7 +3,7 @@
  * packages, no network but the lab's.
  */
 import assert from "node:assert/strict";
-import { builtBinary } from "./built_binary.ts";
+import { builtBinary, builtCommand } from "./built_binary.ts";
 import { withLab } from "./harness/lab_test_case.ts";
 import type { Lab, LabOptions } from "./harness/lab.ts";
 import { networkConfig } from "./harness/lab.ts";
@@ -65,7 +65,7 @@ for (const { name, options } of CASES) {
     ignore: SKIPPED,
     fn: () =>
       withFolder(async (folder) => {
-        using _own = await useCommand(folder, [await builtBinary()]);
+        using _own = await useCommand(folder, [await builtCommand()]);
         await withLab({ ...options, hosts: 2 }, async (lab) => {
           using _root = await useCommand(folder, await hostRoot(folder, "root", lab));
           // There is no iptables and no nft in it.
@@ -94,7 +94,7 @@ Deno.test({
       const names = /^CapabilityBoundingSet=(.+)$/m.exec(unit)?.[1]?.split(" ") ?? [];
       const set = ["-all", ...names.map((name) => `+${name.replace("CAP_", "").toLowerCase()}`)].join(",");
       const bounded = ["setpriv", `--bounding-set=${set}`, "--no-new-privs"];
-      using _command = await useCommand(folder, [...bounded, await builtBinary()]);
+      using _command = await useCommand(folder, [...bounded, await builtCommand()]);
       await withLab({ hosts: 2 }, async (lab) => {
         for (const host of lab.hosts) host.start({ args: ["-ip-masq"] });
         for (const host of lab.hosts) await host.waitReady();

@@ -31,6 +31,22 @@ export async function builtBinary(): Promise<string> {
   return out;
 }
 
+/**
+ * A command that runs {@link builtBinary} and lets it unpack beside itself: tests leave nothing in the host's folders.
+ */
+export async function builtCommand(): Promise<string> {
+  const binary = await builtBinary();
+  if (binary === GIVEN) return binary;
+  const command = `${CHECKOUT}/dist/test/run`;
+  const script =
+    `#!/bin/sh\nexport FLANNELD_CACHE_DIR="${CHECKOUT}/dist/test/cache"\nexec "${binary}" "$@"\n`;
+  // In one step: another test file may be running it.
+  const temporary = `${command}.${Deno.pid}`;
+  await Deno.writeTextFile(temporary, script, { mode: 0o755 });
+  await Deno.rename(temporary, command);
+  return command;
+}
+
 /** Time of the last change, in milliseconds since 1970; 0 if the file isn't there. */
 async function modified(path: string): Promise<number> {
   try {
