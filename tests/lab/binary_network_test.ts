@@ -3,7 +3,7 @@
  * packages, no network but the lab's.
  */
 import assert from "node:assert/strict";
-import { builtBinary, builtCommand } from "./built_binary.ts";
+import { builtBinary, builtCommand, useCommand } from "./built_binary.ts";
 import { withLab } from "./harness/lab_test_case.ts";
 import type { Lab, LabOptions } from "./harness/lab.ts";
 import { networkConfig } from "./harness/lab.ts";
@@ -23,17 +23,12 @@ async function withFolder(body: (folder: string) => Promise<void>): Promise<void
   }
 }
 
-/** Lets hosts started from now on run `command` in place of main.ts. */
-async function useCommand(folder: string, command: readonly string[]): Promise<Disposable> {
+/** Lets hosts started from now on run these words in place of main.ts. */
+async function useWords(folder: string, command: readonly string[]): Promise<Disposable> {
   const script = `${folder}/run-${crypto.randomUUID().slice(0, 8)}`;
   const words = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   await Deno.writeTextFile(script, `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
-  const before = Deno.env.get("FLANNELD_BINARY");
-  Deno.env.set("FLANNELD_BINARY", script);
-  return {
-    [Symbol.dispose]: () =>
-      before === undefined ? Deno.env.delete("FLANNELD_BINARY") : Deno.env.set("FLANNELD_BINARY", before),
-  };
+  return useCommand(script);
 }
 
 /** A minimal root with the executable in it, and the command that runs it there. */
@@ -65,9 +60,9 @@ for (const { name, options } of CASES) {
     ignore: SKIPPED,
     fn: () =>
       withFolder(async (folder) => {
-        using _own = await useCommand(folder, [await builtCommand()]);
+        using _own = useCommand(await builtCommand());
         await withLab({ ...options, hosts: 2 }, async (lab) => {
-          using _root = await useCommand(folder, await hostRoot(folder, "root", lab));
+          using _root = await useWords(folder, await hostRoot(folder, "root", lab));
           // There is no iptables and no nft in it.
           await lab.host(1).startReady({ args: ["-iptables-forward-rules=false"] });
           _root[Symbol.dispose]();
@@ -94,7 +89,7 @@ Deno.test({
       const names = /^CapabilityBoundingSet=(.+)$/m.exec(unit)?.[1]?.split(" ") ?? [];
       const set = ["-all", ...names.map((name) => `+${name.replace("CAP_", "").toLowerCase()}`)].join(",");
       const bounded = ["setpriv", `--bounding-set=${set}`, "--no-new-privs"];
-      using _command = await useCommand(folder, [...bounded, await builtCommand()]);
+      using _command = await useWords(folder, [...bounded, await builtCommand()]);
       await withLab({ hosts: 2 }, async (lab) => {
         for (const host of lab.hosts) host.start({ args: ["-ip-masq"] });
         for (const host of lab.hosts) await host.waitReady();

@@ -3,7 +3,7 @@
  * restart under another Network, two daemons on a host.
  */
 import assert from "node:assert/strict";
-import { builtCommand } from "./built_binary.ts";
+import { builtCommand, useCommand } from "./built_binary.ts";
 import { readSubnetFile } from "./harness/container.ts";
 import { Daemon } from "./harness/daemon.ts";
 import type { Host } from "./harness/host.ts";
@@ -14,7 +14,7 @@ const CONFIG = "/coreos.com/network/config";
 
 /** Starts the executable with these options and no others. */
 async function start(host: Host, ...args: string[]): Promise<Daemon> {
-  Deno.env.set("FLANNELD_BINARY", await builtCommand());
+  using _command = useCommand(await builtCommand());
   return new Daemon(host, args);
 }
 

@@ -47,6 +47,16 @@ export async function builtCommand(): Promise<string> {
   return command;
 }
 
+/** Lets daemons that are started from now on run `command` in place of main.ts, until it is disposed of. */
+export function useCommand(command: string): Disposable {
+  const before = Deno.env.get("FLANNELD_BINARY");
+  Deno.env.set("FLANNELD_BINARY", command);
+  return {
+    [Symbol.dispose]: () =>
+      before === undefined ? Deno.env.delete("FLANNELD_BINARY") : Deno.env.set("FLANNELD_BINARY", before),
+  };
+}
+
 /** Time of the last change, in milliseconds since 1970; 0 if the file isn't there. */
 async function modified(path: string): Promise<number> {
   try {
