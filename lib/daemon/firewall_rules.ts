@@ -5,7 +5,7 @@
  */
 import type { Options } from "../cli/options.ts";
 import type { NetworkConfig } from "../config/types.ts";
-import { Firewall } from "../firewall/firewall.ts";
+import type { Firewall } from "../firewall/firewall.ts";
 import { type Ruleset, ruleset } from "../firewall/rules.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
@@ -51,7 +51,11 @@ export class FirewallRules implements Disposable {
     });
     const mode = config.enableNFTables ? "nftables" : "iptables";
     const { log, metrics } = services;
-    this.#open = () => Firewall.open({ mode, networkId: networkIdOf(options), log, metrics });
+    // Loaded when it is used: nothing before the subnet file needs it.
+    this.#open = async () => {
+      const { Firewall } = await import("../firewall/firewall.ts");
+      return await Firewall.open({ mode, networkId: networkIdOf(options), log, metrics });
+    };
   }
 
   /** Resolves after the first attempt, whatever became of it. */

@@ -23,7 +23,7 @@ import { pause } from "../pause.ts";
 import type { Readiness } from "../observe/http.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics } from "../observe/types.ts";
-import { ClosedOverlay } from "./closed_overlay.ts";
+import type { ClosedOverlay } from "./closed_overlay.ts";
 import { type StoredNetwork, watchNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { FirewallRules } from "./firewall_rules.ts";
@@ -167,6 +167,7 @@ export class Member implements AsyncDisposable {
       return log.warn(`PeerFilter has no effect: ${network.config.backend.type} has no tunnel`);
     }
     const target = { ...backend.tunnel, networkId: networkIdOf(options), log: log.child("peer filter") };
+    const { ClosedOverlay } = await import("./closed_overlay.ts");
     const overlay = this.#overlay = await ClosedOverlay.open(target, this.peers, metrics);
     tasks.start((signal) => overlay.keep(signal, options.iptablesResync * 1000));
   }
