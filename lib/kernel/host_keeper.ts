@@ -143,6 +143,8 @@ export class HostKeeper {
     const reading = this.#read(monitor, wake);
     let retry = RETRY_MS;
     let { failures } = await this.pass();
+    // Starting leaves garbage that a daemon at rest has no cause to collect; a large pass has seen to it already.
+    if (this.#reconciler.size <= MANY_ENTRIES) await releaseHeap();
     while (!signal.aborted) {
       await wake.next(failures > 0 ? retry : PASS_INTERVAL_MS);
       await pause(COALESCE_MS, signal);
