@@ -131,3 +131,51 @@ export async function folderWith(programs: readonly string[]): Promise<string> {
 export function firewallTest(name: string, body: () => Promise<void>): void {
   Deno.test({ name: `${name} (needs root)`, ignore: Deno.uid() !== 0, fn: body });
 }
+
+/** What iptables-save prints of the rules in full. */
+export const GOLDEN_V4 = `\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:FLANNEL-FWD - [0:0]
+-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+-A FLANNEL-FWD -s 10.5.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d 10.5.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:FLANNEL-POSTRTG - [0:0]
+-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
+-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.5.72.0/24 -d 10.5.0.0/16 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.5.0.0/16 -d 10.5.72.0/24 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG ! -s 10.5.0.0/16 -d 10.5.72.0/24 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.5.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A FLANNEL-POSTRTG ! -s 10.5.0.0/16 -d 10.5.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+COMMIT
+`;
+/** The same for IPv6. */
+export const GOLDEN_V6 = GOLDEN_V4.replaceAll("10.5.0.0/16", "fc00::/48").replaceAll(
+  "10.5.72.0/24",
+  "fc00:0:0:1::/64",
+)
+  .replaceAll("224.0.0.0/4", "ff00::/8");
+
+/** The names of all programs of iptables-legacy. */
+export function legacyPrograms(): string[] {
+  return ["", "6"].flatMap((six) => ["", "-save", "-restore"].map((what) => `ip${six}tables-legacy${what}`));
+}
+
+/** Rules of a network of its own. */
+export function rulesOf(id: string) {
+  const third = { [NETWORK_ID]: 5, "/second": 7, "/third": 8 }[id]!;
+  return ruleset({
+    ...INPUT,
+    families: [{ family: IPV4, network: parsePrefix(`10.${third}.0.0/16`) }],
+    subnets: { ipv4: parsePrefix(`10.${third}.1.0/24`) },
+  });
+}
