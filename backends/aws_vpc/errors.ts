@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../../lib/errors.ts";
 import { CloudError, type CloudErrorKind, connectionCode, deniedError, said } from "../cloud/errors.ts";
 
 /** EC2's code for a route that isn't there; also used where EC2 says it in words only. */
@@ -66,7 +67,7 @@ function statusOf(error: unknown): number | undefined {
 export function classify(error: unknown, action: string, subject: string): CloudError {
   const code = codeOf(error);
   const status = statusOf(error);
-  const words = said(error instanceof Error ? error.message : String(error));
+  const words = said(messageOf(error));
   const connection = connectionCode(error);
   if (connection) {
     return new CloudError("unavailable", `No answer from EC2 to ${action} for ${subject}: ${connection}`, {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../../lib/errors.ts";
 
 /**
  * Kind of a cloud's refusal:
@@ -88,7 +89,7 @@ export function said(words: string): string {
 /** Any error as a {@link CloudError}: one that no provider has classified counts as `unavailable`. */
 export function asCloudError(error: unknown): CloudError {
   if (error instanceof CloudError) return error;
-  return new CloudError("unavailable", error instanceof Error ? error.message : String(error), {
+  return new CloudError("unavailable", messageOf(error), {
     cause: error,
   });
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../../lib/errors.ts";
 import { CloudError, type CloudErrorKind, connectionCode, deniedError, said } from "../cloud/errors.ts";
 
 /** Reasons of refused calls and codes of failed operations; what isn't listed goes by the HTTP status. */
@@ -73,7 +74,7 @@ export function classifyCall(error: unknown, permission: string, subject: string
     });
   }
   const body = response?.data?.error;
-  const words = body?.message ?? (error instanceof Error ? error.message : String(error));
+  const words = body?.message ?? (messageOf(error));
   return refusal(body?.errors?.[0]?.reason, response?.status ?? status, words, permission, subject);
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../../lib/errors.ts";
 import { forward } from "./forwarder.ts";
 import type { WorkerEnd, WorkerMessage, WorkerSetup } from "./worker_setup.ts";
 
@@ -16,7 +17,7 @@ scope.onmessage = ({ data }) => {
   try {
     end = forward(data, () => scope.postMessage({ kind: "running" }));
   } catch (error) {
-    end = { kind: "failed", message: error instanceof Error ? error.message : String(error) };
+    end = { kind: "failed", message: messageOf(error) };
   }
   scope.postMessage(end);
 };

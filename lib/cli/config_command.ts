@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { resolveNetwork } from "../../backends/network.ts";
 import { describeWrite, openStore } from "../daemon/store.ts";
 import type { Invocation } from "./parse.ts";
@@ -42,7 +43,7 @@ async function readText(file: string): Promise<string> {
   try {
     return await Deno.readTextFile(file);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new Error(`Cannot read the network config from ${file}: ${reason}`);
   }
 }

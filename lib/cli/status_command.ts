@@ -3,46 +3,16 @@
  *
  * @module
  */
+import { readStatus } from "../daemon/status_client.ts";
 import { statusSocketPath } from "../daemon/status_server.ts";
 import type { Json, JsonObject } from "../config/types.ts";
-import { request } from "node:http";
 import type { Invocation } from "./parse.ts";
-
-/** A daemon answers at once, or something is wrong with it. */
-const TIMEOUT_MS = 5_000;
 
 /** Prints the status; exit status 0 if the host is ready, 1 if not. */
 export async function statusCommand({ options }: Invocation): Promise<number> {
   const status = await readStatus(statusSocketPath(options));
   console.log(options.json ? JSON.stringify(status, null, 2) : formatStatus(status));
   return status["ready"] ? 0 : 1;
-}
-
-/** Asks the daemon behind a status socket. @throws {Error} If none answers; the message says what to do. */
-export function readStatus(path: string): Promise<JsonObject> {
-  const { promise, resolve, reject } = Promise.withResolvers<JsonObject>();
-  const call = request({ socketPath: path, path: "/status", timeout: TIMEOUT_MS }, (response) => {
-    let text = "";
-    response.setEncoding("utf8");
-    response.on("data", (chunk) => text += chunk);
-    response.on("end", () => resolve(JSON.parse(text)));
-    response.on("error", reject);
-  });
-  call.on("timeout", () => call.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
-  call.on("error", (error) => reject(explain(path, error)));
-  call.end();
-  return promise;
-}
-
-function explain(path: string, error: Error & { code?: string }): Error {
-  if (error.code === "EACCES") {
-    return new Error(`Cannot ask flanneld on ${path}: run this as root (sudo flanneld status)`);
-  }
-  const isAway = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-  const why = isAway
-    ? "no flanneld is running with this -subnet-file, or it is not ready yet"
-    : error.message;
-  return new Error(`Cannot ask flanneld on ${path}: ${why}`, { cause: error });
 }
 
 /** The status as lines of `name: value`, indented by level, for people. */

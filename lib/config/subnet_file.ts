@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { basename, dirname, join } from "node:path";
 import { FAMILIES, type FamilyName, type PerFamily } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
@@ -177,8 +178,4 @@ async function removeStale(folder: string, prefix: string): Promise<void> {
     const changed = (await Deno.stat(path).catch(() => undefined))?.mtime?.getTime();
     if (changed !== undefined && Date.now() - changed > STALE_AFTER) await Deno.remove(path).catch(() => {});
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,16 +5,15 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../../backends/network.ts";
 import type { Options } from "../cli/options.ts";
-import { readStatus } from "../cli/status_command.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import { removePeerFilter } from "../firewall/peer_filter.ts";
 import { DEFAULT_NETWORK_ID } from "../firewall/names.ts";
 import { removeFromKernel } from "../kernel/remove.ts";
-import { encodeLeaseKey } from "../leases/codec.ts";
-import { decodeLease } from "../leases/codec.ts";
+import { decodeLease, encodeLeaseKey } from "../leases/codec.ts";
 import type { LeaseStore } from "../leases/types.ts";
 import { listAddresses } from "../netlink/address.ts";
 import { listLinks } from "../netlink/link.ts";
@@ -26,6 +25,7 @@ import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import { noMetrics } from "../observe/types.ts";
 import { choose } from "./external.ts";
+import { readStatus } from "./status_client.ts";
 import { statusSocketPath } from "./status_server.ts";
 import { networkIdOf, openStore } from "./store.ts";
 
@@ -74,7 +74,7 @@ class Cleaner {
     } catch (error) {
       this.failures++;
       this.#log.error(`Cannot remove ${what}`, {
-        error: error instanceof Error ? error.message : String(error),
+        error: messageOf(error),
       });
     }
   }
@@ -87,7 +87,7 @@ class Cleaner {
       if (stored) this.#network = await resolveNetwork(stored.text);
     } catch (error) {
       this.#log.warn("The network config can't be read; going by the subnet file", {
-        error: error instanceof Error ? error.message : String(error),
+        error: messageOf(error),
       });
     }
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { PeerView } from "../../backends/types.ts";
 import { PeerFilter, type PeerFilterOptions } from "../firewall/peer_filter.ts";
 import type { Ip } from "../net/ip.ts";
@@ -85,8 +86,4 @@ export class ClosedOverlay implements Disposable {
       }
     }
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../../backends/network.ts";
 import { ConfigError } from "../config/types.ts";
 import { type LeaseStore, StoreError } from "../leases/types.ts";
@@ -43,7 +44,7 @@ export async function waitForNetwork(
       told.say("absent", () => log.warn(`There is no network config yet; waiting for it. ${describeWrite}`));
     } catch (error) {
       if (signal.aborted || error instanceof StoreError) throw error;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       told.say(message, () => {
         if (!(error instanceof ConfigError)) {
           return log.warn("Cannot read the network config; trying again", { error: message });
@@ -99,7 +100,7 @@ async function tellChange(text: string | undefined, inUse: StoredNetwork, log: L
     log.error(
       "The network config was changed to one that can't be used; this host goes on with the one it has",
       {
-        error: error instanceof Error ? error.message : String(error),
+        error: messageOf(error),
       },
     );
     return false;

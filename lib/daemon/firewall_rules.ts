@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { Options } from "../cli/options.ts";
 import type { NetworkConfig } from "../config/types.ts";
 import type { Firewall } from "../firewall/firewall.ts";
@@ -92,7 +93,7 @@ export class FirewallRules implements Disposable {
       readiness.clear(REASON);
       return true;
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       // Told once, as long as it stays the same.
       if (!readiness.reasons().includes(`${REASON}: ${message}`)) log.error(message);
       readiness.block(REASON, message);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { dirname } from "node:path";
 import type { Options } from "../cli/options.ts";
 import type { JsonObject } from "../config/types.ts";
@@ -54,7 +55,7 @@ export class StatusServer implements AsyncDisposable {
       }),
       onError: (error) =>
         log.error("Cannot answer a request", {
-          error: error instanceof Error ? error.message : String(error),
+          error: messageOf(error),
         }),
     };
     this.#http = options.healthzPort > 0
@@ -76,7 +77,7 @@ export class StatusServer implements AsyncDisposable {
       await Deno.chmod(this.#path, 0o600);
     } catch (error) {
       this.#log.warn(`Cannot serve flanneld status on ${this.#path}`, {
-        error: error instanceof Error ? error.message : String(error),
+        error: messageOf(error),
       });
     }
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { notify, notifyEnvironment } from "../observe/sd_notify.ts";
 import type { Log } from "../observe/types.ts";
 import { pause } from "../pause.ts";
@@ -12,7 +13,7 @@ export function notifySystemd(state: Readonly<Record<string, string>>, log: Log)
   try {
     notify(Deno.env.get("NOTIFY_SOCKET") || undefined, state);
   } catch (error) {
-    log.warn("Cannot notify systemd", { error: error instanceof Error ? error.message : String(error) });
+    log.warn("Cannot notify systemd", { error: messageOf(error) });
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 
 /** How a program ended and what it said. */
 export interface CommandResult {
@@ -105,7 +106,7 @@ async function runToEnd(
     return {
       code: NOT_EXECUTABLE,
       stdout: "",
-      stderr: error instanceof Error ? error.message : String(error),
+      stderr: messageOf(error),
     };
   }
   const [output] = await Promise.all([child.output(), stdin === undefined ? undefined : feed(child, stdin)]);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { Log } from "../observe/types.ts";
 
 /** Carries work out in the order in which it was asked for, each after the one before has ended. */
@@ -43,7 +44,7 @@ export async function keepAt(
       if (failing) log.info(`Keeping ${what} works again`);
       failing = "";
     } catch (error) {
-      const cause = error instanceof Error ? error.message : String(error);
+      const cause = messageOf(error);
       if (cause !== failing) log.error(`Cannot keep ${what}`, { cause });
       failing = cause;
       onFailure?.();

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { findLink } from "../netlink/link.ts";
 import { releaseHeap } from "../observe/heap.ts";
@@ -253,10 +254,6 @@ export class HostKeeper {
 
 function problemOf(errors: readonly Error[]): string | undefined {
   return errors.length === 0 ? undefined : errors.map(({ message }) => message).join("; ");
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** Whose change it was: of what we keep, or of what the plan may depend on. */

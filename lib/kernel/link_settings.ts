@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { SystemError } from "../ffi/errno.ts";
 import { readKernelFile, writeKernelFile } from "../ffi/kernel_file.ts";
 import { getTxChecksum, setTxChecksum } from "../netlink/ethtool.ts";
@@ -38,7 +39,7 @@ export function applyTxChecksum(name: string, setting: ChecksumOffload, log: Log
     if (getTxChecksum(name) !== wanted) setTxChecksum(name, wanted);
   } catch (error) {
     log.warn(`Cannot set tx-checksum-ip-generic of ${name} to ${wanted ? "on" : "off"}`, {
-      error: error instanceof Error ? error.message : String(error),
+      error: messageOf(error),
     });
   }
 }

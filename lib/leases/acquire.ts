@@ -3,13 +3,14 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { FamilyConfig } from "../config/types.ts";
 import { FAMILIES, familiesOf, type PerFamily } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
 import { formatPrefix, type Prefix, prefixesOverlap, samePrefix } from "../net/prefix.ts";
 import type { Log } from "../observe/types.ts";
 import { Allocator, fits, OutOfSubnetsError, type RandomBelow } from "./allocator.ts";
-import { Backoff, type Clock, messageOf, Throttle } from "./clock.ts";
+import { Backoff, type Clock, Throttle } from "./clock.ts";
 import { decodeLease, decodeLeaseKey, encodeLeaseKey, encodeLeaseValue } from "./codec.ts";
 import {
   CompactedError,

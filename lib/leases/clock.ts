@@ -89,8 +89,3 @@ export class Throttle {
     return held;
   }
 }
-
-/** What an error says, in one line. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

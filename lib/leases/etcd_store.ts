@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { Credentials } from "./etcd/client.ts";
 import { parseEndpoints } from "./etcd/endpoints.ts";
 import { EtcdStore } from "./etcd/store.ts";
@@ -46,7 +47,7 @@ function readPem(option: string, path: string, label: string): string {
   try {
     text = Deno.readTextFileSync(path);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause);
     throw new StoreError(`Cannot read ${option} ${path}: ${why}`, { cause });
   }
   if (!new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text)) {

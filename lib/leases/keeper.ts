@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { Log } from "../observe/types.ts";
 import { sameHost } from "./acquire.ts";
-import { Backoff, type Clock, messageOf, Throttle } from "./clock.ts";
+import { Backoff, type Clock, Throttle } from "./clock.ts";
 import { decodeLeaseValue, encodeLeaseValue, sameLeaseKey } from "./codec.ts";
 import type { LeaseAttributes, LeaseEvent, LeaseSnapshot, LeaseStore, StoredLease } from "./types.ts";
 

@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
-import { Backoff, BACKOFF_MAX_MS, type Clock, messageOf, Throttle } from "./clock.ts";
+import { Backoff, BACKOFF_MAX_MS, type Clock, Throttle } from "./clock.ts";
 import type { PeerSet } from "./peer_set.ts";
 import {
   CompactedError,

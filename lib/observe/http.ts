@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { JsonObject } from "../config/types.ts";
 import { IPV6 } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
@@ -162,5 +163,5 @@ function explain(address: Ip, port: number, error: unknown): string {
   if (error instanceof Deno.errors.AddrNotAvailable) {
     return `${what}: the address is none of this host's; choose another with -healthz-ip`;
   }
-  return `${what}: ${error instanceof Error ? error.message : String(error)}`;
+  return `${what}: ${messageOf(error)}`;
 }

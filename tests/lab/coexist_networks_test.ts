@@ -1,6 +1,6 @@
 /** Several networks on the same hosts, each with a daemon of its own: none touches what is another's. */
 import assert from "node:assert/strict";
-import { readStatus } from "../../lib/cli/status_command.ts";
+import { readStatus } from "../../lib/daemon/status_client.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { statusSocketPath } from "../../lib/daemon/status_server.ts";
 import { Daemon, flanneldCommand } from "./harness/daemon.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../../errors.ts";
 import { CompactedError, StoreError } from "../types.ts";
 import { CallError, type Credentials, EtcdClient, loadEtcd3, type WatchStream } from "./client.ts";
 import type { Endpoint } from "./endpoints.ts";
@@ -158,7 +159,7 @@ export class EtcdPool implements Disposable {
       try {
         client = new EtcdClient(etcd3, endpoint, this.credentials);
       } catch (cause) {
-        const why = cause instanceof Error ? cause.message : String(cause);
+        const why = messageOf(cause);
         throw new StoreError(`Cannot use the certificates for ${endpoint.url}: ${why}`, { cause });
       }
       this.#clients.set(endpoint, client);

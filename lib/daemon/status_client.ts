@@ -1,0 +1,37 @@
+/**
+ * Asking a running daemon how it does.
+ *
+ * @module
+ */
+import { request } from "node:http";
+import type { JsonObject } from "../config/types.ts";
+
+/** A daemon answers at once, or something is wrong with it. */
+const TIMEOUT_MS = 5_000;
+
+/** Asks the daemon behind a status socket. @throws {Error} If none answers; the message says what to do. */
+export function readStatus(path: string): Promise<JsonObject> {
+  const { promise, resolve, reject } = Promise.withResolvers<JsonObject>();
+  const call = request({ socketPath: path, path: "/status", timeout: TIMEOUT_MS }, (response) => {
+    let text = "";
+    response.setEncoding("utf8");
+    response.on("data", (chunk) => text += chunk);
+    response.on("end", () => resolve(JSON.parse(text)));
+    response.on("error", reject);
+  });
+  call.on("timeout", () => call.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
+  call.on("error", (error) => reject(explain(path, error)));
+  call.end();
+  return promise;
+}
+
+function explain(path: string, error: Error & { code?: string }): Error {
+  if (error.code === "EACCES") {
+    return new Error(`Cannot ask flanneld on ${path}: run this as root (sudo flanneld status)`);
+  }
+  const isAway = error.code === "ENOENT" || error.code === "ECONNREFUSED";
+  const why = isAway
+    ? "no flanneld is running with this -subnet-file, or it is not ready yet"
+    : error.message;
+  return new Error(`Cannot ask flanneld on ${path}: ${why}`, { cause: error });
+}

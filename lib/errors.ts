@@ -1,0 +1,10 @@
+/**
+ * Errors as text.
+ *
+ * @module
+ */
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
