@@ -10,6 +10,7 @@ import { countersOf } from "./counters.ts";
 import { IcmpErrors } from "./icmp_sender.ts";
 import { Inbound } from "./inbound.ts";
 import { Arena, POLLFD } from "./layout.ts";
+import type { PathParts } from "./path_parts.ts";
 import { type Lane, Outbound } from "./outbound.ts";
 import { LinuxPacketIo } from "./packet_io.ts";
 import { Receiver } from "./receiver.ts";
@@ -56,14 +57,13 @@ function assemble(setup: WorkerSetup) {
   const counters = countersOf(setup.counters, setup.worker);
   const io = new LinuxPacketIo(memory, setup.tun, setup.socket);
   const routes = new RoutesReader(setup.routes, setup.shape, setup.worker);
-  const sender = new Sender(memory, arena, base, io, rungs, counters);
-  const writer = new TunWriter(memory, arena, base, io, rungs, counters);
+  const parts: PathParts = { memory, arena, base, io, rungs, counters };
+  const sender = new Sender(parts);
+  const writer = new TunWriter(parts);
   const icmp = new IcmpErrors(memory, arena, counters, () => performance.now());
-  const lane: Lane = { memory, arena, io, rungs, routes, counters, sender, writer, icmp };
+  const lane: Lane = { ...parts, routes, sender, writer, icmp };
   const outbound = setup.outbound ? new Outbound(lane) : undefined;
-  const inbound = setup.inbound
-    ? new Inbound(lane, new Receiver(memory, arena, base, io, rungs, counters), setup.sourceCheck)
-    : undefined;
+  const inbound = setup.inbound ? new Inbound(lane, new Receiver(parts), setup.sourceCheck) : undefined;
   return { routes, writer, outbound, inbound };
 }
 

@@ -7,15 +7,13 @@ import { EAGAIN, EINTR } from "../../lib/ffi/errno.ts";
 import { decrementTtl, finishChecksum, TTL_EXPIRED } from "../../lib/packet/checksum.ts";
 import * as h from "../../lib/packet/headers.ts";
 import { type IcmpError, NET_UNREACHABLE, TIME_EXCEEDED } from "../../lib/packet/icmp.ts";
-import type { PacketMemory } from "../../lib/packet/memory.ts";
 import { MAX_HEADERS, Segmenter } from "../../lib/packet/segment.ts";
 import { GSO_NONE, NEEDS_CSUM, VNET_HEADER, VnetHeader } from "../../lib/packet/virtio.ts";
 import { C } from "./counters.ts";
 import type { IcmpErrors } from "./icmp_sender.ts";
-import type { Arena } from "./layout.ts";
-import { ADDRESS_STEP, BUFFER, type PacketIo, READ_SHIFT } from "./packet_io.ts";
+import type { PathParts } from "./path_parts.ts";
+import { ADDRESS_STEP, BUFFER, READ_SHIFT } from "./packet_io.ts";
 import { NO_PEER, type RoutesReader } from "./routes_reader.ts";
-import type { SharedRungs } from "./rungs.ts";
 import type { Sender } from "./sender.ts";
 import type { TunWriter } from "./tun_writer.ts";
 
@@ -27,13 +25,8 @@ const READ_AREA = 4 * (BUFFER + ADDRESS_STEP);
 const HEADER_AREA = 256 * 64;
 
 /** What the two directions work with. */
-export interface Lane {
-  readonly memory: PacketMemory;
-  readonly arena: Arena;
-  readonly io: PacketIo;
-  readonly rungs: SharedRungs;
+export interface Lane extends PathParts {
   readonly routes: RoutesReader;
-  readonly counters: Float64Array;
   readonly sender: Sender;
   readonly writer: TunWriter;
   readonly icmp: IcmpErrors;

@@ -7,7 +7,6 @@ import type { PacketMemory } from "../../lib/packet/memory.ts";
 import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
 import { C } from "./counters.ts";
 import {
-  type Arena,
   CMSG_SPACE,
   CMSGHDR,
   MMSGHDR,
@@ -19,7 +18,7 @@ import {
   UDP_GRO,
 } from "./layout.ts";
 import { BUFFER, type PacketIo } from "./packet_io.ts";
-import type { SharedRungs } from "./rungs.ts";
+import type { PathParts } from "./path_parts.ts";
 
 /** Messages of one recvmmsg: with UDP_GRO each may hold 64 KiB, without rarely more than an MTU. */
 const GRO_MESSAGES = 8, PLAIN_MESSAGES = 32;
@@ -48,14 +47,7 @@ export class Receiver {
   /** The socket's running count of drops. */
   #overflow = 0;
 
-  constructor(
-    memory: PacketMemory,
-    arena: Arena,
-    base: number,
-    io: PacketIo,
-    rungs: SharedRungs,
-    counters: Float64Array,
-  ) {
+  constructor({ memory, arena, base, io, rungs, counters }: PathParts) {
     this.#memory = memory;
     this.#io = io;
     this.#counters = counters;

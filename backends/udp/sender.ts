@@ -12,7 +12,6 @@ import type { PacketMemory } from "../../lib/packet/memory.ts";
 import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
 import { C } from "./counters.ts";
 import {
-  type Arena,
   CMSG_SPACE,
   CMSGHDR,
   MAX_DATAGRAM,
@@ -24,6 +23,7 @@ import {
 } from "./layout.ts";
 import type { PacketIo } from "./packet_io.ts";
 import type { SharedRungs } from "./rungs.ts";
+import type { PathParts } from "./path_parts.ts";
 
 const AF_INET = 2;
 /** Messages of one sendmmsg, and the pieces that all of them have (UIO_MAXIOV is 1024 for each). */
@@ -73,15 +73,7 @@ export class Sender {
   #address = 0;
   #port = 0;
 
-  /** @param base Address of the memory's first byte. */
-  constructor(
-    memory: PacketMemory,
-    arena: Arena,
-    base: number,
-    io: PacketIo,
-    rungs: SharedRungs,
-    counters: Float64Array,
-  ) {
+  constructor({ memory, arena, base, io, rungs, counters }: PathParts) {
     this.#memory = memory;
     this.#io = io;
     this.#rungs = rungs;

@@ -9,9 +9,9 @@ import { MAX_CHAIN_PIECES, Merger } from "../../lib/packet/merge.ts";
 import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
 import { GSO_UDP_L4, VNET_HEADER, VnetHeader } from "../../lib/packet/virtio.ts";
 import { C } from "./counters.ts";
-import type { Arena } from "./layout.ts";
 import type { PacketIo } from "./packet_io.ts";
 import type { SharedRungs } from "./rungs.ts";
+import type { PathParts } from "./path_parts.ts";
 
 /** Most packets between two flushes. */
 const CAPACITY = 1024;
@@ -40,14 +40,7 @@ export class TunWriter {
   /** What the last write of a single packet gave. */
   #lastResult = 0;
 
-  constructor(
-    memory: PacketMemory,
-    arena: Arena,
-    base: number,
-    io: PacketIo,
-    rungs: SharedRungs,
-    counters: Float64Array,
-  ) {
+  constructor({ memory, arena, base, io, rungs, counters }: PathParts) {
     this.#memory = memory;
     this.#io = io;
     this.#rungs = rungs;

@@ -212,15 +212,13 @@ export class FakeHost {
     const arena = new Arena(memory.size);
     const counters = countersOf(new SharedArrayBuffer(countersBytes(1)), 0);
     this.#counters = counters;
-    this.sender = new Sender(memory, arena, BASE, io, this.rungs, counters);
-    const writer = new TunWriter(memory, arena, BASE, io, this.rungs, counters);
+    const parts = { memory, arena, base: BASE, io, rungs: this.rungs, counters };
+    this.sender = new Sender(parts);
+    const writer = new TunWriter(parts);
     const icmp = new IcmpErrors(memory, arena, counters, () => this.now);
-    const lane: Lane = {
-      ...{ memory, arena, io, rungs: this.rungs, routes: this.routes, counters },
-      ...{ sender: this.sender, writer, icmp },
-    };
+    const lane: Lane = { ...parts, routes: this.routes, sender: this.sender, writer, icmp };
     this.outbound = new Outbound(lane);
-    this.inbound = new Inbound(lane, new Receiver(memory, arena, BASE, io, this.rungs, counters), check);
+    this.inbound = new Inbound(lane, new Receiver(parts), check);
   }
 
   /** What a counter says. */

@@ -88,7 +88,7 @@ function receiverWith(
   const counters = countersOf(new SharedArrayBuffer(countersBytes(1)), 0);
   const io = new FakeIo(memory);
   const { view } = memory;
-  const receiver = new Receiver(memory, new Arena(memory.size), BASE, io, rungs, counters);
+  const receiver = new Receiver({ memory, arena: new Arena(memory.size), base: BASE, io, rungs, counters });
   io.receiveMany = (vector) => {
     const at = Number(view.getBigUint64(vector + MMSGHDR.control, true)) - BASE;
     control.forEach(([level, type, value], i) => {
