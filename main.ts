@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { parseCommandLine } from "./lib/cli/parse.ts";
+import { BACKENDS } from "./backends/registry.ts";
+import { parseCommandLine } from "./lib/options/parse.ts";
 import { runCommand } from "./lib/cli/commands.ts";
 import { reportFailure } from "./lib/cli/failure.ts";
 
 if (import.meta.main) {
   try {
-    Deno.exitCode = await runCommand(parseCommandLine(Deno.args, Deno.env.toObject()));
+    Deno.exitCode = await runCommand(parseCommandLine(Deno.args, Deno.env.toObject()), BACKENDS);
   } catch (error) {
     Deno.exitCode = reportFailure(error);
   }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { OptionReader } from "./options.ts";
-import type { BackendType } from "./types.ts";
+import { OptionReader } from "../lib/backend/option_reader.ts";
+import type { BackendType } from "../lib/backend/types.ts";
 
 /** The Backend object of an alloc network. */
 export interface AllocOptions {

@@ -7,8 +7,8 @@ import type { Entry } from "../lib/kernel/entries.ts";
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family } from "../lib/net/family.ts";
 import { formatIp, sameIp } from "../lib/net/ip.ts";
-import { OptionReader } from "./options.ts";
-import type { BackendType, Environment, HostPlan, OwnSubnets } from "./types.ts";
+import { OptionReader } from "../lib/backend/option_reader.ts";
+import type { BackendType, Environment, HostPlan, OwnSubnets } from "../lib/backend/types.ts";
 
 /** The Backend object of a host-gw network. */
 export interface HostGwOptions {

@@ -14,7 +14,7 @@ import {
   LinkConflictError,
   strangerError,
 } from "../lib/kernel/link_keeper.ts";
-import type { OpenContext } from "./types.ts";
+import type { OpenContext } from "../lib/backend/types.ts";
 
 /** One family's VXLAN tunnel end point on this host. */
 export interface Vtep {

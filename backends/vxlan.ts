@@ -15,10 +15,10 @@ import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/f
 import { formatIp, sameIp } from "../lib/net/ip.ts";
 import { firstIp } from "../lib/net/prefix.ts";
 import { type Mac, parseMac } from "../lib/net/mac.ts";
-import { OptionReader } from "./options.ts";
+import { OptionReader } from "../lib/backend/option_reader.ts";
 import { findVtep, type Vtep } from "./vtep.ts";
 import type { Json, JsonObject } from "../lib/config/types.ts";
-import type { Backend, BackendType, Environment, HostPlan, OwnSubnets } from "./types.ts";
+import type { Backend, BackendType, Environment, HostPlan, OwnSubnets } from "../lib/backend/types.ts";
 
 /** The Backend object of a vxlan network. */
 export interface VxlanOptions {

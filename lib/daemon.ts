@@ -6,8 +6,9 @@
  *
  * @module
  */
-import type { Options } from "./cli/options.ts";
-import { UsageError } from "./cli/usage_error.ts";
+import type { BackendRegistry } from "./backend/registry.ts";
+import type { Options } from "./options/table.ts";
+import { UsageError } from "./options/usage_error.ts";
 import { readSubnetFile, SubnetFileError } from "./config/subnet_file.ts";
 import { waitForNetwork } from "./daemon/config_feed.ts";
 import { chooseAndTell } from "./daemon/external.ts";
@@ -30,6 +31,7 @@ import { VERSION_TEXT } from "./version.ts";
 
 /** What the daemon is given. */
 export interface DaemonServices {
+  readonly backends: BackendRegistry;
   readonly log: PartLog;
   readonly metrics: MetricsRegistry;
   /** Ends the daemon; the data path stays. */
@@ -89,9 +91,14 @@ interface JoinParts extends DaemonServices {
 
 /** The way to readiness. Its many intermediate values, the list of all leases above all, end with it. */
 async function join(options: Options, parts: JoinParts): Promise<Member> {
-  const { log, metrics, tasks, store, socket } = parts;
+  const { backends, log, metrics, tasks, store, socket } = parts;
   const { signal } = tasks;
-  const network = await waitForNetwork(store, { log, signal, describeWrite: describeWrite(options) });
+  const network = await waitForNetwork(store, {
+    backends,
+    log,
+    signal,
+    describeWrite: describeWrite(options),
+  });
   const { config } = network;
   const families = config.families.map(({ family }) => family);
   const external = chooseAndTell(socket, options, families, log.child("interface"));

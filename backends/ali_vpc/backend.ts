@@ -4,7 +4,7 @@
  * @module
  */
 import { cleanupCloudRoutes, type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
-import type { BackendType } from "../types.ts";
+import type { BackendType } from "../../lib/backend/types.ts";
 import { ALI_METADATA } from "./metadata.ts";
 import { type AliVpcOptions, parseAliVpcOptions } from "./options.ts";
 import { AliRouteTable } from "./route_table.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { cleanupCloudRoutes, type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
-import type { BackendType } from "../types.ts";
+import type { BackendType } from "../../lib/backend/types.ts";
 import { type AwsVpcOptions, parseAwsVpcOptions } from "./options.ts";
 import { AwsRouteTable } from "./route_table.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 import type { JsonObject } from "../../lib/config/types.ts";
-import { OptionReader } from "../options.ts";
-import type { ParsedOptions } from "../types.ts";
+import { OptionReader } from "../../lib/backend/option_reader.ts";
+import type { ParsedOptions } from "../../lib/backend/types.ts";
 
 /** What the config's Backend object says for aws-vpc. */
 export interface AwsVpcOptions {

@@ -4,7 +4,7 @@
  * @module
  */
 import { samePrefix } from "../../lib/net/prefix.ts";
-import type { Backend, OpenContext, OwnSubnets } from "../types.ts";
+import type { Backend, OpenContext, OwnSubnets } from "../../lib/backend/types.ts";
 import { backoffDelay, type Clock, systemClock } from "./clock.ts";
 import { isInside } from "./decide.ts";
 import { asCloudError } from "./errors.ts";

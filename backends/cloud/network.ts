@@ -6,7 +6,7 @@
  */
 import type { JsonObject } from "../../lib/config/types.ts";
 import type { Prefix } from "../../lib/net/prefix.ts";
-import type { BackendSession, ExternalInterface, HostPlan } from "../types.ts";
+import type { BackendSession, ExternalInterface, HostPlan } from "../../lib/backend/types.ts";
 import { backoffDelay, type Clock, resyncDelay } from "./clock.ts";
 import type { CloudError } from "./errors.ts";
 import { type Outcome, RoutePass } from "./pass.ts";

@@ -8,7 +8,7 @@
  */
 import { familiesOf, type PerFamily } from "../../lib/net/family.ts";
 import { formatPrefix, type Prefix } from "../../lib/net/prefix.ts";
-import type { BackendSession, ExternalInterface } from "../types.ts";
+import type { BackendSession, ExternalInterface } from "../../lib/backend/types.ts";
 import type { Clock } from "./clock.ts";
 import { decide, type Decision, type Put, type Removal } from "./decide.ts";
 import { asCloudError, CloudError } from "./errors.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Prefix } from "../../lib/net/prefix.ts";
-import type { ExternalInterface } from "../types.ts";
+import type { ExternalInterface } from "../../lib/backend/types.ts";
 import type { CloudError } from "./errors.ts";
 
 /** An entry of a table. Providers add what they need to change it. */

@@ -10,7 +10,7 @@ import type { Log } from "../../lib/observe/types.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
-import type { ExternalInterface } from "../types.ts";
+import type { ExternalInterface } from "../../lib/backend/types.ts";
 import { Compute, type GceInstance, type GceRoute } from "./compute.ts";
 import { GceMetadata } from "./metadata.ts";
 import { lastSegment, routeNames, sameInstance } from "./names.ts";

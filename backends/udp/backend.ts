@@ -19,7 +19,7 @@ import type {
   HostPlan,
   OpenContext,
   OwnSubnets,
-} from "../types.ts";
+} from "../../lib/backend/types.ts";
 import { tunName } from "./device_name.ts";
 import { parseUdpOptions, type UdpOptions } from "./options.ts";
 import { peerRoute } from "./peer_route.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
-import { OptionReader } from "../options.ts";
-import type { ParsedOptions } from "../types.ts";
+import { OptionReader } from "../../lib/backend/option_reader.ts";
+import type { ParsedOptions } from "../../lib/backend/types.ts";
 import { CHECK_ADDRESS, CHECK_ADDRESS_AND_PORT, CHECK_NOTHING, type SourceCheck } from "./inbound.ts";
 import type { Rungs } from "./rungs.ts";
 

@@ -7,7 +7,7 @@ import { SystemError } from "../../lib/ffi/errno.ts";
 import { closeFd } from "../../lib/ffi/fd.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { type Ip, sameIp } from "../../lib/net/ip.ts";
-import type { BackendSession, ExternalInterface, HostPlan } from "../types.ts";
+import type { BackendSession, ExternalInterface, HostPlan } from "../../lib/backend/types.ts";
 import { CHECK_NOTHING } from "./inbound.ts";
 import type { UdpOptions } from "./options.ts";
 import { ownRoute, peerRoute } from "./peer_route.ts";

@@ -3,23 +3,24 @@
  *
  * @module
  */
-import type { Invocation } from "./parse.ts";
+import type { BackendRegistry } from "../backend/registry.ts";
+import type { Invocation } from "../options/parse.ts";
 
 /** Carries out what was asked for. @returns The exit status. */
-export async function runCommand(invocation: Invocation): Promise<number> {
+export async function runCommand(invocation: Invocation, backends: BackendRegistry): Promise<number> {
   switch (invocation.command) {
     case "daemon":
-      return await (await import("./daemon_command.ts")).daemonCommand(invocation);
+      return await (await import("./daemon_command.ts")).daemonCommand(invocation, backends);
     case "config set":
     case "config get":
     case "config check":
-      return await (await import("./config_command.ts")).configCommand(invocation);
+      return await (await import("./config_command.ts")).configCommand(invocation, backends);
     case "cleanup":
-      return await (await import("./cleanup_command.ts")).cleanupCommand(invocation);
+      return await (await import("./cleanup_command.ts")).cleanupCommand(invocation, backends);
     case "status":
       return await (await import("./status_command.ts")).statusCommand(invocation);
     case "doctor":
-      return await (await import("./doctor_command.ts")).doctorCommand(invocation);
+      return await (await import("./doctor_command.ts")).doctorCommand(invocation, backends);
     case "version":
       console.log((await import("../version.ts")).VERSION_TEXT);
       return 0;

@@ -13,7 +13,7 @@ import {
   OPTIONS,
   type OptionSpec,
   SHELLS,
-} from "./options.ts";
+} from "../options/table.ts";
 
 type Completes = OptionSpec<unknown>["completes"];
 

@@ -4,24 +4,28 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import { resolveNetwork } from "../../backends/network.ts";
+import type { BackendRegistry } from "../backend/registry.ts";
+import { resolveNetwork } from "../backend/network.ts";
 import { describeWrite, openStore } from "../daemon/store.ts";
-import type { Invocation } from "./parse.ts";
+import type { Invocation } from "../options/parse.ts";
 
 /** Longest wait for a store that doesn't answer: a person is waiting. */
 const STORE_TIMEOUT_MS = 10_000;
 
 /** Runs one of the config commands. @throws {ConfigError} With all that is wrong with a config. */
-export async function configCommand({ command, argument, options }: Invocation): Promise<number> {
+export async function configCommand(
+  { command, argument, options }: Invocation,
+  backends: BackendRegistry,
+): Promise<number> {
   if (command === "config check") {
-    const { complete, warnings } = await resolveNetwork(await readText(argument));
+    const { complete, warnings } = await resolveNetwork(await readText(argument), backends);
     for (const warning of warnings) console.error(`warning: ${warning}`);
     console.log(JSON.stringify(complete, null, 2));
     return 0;
   }
   const text = command === "config set" ? await readText(argument) : undefined;
   if (text !== undefined) {
-    const { warnings } = await resolveNetwork(text);
+    const { warnings } = await resolveNetwork(text, backends);
     for (const warning of warnings) console.error(`warning: ${warning}`);
   }
   await using store = await openStore(options);

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type ResolvedNetwork, resolveNetwork } from "../../backends/network.ts";
+import type { BackendRegistry } from "../backend/registry.ts";
+import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError } from "../config/types.ts";
 import { choose } from "../daemon/external.ts";
 import { describeWrite, networkIdOf, openStore } from "../daemon/store.ts";
@@ -15,15 +16,15 @@ import { IPV4 } from "../net/family.ts";
 import { type InterfaceCandidate, type InterfaceChoice, InterfaceError } from "../net/interface.ts";
 import { noMetrics, silentLog } from "../observe/types.ts";
 import { describeFailure } from "./failure.ts";
-import type { Options } from "./options.ts";
-import type { Invocation } from "./parse.ts";
+import type { Options } from "../options/table.ts";
+import type { Invocation } from "../options/parse.ts";
 
 /** How long the store may take to answer, in milliseconds. */
 const STORE_TIMEOUT_MS = 5_000;
 
 /** Prints a line for each thing that was looked at; exit status 1 if one of them would keep flanneld from working. */
-export async function doctorCommand({ options }: Invocation): Promise<number> {
-  const doctor = new Doctor(options);
+export async function doctorCommand({ options }: Invocation, backends: BackendRegistry): Promise<number> {
+  const doctor = new Doctor(options, backends);
   await doctor.examine();
   return doctor.faults === 0 ? 0 : 1;
 }
@@ -31,9 +32,11 @@ export async function doctorCommand({ options }: Invocation): Promise<number> {
 class Doctor {
   faults = 0;
   readonly #options: Options;
+  readonly #backends: BackendRegistry;
 
-  constructor(options: Options) {
+  constructor(options: Options, backends: BackendRegistry) {
     this.#options = options;
+    this.#backends = backends;
   }
 
   async examine(): Promise<void> {
@@ -66,7 +69,7 @@ class Doctor {
         this.#fault("config", `there is none in ${store.description}. ${describeWrite(this.#options)}`);
         return undefined;
       }
-      const network = await resolveNetwork(stored.text);
+      const network = await resolveNetwork(stored.text, this.#backends);
       this.#good("config", `${network.config.backend.type} network in ${store.description}`);
       for (const warning of network.warnings) this.#warning("config", warning);
       return network;

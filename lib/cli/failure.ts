@@ -4,7 +4,7 @@
  * @module
  */
 import { ConfigError } from "../config/types.ts";
-import { UsageError } from "./usage_error.ts";
+import { UsageError } from "../options/usage_error.ts";
 
 /** Exit status of a wrong command line, as Go's flag package has it. */
 const USAGE = 2;

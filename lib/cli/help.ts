@@ -11,7 +11,7 @@ import {
   OPTION_NAMES,
   OPTIONS,
   type OptionSpec,
-} from "./options.ts";
+} from "../options/table.ts";
 
 /** Column at which descriptions begin, and the width that they are wrapped at. */
 const INDENT = 34;

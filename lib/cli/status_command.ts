@@ -6,7 +6,7 @@
 import { readStatus } from "../daemon/status_client.ts";
 import { statusSocketPath } from "../daemon/status_server.ts";
 import type { Json, JsonObject } from "../config/types.ts";
-import type { Invocation } from "./parse.ts";
+import type { Invocation } from "../options/parse.ts";
 
 /** Prints the status; exit status 0 if the host is ready, 1 if not. */
 export async function statusCommand({ options }: Invocation): Promise<number> {

@@ -5,9 +5,10 @@
  *
  * @module
  */
+import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
-import { type ResolvedNetwork, resolveNetwork } from "../../backends/network.ts";
-import type { Options } from "../cli/options.ts";
+import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
+import type { Options } from "../options/table.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import { removePeerFilter } from "../firewall/peer_filter.ts";
@@ -33,9 +34,9 @@ import { networkIdOf, openStore } from "./store.ts";
 const STORE_TIMEOUT_MS = 3_000;
 
 /** Removes everything of this network. @returns Whether all of it is gone. @throws {Error} If a daemon still runs. */
-export async function cleanUp(options: Options, log: PartLog): Promise<boolean> {
+export async function cleanUp(options: Options, backends: BackendRegistry, log: PartLog): Promise<boolean> {
   await refuseWhileRunning(options);
-  const cleaner = new Cleaner(options, log);
+  const cleaner = new Cleaner(options, backends, log);
   await using store = await openStore(options);
   await cleaner.readNetwork(store);
   await cleaner.step("the cloud's route", () => cleaner.removeCloudRoute());
@@ -58,12 +59,14 @@ async function refuseWhileRunning(options: Options): Promise<void> {
 class Cleaner {
   failures = 0;
   readonly #options: Options;
+  readonly #backends: BackendRegistry;
   readonly #log: PartLog;
   #network: ResolvedNetwork | undefined;
   #file: ReadSubnetFile | undefined;
 
-  constructor(options: Options, log: PartLog) {
+  constructor(options: Options, backends: BackendRegistry, log: PartLog) {
     this.#options = options;
+    this.#backends = backends;
     this.#log = log;
   }
 
@@ -84,7 +87,7 @@ class Cleaner {
     this.#file = await readSubnetFile(this.#options.subnetFile).catch(() => undefined);
     try {
       const stored = await store.readConfig({ signal: AbortSignal.timeout(STORE_TIMEOUT_MS) });
-      if (stored) this.#network = await resolveNetwork(stored.text);
+      if (stored) this.#network = await resolveNetwork(stored.text, this.#backends);
     } catch (error) {
       this.#log.warn("The network config can't be read; going by the subnet file", {
         error: messageOf(error),

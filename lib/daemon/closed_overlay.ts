@@ -4,7 +4,7 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import type { PeerView } from "../../backends/types.ts";
+import type { PeerView } from "../backend/types.ts";
 import { PeerFilter, type PeerFilterOptions } from "../firewall/peer_filter.ts";
 import type { Ip } from "../net/ip.ts";
 import { FAMILIES } from "../net/family.ts";

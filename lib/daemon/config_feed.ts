@@ -3,8 +3,9 @@
  *
  * @module
  */
+import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
-import { type ResolvedNetwork, resolveNetwork } from "../../backends/network.ts";
+import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError } from "../config/types.ts";
 import { type LeaseStore, StoreError } from "../leases/types.ts";
 import type { Log } from "../observe/types.ts";
@@ -15,6 +16,13 @@ const RETRY_MS = 1_000;
 
 /** A reminder that the daemon still waits, in milliseconds. */
 const REMIND_MS = 60_000;
+
+/** What reading configs takes. */
+interface ConfigParts {
+  readonly backends: BackendRegistry;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
 
 /** A config that can be used, and the revision at which it stood. */
 export interface StoredNetwork extends ResolvedNetwork {
@@ -30,14 +38,14 @@ export interface StoredNetwork extends ResolvedNetwork {
  */
 export async function waitForNetwork(
   store: LeaseStore,
-  { log, signal, describeWrite }: { log: Log; signal: AbortSignal; describeWrite: string },
+  { backends, log, signal, describeWrite }: ConfigParts & { describeWrite: string },
 ): Promise<StoredNetwork> {
   const told = new Reminder();
   while (true) {
     try {
       const stored = await store.readConfig({ signal });
       if (stored) {
-        const network = await resolveNetwork(stored.text);
+        const network = await resolveNetwork(stored.text, backends);
         for (const warning of network.warnings) log.warn(`Network config: ${warning}`);
         return { ...network, revision: stored.revision };
       }
@@ -67,14 +75,14 @@ export async function waitForNetwork(
 export async function watchNetwork(
   store: LeaseStore,
   inUse: StoredNetwork,
-  { log, signal, onChange }: { log: Log; signal: AbortSignal; onChange: (isInUse: boolean) => void },
+  { backends, log, signal, onChange }: ConfigParts & { onChange: (isInUse: boolean) => void },
 ): Promise<void> {
   let revision = inUse.revision;
   while (!signal.aborted) {
     try {
       for await (const change of store.watchConfig(revision, { signal })) {
         revision = change.revision;
-        onChange(await tellChange(change.text, inUse, log));
+        onChange(await tellChange(change.text, inUse, backends, log));
       }
     } catch {
       // The lease watch tells of a store that is away; here it's enough to come back.
@@ -83,13 +91,18 @@ export async function watchNetwork(
   }
 }
 
-async function tellChange(text: string | undefined, inUse: StoredNetwork, log: Log): Promise<boolean> {
+async function tellChange(
+  text: string | undefined,
+  inUse: StoredNetwork,
+  backends: BackendRegistry,
+  log: Log,
+): Promise<boolean> {
   if (text === undefined) {
     log.warn("The network config was deleted; this host goes on with the one it has");
     return false;
   }
   try {
-    const { complete } = await resolveNetwork(text);
+    const { complete } = await resolveNetwork(text, backends);
     const isSame = JSON.stringify(complete) === JSON.stringify(inUse.complete);
     if (isSame) log.info("The network config was written again, with nothing changed");
     else {log.warn("The network config changed; restart flanneld on each host to use it", {

@@ -6,8 +6,8 @@
  *
  * @module
  */
-import type { Environment, ExternalInterface } from "../../backends/types.ts";
-import type { Options } from "../cli/options.ts";
+import type { Environment, ExternalInterface } from "../backend/types.ts";
+import type { Options } from "../options/table.ts";
 import { listAddresses } from "../netlink/address.ts";
 import { findLink, listLinks } from "../netlink/link.ts";
 import { listRoutes, lookupRoute } from "../netlink/route.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import type { Options } from "../cli/options.ts";
+import type { Options } from "../options/table.ts";
 import type { NetworkConfig } from "../config/types.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import { type Ruleset, ruleset } from "../firewall/rules.ts";

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { Backend, Environment, ExternalInterface, HostPlan } from "../../backends/types.ts";
-import type { Options } from "../cli/options.ts";
+import type { BackendRegistry } from "../backend/registry.ts";
+import type { Backend, Environment, ExternalInterface, HostPlan } from "../backend/types.ts";
+import type { Options } from "../options/table.ts";
 import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
 import type { JsonObject } from "../config/types.ts";
 import type { Entry } from "../kernel/entries.ts";
@@ -38,6 +39,7 @@ const STORE_SILENCE_MS = 10_000;
 
 /** What a member is made of. */
 export interface MemberParts {
+  readonly backends: BackendRegistry;
   readonly options: Options;
   readonly network: StoredNetwork;
   readonly backend: Backend;
@@ -174,8 +176,13 @@ export class Member implements AsyncDisposable {
 
   /** Tells of changes of the network config until the signal fires. */
   watchConfig(signal: AbortSignal): Promise<void> {
-    const { store, network, log } = this.parts;
-    return watchNetwork(store, network, { log, signal, onChange: (inUse) => this.#configInUse = inUse });
+    const { backends, store, network, log } = this.parts;
+    return watchNetwork(store, network, {
+      backends,
+      log,
+      signal,
+      onChange: (inUse) => this.#configInUse = inUse,
+    });
   }
 
   /** Whether the store still holds the config that this host runs with. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { HostPlan, PeerView } from "../../backends/types.ts";
+import type { HostPlan, PeerView } from "../backend/types.ts";
 import type { HostKeeper } from "../kernel/host_keeper.ts";
 import type { Log } from "../observe/types.ts";
 

@@ -6,7 +6,7 @@
  */
 import { messageOf } from "../errors.ts";
 import { dirname } from "node:path";
-import type { Options } from "../cli/options.ts";
+import type { Options } from "../options/table.ts";
 import type { JsonObject } from "../config/types.ts";
 import {
   type HealthOptions,

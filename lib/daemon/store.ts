@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Options } from "../cli/options.ts";
+import type { Options } from "../options/table.ts";
 import type { LeaseStore } from "../leases/types.ts";
 
 /** The options that say where config and leases live. */

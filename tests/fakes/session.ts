@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { BackendSession, ExternalInterface, OpenContext, OwnSubnets } from "../../backends/types.ts";
+import type { BackendSession, ExternalInterface, OpenContext, OwnSubnets } from "../../lib/backend/types.ts";
 import type { Clock } from "../../backends/cloud/clock.ts";
 import type { FamilyConfig, NetworkConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";

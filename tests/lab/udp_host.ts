@@ -9,7 +9,7 @@
  */
 import { TextLineStream } from "../../scripts/text_lines.ts";
 import { udp } from "../../backends/udp/backend.ts";
-import type { BackendSession, Environment, PeerView } from "../../backends/types.ts";
+import type { BackendSession, Environment, PeerView } from "../../lib/backend/types.ts";
 import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { ensureLinks } from "../../lib/kernel/link_keeper.ts";
 import type { Lease } from "../../lib/leases/types.ts";

@@ -4,7 +4,7 @@ import { hostGw } from "../../backends/host_gw.ts";
 import { alloc } from "../../backends/alloc.ts";
 import { findVtep } from "../../backends/vtep.ts";
 import { parseNetworkConfig } from "../../lib/config/network_config.ts";
-import type { Environment, ExternalInterface, OpenContext } from "../../backends/types.ts";
+import type { Environment, ExternalInterface, OpenContext } from "../../lib/backend/types.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { describeEntry } from "../../lib/kernel/entries.ts";
 import { linkAlias } from "../../lib/kernel/link_keeper.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { completionScript } from "../../lib/cli/completion.ts";
 import { helpText } from "../../lib/cli/help.ts";
-import { COMMAND_NAMES, OPTION_NAMES, SHELLS } from "../../lib/cli/options.ts";
+import { COMMAND_NAMES, OPTION_NAMES, SHELLS } from "../../lib/options/table.ts";
 
 Deno.test("help: names every option and command, in lines that fit a terminal", () => {
   const text = helpText();

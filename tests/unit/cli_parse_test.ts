@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { OPTION_NAMES, type Options, propertyOf, variableOf } from "../../lib/cli/options.ts";
-import { type Invocation, parseCommandLine } from "../../lib/cli/parse.ts";
-import { UsageError } from "../../lib/cli/usage_error.ts";
+import { OPTION_NAMES, type Options, propertyOf, variableOf } from "../../lib/options/table.ts";
+import { type Invocation, parseCommandLine } from "../../lib/options/parse.ts";
+import { UsageError } from "../../lib/options/usage_error.ts";
 import { formatIp } from "../../lib/net/ip.ts";
 import { formatPrefix } from "../../lib/net/prefix.ts";
 

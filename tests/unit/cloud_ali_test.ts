@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { makeAliVpc } from "../../backends/ali_vpc/backend.ts";
 import type { CloudEdges } from "../../backends/cloud/backend.ts";
-import type { BackendType } from "../../backends/types.ts";
+import type { BackendType } from "../../lib/backend/types.ts";
 import type { AliVpcOptions } from "../../backends/ali_vpc/options.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { FakeAli } from "../fakes/ali.ts";

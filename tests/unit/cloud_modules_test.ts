@@ -74,13 +74,13 @@ Deno.test("cloud SDKs: choosing vxlan, or only checking a cloud's config, loads 
   // Each SDK brings CommonJS modules, and those stand in require's cache.
   const seen = await evaluate(`
     import { createRequire } from "node:module";
-    const { loadBackend } = await import(${JSON.stringify(registry)});
+    const { BACKENDS } = await import(${JSON.stringify(registry)});
     const sdks = () => Object.keys(createRequire(import.meta.url).cache)
       .filter((path) => /@aws-sdk|@smithy|@googleapis|@alicloud/.test(path)).length;
     const families = { families: [], enableNFTables: false, peerFilter: false };
     const counts = [];
     for (const type of ["vxlan", "host-gw", "alloc", "aws-vpc", "gce", "ali-vpc"]) {
-      (await loadBackend(type)).parse({}, families);
+      (await BACKENDS.load(type)).parse({}, families);
       counts.push(sdks());
     }
     await import("@googleapis/compute");

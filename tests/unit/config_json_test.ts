@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { JsonSyntaxError, parseJson } from "../../lib/config/json_text.ts";
 import { didYouMean, nearest } from "../../lib/config/suggest.ts";
 import { FieldReader } from "../../lib/config/fields.ts";
-import { OptionReader } from "../../backends/options.ts";
+import { OptionReader } from "../../lib/backend/option_reader.ts";
 import { randomSource } from "./random.ts";
 
 /** What JSON.parse makes of the text; undefined where it refuses. */

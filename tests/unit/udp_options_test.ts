@@ -4,7 +4,7 @@ import { tunName } from "../../backends/udp/device_name.ts";
 import { parseUdpOptions } from "../../backends/udp/options.ts";
 import { peerRoute } from "../../backends/udp/peer_route.ts";
 import { describeRungs } from "../../backends/udp/report.ts";
-import type { OpenContext } from "../../backends/types.ts";
+import type { OpenContext } from "../../lib/backend/types.ts";
 import type { Json, JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { linkAlias } from "../../lib/kernel/link_keeper.ts";
 import type { Lease } from "../../lib/leases/types.ts";

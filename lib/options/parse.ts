@@ -18,7 +18,7 @@ import {
   propertyOf,
   SHELLS,
   variableOf,
-} from "./options.ts";
+} from "./table.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What the user asked for. */

@@ -3,15 +3,15 @@
  *
  * @module
  */
-import type { ConfigFault, JsonObject, NetworkConfig } from "../lib/config/types.ts";
-import type { Entry } from "../lib/kernel/entries.ts";
-import type { DesiredLink } from "../lib/kernel/desired_link.ts";
-import type { Lease, LeaseAttributes } from "../lib/leases/types.ts";
-import type { Link } from "../lib/netlink/types.ts";
-import type { PerFamily } from "../lib/net/family.ts";
-import type { Ip } from "../lib/net/ip.ts";
-import type { Prefix } from "../lib/net/prefix.ts";
-import type { Log, Metrics } from "../lib/observe/types.ts";
+import type { ConfigFault, JsonObject, NetworkConfig } from "../config/types.ts";
+import type { Entry } from "../kernel/entries.ts";
+import type { DesiredLink } from "../kernel/desired_link.ts";
+import type { Lease, LeaseAttributes } from "../leases/types.ts";
+import type { Link } from "../netlink/types.ts";
+import type { PerFamily } from "../net/family.ts";
+import type { Ip } from "../net/ip.ts";
+import type { Prefix } from "../net/prefix.ts";
+import type { Log, Metrics } from "../observe/types.ts";
 
 /** The host's interface to the other hosts, as it is now. */
 export interface ExternalInterface {

@@ -10,8 +10,8 @@
  *
  * @module
  */
-import { FieldReader } from "../lib/config/fields.ts";
-import type { JsonObject } from "../lib/config/types.ts";
+import { FieldReader } from "../config/fields.ts";
+import type { JsonObject } from "../config/types.ts";
 import type { ParsedOptions } from "./types.ts";
 
 /**

@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { completeConfig, parseNetworkConfig, unknownKeyWarnings } from "../lib/config/network_config.ts";
-import { ConfigError, type ConfigFault, type JsonObject, type NetworkConfig } from "../lib/config/types.ts";
-import { loadBackend } from "./registry.ts";
+import { completeConfig, parseNetworkConfig, unknownKeyWarnings } from "../config/network_config.ts";
+import { ConfigError, type ConfigFault, type JsonObject, type NetworkConfig } from "../config/types.ts";
+import type { BackendRegistry } from "./registry.ts";
 import type { BackendType, ParsedOptions } from "./types.ts";
 
 /** A config that can be used, and the backend that it names. */
 export interface ResolvedNetwork {
   readonly config: NetworkConfig;
-  readonly backend: BackendType<unknown>;
+  readonly backend: BackendType;
   /** The backend's own options, for its `open`. */
   readonly options: unknown;
   /** The config with every default filled in; secrets are masked. */
@@ -21,12 +21,12 @@ export interface ResolvedNetwork {
 }
 
 /** Parses and checks a config together with its backend's options. @throws {ConfigError} With all that is wrong. */
-export async function resolveNetwork(text: string): Promise<ResolvedNetwork> {
+export async function resolveNetwork(text: string, backends: BackendRegistry): Promise<ResolvedNetwork> {
   const faults: ConfigFault[] = [];
   const parsed = collect(faults, () => parseNetworkConfig(text));
   // The backend's options are checked even where the rest is at fault, so that all faults are told at once.
   const checked = parsed ?? collect([], () => parseNetworkConfig(withSoundNetwork(text)));
-  const outcome = checked && await resolveBackend(checked, faults);
+  const outcome = checked && await resolveBackend(checked, backends, faults);
   if (!parsed || !outcome || faults.length > 0) throw new ConfigError(faults);
   const { backend, read } = outcome;
   return {
@@ -43,9 +43,10 @@ export async function resolveNetwork(text: string): Promise<ResolvedNetwork> {
 
 async function resolveBackend(
   config: NetworkConfig,
+  backends: BackendRegistry,
   faults: ConfigFault[],
-): Promise<{ backend: BackendType<unknown>; read: ParsedOptions<unknown> } | undefined> {
-  const backend = await loadBackend(config.backend.type);
+): Promise<{ backend: BackendType; read: ParsedOptions<unknown> } | undefined> {
+  const backend = await backends.load(config.backend.type);
   if (typeof backend === "string") {
     faults.push({ key: "Backend.Type", message: backend });
     return undefined;
