@@ -6,7 +6,7 @@
 import type { BackendRegistry } from "../backend/registry.ts";
 import { openLog } from "../observe/log.ts";
 import { MetricsRegistry } from "../observe/metrics.ts";
-import { runDaemon } from "../daemon.ts";
+import { runDaemon } from "../daemon/run.ts";
 import type { Invocation } from "../options/parse.ts";
 import { describeFailure } from "./failure.ts";
 import { UsageError } from "../options/usage_error.ts";

@@ -29,7 +29,6 @@ import { type StoredNetwork, watchNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { FirewallRules } from "./firewall_rules.ts";
 import { PeerEntries } from "./peer_entries.ts";
-import { memberStatus } from "./status.ts";
 import { networkIdOf } from "./store.ts";
 import { feedWatchdog } from "./systemd.ts";
 import type { TaskGroup } from "./task_group.ts";
@@ -190,9 +189,9 @@ export class Member implements AsyncDisposable {
     return this.#configInUse;
   }
 
-  /** For `flanneld status` and /status. */
-  status(): JsonObject {
-    return memberStatus(this, this.#running?.status?.());
+  /** What a backend with work of its own says of it, for `flanneld status`. */
+  backendStatus(): JsonObject | undefined {
+    return this.#running?.status?.();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -10,7 +10,8 @@ import { formatPrefix } from "../net/prefix.ts";
 import type { Member } from "./member.ts";
 
 /** The member's state as JSON. No secrets: the config is the completed one, with masks. */
-export function memberStatus(member: Member, running: JsonObject | undefined): JsonObject {
+export function memberStatus(member: Member): JsonObject {
+  const running = member.backendStatus();
   const { network, acquired, store, options } = member.parts;
   const { name, index, mtu, addresses, publicIps } = member.external;
   const health = member.sync.health();

@@ -10,9 +10,10 @@ import { readKernelFile } from "../ffi/kernel_file.ts";
 import { closeFd } from "../ffi/fd.ts";
 import { openTun, setTunPersist } from "../ffi/tun.ts";
 import { deleteLink, findLink } from "../netlink/link.ts";
+import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
+import type { Log } from "../observe/types.ts";
 import type { DesiredTun } from "./desired_link.ts";
-import type { LinkKeeperOptions } from "./link_keeper.ts";
 
 /** IFF_MULTI_QUEUE (linux/if_tun.h): fixed when the device is made; the vnet header is chosen by each opener. */
 const IFF_MULTI_QUEUE = 0x0100;
@@ -21,7 +22,7 @@ const IFF_MULTI_QUEUE = 0x0100;
 export function ensureTun(
   desired: DesiredTun,
   existing: Link | undefined,
-  { socket, log }: LinkKeeperOptions,
+  { socket, log }: { readonly socket: NetlinkSocket; readonly log: Log },
 ): { link: Link; created: boolean } {
   if (existing && isMultiQueue(desired.name) === desired.multiQueue) {
     return { link: existing, created: false };

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { sumWords } from "./checksum.ts";
+import { sumWords } from "./sum.ts";
 import { SIMD_MEMORY_IMPORT, simdChecksumModule } from "./checksum_simd.ts";
 
 /** Sums `length` bytes at `offset` as big-endian 16-bit words in one's complement: 0 to 0xffff. */

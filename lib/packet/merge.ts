@@ -8,7 +8,7 @@
  * @module
  */
 import * as h from "./headers.ts";
-import { MergeCandidate, NO_FLOW } from "./merge_candidate.ts";
+import { MergeCandidate, type MergeKinds, NO_FLOW } from "./merge_candidate.ts";
 import type { PacketMemory } from "./memory.ts";
 import type { PieceList } from "./pieces.ts";
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VNET_HEADER, type VnetHeader } from "./virtio.ts";
@@ -22,14 +22,6 @@ export const MAX_CHAIN_PIECES = MAX_CHAIN + 1;
 const MAX_LENGTH = 65535;
 const FLOW_SLOTS = 64;
 const NONE = -1;
-
-/** What is merged. */
-export interface MergeKinds {
-  /** TCP into TSO super-packets. */
-  tcp: boolean;
-  /** UDP into USO super-packets (Linux 6.2). */
-  udp: boolean;
-}
 
 /** Where a chain's first header keeps what {@link Merger.build} changes: see {@link Merger.restore}. */
 const SAVED = 4;

@@ -7,10 +7,17 @@
  *
  * @module
  */
-import { fold } from "./checksum.ts";
+import { fold } from "./sum.ts";
 import * as h from "./headers.ts";
 import type { PacketMemory } from "./memory.ts";
-import type { MergeKinds } from "./merge.ts";
+
+/** What is merged. */
+export interface MergeKinds {
+  /** TCP into TSO super-packets. */
+  tcp: boolean;
+  /** UDP into USO super-packets (Linux 6.2). */
+  udp: boolean;
+}
 
 /** Value of {@link MergeCandidate.slot} for a packet whose flow can't be told. */
 export const NO_FLOW = -1;

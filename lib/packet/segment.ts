@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { addSums, fold } from "./checksum.ts";
+import { addSums, fold } from "./sum.ts";
 import * as h from "./headers.ts";
 import type { PacketMemory } from "./memory.ts";
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, type VnetHeader } from "./virtio.ts";

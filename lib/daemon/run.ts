@@ -6,28 +6,29 @@
  *
  * @module
  */
-import type { BackendRegistry } from "./backend/registry.ts";
-import type { Options } from "./options/table.ts";
-import { UsageError } from "./options/usage_error.ts";
-import { readSubnetFile, SubnetFileError } from "./config/subnet_file.ts";
-import { waitForNetwork } from "./daemon/config_feed.ts";
-import { chooseAndTell } from "./daemon/external.ts";
-import { Member } from "./daemon/member.ts";
-import { StatusServer } from "./daemon/status_server.ts";
-import { describeWrite, networkIdOf, openStore } from "./daemon/store.ts";
-import { TaskGroup } from "./daemon/task_group.ts";
-import { acquireLease } from "./leases/acquire.ts";
-import { systemClock } from "./leases/clock.ts";
-import type { LeaseStore } from "./leases/types.ts";
-import { listLinks } from "./netlink/link.ts";
-import { NetlinkSocket } from "./netlink/socket.ts";
-import type { Prefix } from "./net/prefix.ts";
-import type { PerFamily } from "./net/family.ts";
-import { Readiness } from "./observe/http.ts";
-import type { PartLog } from "./observe/log.ts";
-import type { MetricsRegistry } from "./observe/metrics.ts";
-import { notifySystemd } from "./daemon/systemd.ts";
-import { VERSION_TEXT } from "./version.ts";
+import type { BackendRegistry } from "../backend/registry.ts";
+import type { Options } from "../options/table.ts";
+import { UsageError } from "../options/usage_error.ts";
+import { readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
+import { waitForNetwork } from "./config_feed.ts";
+import { chooseAndTell } from "./external.ts";
+import { Member } from "./member.ts";
+import { memberStatus } from "./status.ts";
+import { StatusServer } from "./status_server.ts";
+import { describeWrite, networkIdOf, openStore } from "./store.ts";
+import { TaskGroup } from "./task_group.ts";
+import { acquireLease } from "../leases/acquire.ts";
+import { systemClock } from "../leases/clock.ts";
+import type { LeaseStore } from "../leases/types.ts";
+import { listLinks } from "../netlink/link.ts";
+import { NetlinkSocket } from "../netlink/socket.ts";
+import type { Prefix } from "../net/prefix.ts";
+import type { PerFamily } from "../net/family.ts";
+import { Readiness } from "../observe/http.ts";
+import type { PartLog } from "../observe/log.ts";
+import type { MetricsRegistry } from "../observe/metrics.ts";
+import { notifySystemd } from "./systemd.ts";
+import { VERSION_TEXT } from "../version.ts";
 
 /** What the daemon is given. */
 export interface DaemonServices {
@@ -128,7 +129,7 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   log.info(`Lease ${acquired.held.key}`, { origin: acquired.origin, expires: acquired.held.expires });
   const member = new Member({ ...parts, options, network, backend, acquired, external });
   try {
-    parts.status.show(() => member.status());
+    parts.status.show(() => memberStatus(member));
     const socketOpened = parts.status.openSocket();
     await member.start(snapshot);
     await socketOpened;
