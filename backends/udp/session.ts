@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { messageOf } from "../../lib/errors.ts";
 import { SystemError } from "../../lib/ffi/errno.ts";
 import { closeFd } from "../../lib/ffi/fd.ts";
+import { writeKernelFile } from "../../lib/ffi/kernel_file.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { type Ip, sameIp } from "../../lib/net/ip.ts";
 import type { BackendSession, ExternalInterface, HostPlan } from "../../lib/backend/types.ts";
@@ -221,10 +223,10 @@ export class UdpSession implements AsyncDisposable {
   #acceptOwnErrors(): void {
     const { device } = this.#setup;
     try {
-      Deno.writeTextFileSync(`/proc/sys/net/ipv4/conf/${device}/accept_local`, "1");
+      writeKernelFile(`/proc/sys/net/ipv4/conf/${device}/accept_local`, "1");
     } catch (error) {
-      this.#session.log.debug("Senders won't hear of packets without a route", {
-        because: (error as Error).message,
+      this.#session.log.warn(`Cannot set accept_local of ${device}: local senders get no ICMP errors`, {
+        error: messageOf(error),
       });
     }
   }

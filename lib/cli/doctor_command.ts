@@ -8,6 +8,7 @@ import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError } from "../config/types.ts";
 import { choose } from "../daemon/external.ts";
 import { describeWrite, networkIdOf, openStore } from "../daemon/store.ts";
+import { readKernelFile } from "../ffi/kernel_file.ts";
 import { systemRunner } from "../firewall/command.ts";
 import { detectTools } from "../firewall/tools.ts";
 import { listLinks } from "../netlink/link.ts";
@@ -45,7 +46,7 @@ class Doctor {
     const external = this.#interface(network);
     if (network && external) await this.#backend(network, external);
     await this.#firewall();
-    await this.#forwarding(network);
+    this.#forwarding(network);
   }
 
   #good(what: string, text: string): void {
@@ -135,15 +136,21 @@ class Doctor {
       );}
   }
 
-  async #forwarding(network: ResolvedNetwork | undefined): Promise<void> {
+  #forwarding(network: ResolvedNetwork | undefined): void {
     for (const { family } of network?.config.families ?? [{ family: IPV4 }]) {
       const name = family === IPV4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
-      const value = await Deno.readTextFile(`/proc/sys/${name.replaceAll(".", "/")}`).catch(() => "0");
-      if (value.trim() === "1") this.#good("forwarding", `${name} is 1`);
-      else {this.#warning(
-          "forwarding",
-          `${name} is off: container runtimes switch it on; without one: sysctl -w ${name}=1`,
-        );}
+      this.#forwardingSetting(name);
+    }
+  }
+
+  #forwardingSetting(name: string): void {
+    try {
+      const value = readKernelFile(`/proc/sys/${name.replaceAll(".", "/")}`).trim();
+      if (value === "1") return this.#good("forwarding", `${name} is 1`);
+      const advice = `container runtimes switch it on; without one: sysctl -w ${name}=1`;
+      this.#warning("forwarding", `${name} is ${value}: ${advice}`);
+    } catch (error) {
+      this.#warning("forwarding", `cannot read ${name}: ${describeFailure(error)}`);
     }
   }
 }

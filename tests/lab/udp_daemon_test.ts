@@ -52,6 +52,23 @@ labTest(
   },
 );
 
+// With the built permissions accept_local stayed 0: a local sender without a route to its peer waited for ever.
+labTest("udp: a local sender to a subnet that nobody has gets an ICMP error", {
+  hosts: 1,
+  config: CONFIG,
+}, async (lab) => {
+  const host = lab.host(1);
+  const file = await host.startReady();
+  const setting = await host.exec(["cat", "/proc/sys/net/ipv4/conf/flannel0/accept_local"]);
+  assert.equal(setting.stdout.trim(), "1");
+  const absent = file.subnets.ipv4!.startsWith("10.5.77.") ? "10.5.78.9" : "10.5.77.9";
+  // A TCP connection: about echo requests no such error is sent.
+  const { stderr } = await host.exec(["timeout", "10", "bash", "-c", `exec 3<>/dev/tcp/${absent}/9`], {
+    mayFail: true,
+  });
+  assert.match(stderr, /Network is unreachable/);
+});
+
 labTest("udp: a killed daemon's device, routes and pings are back within a second", {
   hosts: 2,
   config: CONFIG,

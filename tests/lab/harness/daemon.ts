@@ -4,7 +4,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import { V8_FLAGS } from "../../../scripts/build/permissions.ts";
+import { PERMISSIONS, V8_FLAGS } from "../../../scripts/build/permissions.ts";
 import type { Namespace } from "./namespace.ts";
 
 const MAIN = fileURLToPath(new URL("../../../main.ts", import.meta.url));
@@ -13,12 +13,13 @@ const MAIN = fileURLToPath(new URL("../../../main.ts", import.meta.url));
 const LOG_LINES = 2000;
 
 /**
- * The command line of the program under test: `main.ts` in this Deno, or the executable that FLANNELD_BINARY
- * names.
+ * The command line of the program under test: `main.ts` in this Deno, with the permissions of the built
+ * executable, or the executable that FLANNELD_BINARY names.
  */
 export function flanneldCommand(): readonly string[] {
   const binary = Deno.env.get("FLANNELD_BINARY");
-  return binary === undefined || binary === "" ? [Deno.execPath(), "run", V8_FLAGS, "-A", MAIN] : [binary];
+  if (binary !== undefined && binary !== "") return [binary];
+  return [Deno.execPath(), "run", "--quiet", V8_FLAGS, ...PERMISSIONS, MAIN];
 }
 
 /** How a daemon ended. */
