@@ -11,7 +11,7 @@ import type { Link } from "../netlink/types.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
-import type { Log, Metrics } from "../observe/types.ts";
+import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 
 /** The host's interface to the other hosts, as it is now. */
 export interface ExternalInterface {
@@ -66,6 +66,8 @@ export interface BackendSession {
   readonly peers: PeerView;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** What fails and what is tried again goes here; keys begin with the backend's type. */
+  readonly problems: ProblemReporter;
   /** Fires when the daemon ends. */
   readonly signal: AbortSignal;
   /** Ends the daemon with this error. */

@@ -10,8 +10,7 @@ import type { Firewall } from "../firewall/firewall.ts";
 import { type Ruleset, ruleset } from "../firewall/rules.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
-import type { Readiness } from "../observe/http.ts";
-import type { Log, Metrics } from "../observe/types.ts";
+import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 import { networkIdOf } from "./store.ts";
 
@@ -22,7 +21,7 @@ const REASON = "firewall";
 export interface RulesServices {
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly readiness: Readiness;
+  readonly problems: ProblemReporter;
 }
 
 /** Keeps the rules that follow from options, config and lease. */
@@ -71,8 +70,7 @@ export class FirewallRules implements Disposable {
 
   /** Keeps the rules until the signal fires. A host that can't have them is not ready, and still in the network. */
   async keep(signal: AbortSignal): Promise<void> {
-    const { readiness } = this.#services;
-    readiness.block(REASON, "the rules are not in yet");
+    this.#services.problems.wait(REASON, "the rules are not in yet");
     while (!signal.aborted && !await this.#apply()) await pause(this.#interval, signal);
     this.#tried.resolve();
     await this.#firewall?.keep(signal, this.#interval);
@@ -86,17 +84,14 @@ export class FirewallRules implements Disposable {
 
   /** @returns Whether the rules are in. */
   async #apply(): Promise<boolean> {
-    const { log, readiness } = this.#services;
+    const { problems } = this.#services;
     try {
       this.#firewall = await this.#open();
       await this.#firewall.apply(this.#rules);
-      readiness.clear(REASON);
+      problems.clear(REASON, "the rules are in");
       return true;
     } catch (error) {
-      const message = messageOf(error);
-      // Told once, as long as it stays the same.
-      if (!readiness.reasons().includes(`${REASON}: ${message}`)) log.error(message);
-      readiness.block(REASON, message);
+      problems.set(REASON, messageOf(error), { notReady: true });
       this.#firewall?.[Symbol.dispose]();
       this.#firewall = undefined;
       return false;

@@ -21,9 +21,8 @@ import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
 import { pause } from "../pause.ts";
-import type { Readiness } from "../observe/http.ts";
 import type { PartLog } from "../observe/log.ts";
-import type { Metrics } from "../observe/types.ts";
+import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import type { ClosedOverlay } from "./closed_overlay.ts";
 import { type StoredNetwork, watchNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
@@ -50,7 +49,7 @@ export interface MemberParts {
   readonly tasks: TaskGroup;
   readonly log: PartLog;
   readonly metrics: Metrics;
-  readonly readiness: Readiness;
+  readonly problems: ProblemReporter;
 }
 
 /** What a backend with work of its own gives back. */
@@ -73,14 +72,14 @@ export class Member implements AsyncDisposable {
   #configInUse = true;
 
   constructor(parts: MemberParts) {
-    const { options, network, backend, acquired, external, store, socket, log, metrics, readiness } = parts;
+    const { options, network, backend, acquired, external, store, socket, log, metrics, problems } = parts;
     this.parts = parts;
     this.#external = external;
     this.#environment = environmentOf(socket, external);
     this.#plan = backend.plan(this.#environment, acquired.lease);
     const networks = network.config.families.map((family) => family.network);
     const networkId = networkIdOf(options);
-    this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics });
+    this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics, problems });
     this.peers = new PeerSet(acquired.held.key, ({ key, reason }) => {
       metrics.count("malformed_leases_total", "Keys and values in the store that are no lease");
       log.warn(`Skipping the malformed lease ${JSON.stringify(key)}: ${reason}`);
@@ -105,7 +104,7 @@ export class Member implements AsyncDisposable {
     this.rules = new FirewallRules(options, network.config, acquired.lease, {
       log: log.child("firewall"),
       metrics,
-      readiness,
+      problems,
     });
     this.entries = new PeerEntries(this.peers, this.host, this.#plan, log.child("peers"));
   }
@@ -150,6 +149,7 @@ export class Member implements AsyncDisposable {
         peers: this.peers,
         log: log.child(this.parts.network.config.backend.type),
         metrics,
+        problems: this.parts.problems,
         signal: tasks.signal,
         fail: (error) => tasks.fail(error),
       });
@@ -264,14 +264,15 @@ export class Member implements AsyncDisposable {
 
   /** A host that hears nothing of its peers isn't ready, though its data path works. */
   async #watchReadiness(signal: AbortSignal): Promise<void> {
-    const { readiness } = this.parts;
+    const { problems } = this.parts;
     while (!signal.aborted) {
       const { connected, sinceMs, lastError } = this.sync.health();
-      if (connected || sinceMs < STORE_SILENCE_MS) readiness.clear("store");
-      else {readiness.block(
-          "store",
-          `no word of the leases for ${Math.round(sinceMs / 1000)} s: ${lastError ?? ""}`,
-        );}
+      if (connected) problems.clear("store", "connected");
+      else if (sinceMs >= STORE_SILENCE_MS) {
+        problems.set("store", `no word of the leases, trying again: ${lastError ?? "no answer"}`, {
+          notReady: true,
+        });
+      }
       await pause(1_000, signal);
     }
   }

@@ -24,9 +24,9 @@ import { listLinks } from "../netlink/link.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { PerFamily } from "../net/family.ts";
-import { Readiness } from "../observe/http.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
+import { Problems } from "../observe/problems.ts";
 import { notifySystemd } from "./systemd.ts";
 import { VERSION_TEXT } from "../version.ts";
 
@@ -64,13 +64,14 @@ export async function runDaemon(options: Options, services: DaemonServices): Pro
 
 async function runTasks(options: Options, services: DaemonServices, tasks: TaskGroup): Promise<void> {
   const { log, metrics } = services;
-  const readiness = new Readiness({ start: "not yet in the network" });
+  const problems = new Problems({ log, metrics });
+  problems.wait("start", "not yet in the network");
   // The store first: what it is made of loads in the background.
   await using store = await openStore(options);
-  await using status = new StatusServer(options, { readiness, metrics, log });
+  await using status = new StatusServer(options, { problems, metrics, log });
   using socket = NetlinkSocket.open();
-  await using member = await join(options, { ...services, tasks, store, socket, readiness, status });
-  readiness.clear("start");
+  await using member = await join(options, { ...services, tasks, store, socket, problems, status });
+  problems.clear("start");
   log.info("In the network", {
     subnet: member.keeper.held.key,
     mtu: member.plan.mtu,
@@ -86,7 +87,7 @@ interface JoinParts extends DaemonServices {
   readonly tasks: TaskGroup;
   readonly store: LeaseStore;
   readonly socket: NetlinkSocket;
-  readonly readiness: Readiness;
+  readonly problems: Problems;
   readonly status: StatusServer;
 }
 

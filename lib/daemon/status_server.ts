@@ -8,20 +8,15 @@ import { messageOf } from "../errors.ts";
 import { dirname } from "node:path";
 import type { Options } from "../options/table.ts";
 import type { JsonObject } from "../config/types.ts";
-import {
-  type HealthOptions,
-  type HealthServer,
-  type Readiness,
-  serveHealth,
-  serveHealthLocally,
-} from "../observe/http.ts";
+import { type HealthOptions, type HealthServer, serveHealth, serveHealthLocally } from "../observe/http.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
+import type { Problems } from "../observe/problems.ts";
 import type { Log } from "../observe/types.ts";
 import { VERSION_TEXT } from "../version.ts";
 
 /** What is served. */
 export interface StatusServices {
-  readonly readiness: Readiness;
+  readonly problems: Problems;
   readonly metrics: MetricsRegistry;
   readonly log: Log;
 }
@@ -41,16 +36,20 @@ export class StatusServer implements AsyncDisposable {
   #status: () => JsonObject = () => ({});
 
   /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
-  constructor(options: Options, { readiness, metrics, log }: StatusServices) {
+  constructor(options: Options, { problems, metrics, log }: StatusServices) {
     this.#log = log;
     this.#path = statusSocketPath(options);
     this.#options = {
-      readiness,
+      problems,
       metrics,
       status: () => ({
         version: VERSION_TEXT,
-        ready: readiness.reasons().length === 0,
-        notReady: readiness.reasons(),
+        ready: problems.notReady().length === 0,
+        notReady: problems.notReady(),
+        problems: problems.list().map(({ key, text, since }) => ({
+          problem: `${key}: ${text}`,
+          since: new Date(since).toISOString(),
+        })),
         ...this.#status(),
       }),
       onError: (error) =>

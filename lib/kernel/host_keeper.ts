@@ -10,6 +10,7 @@ import { messageOf } from "../errors.ts";
 import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { findLink } from "../netlink/link.ts";
 import { releaseHeap } from "../observe/heap.ts";
+import type { ProblemReporter } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
@@ -50,9 +51,15 @@ export interface KeptPlan {
   readonly entries: readonly Entry[];
 }
 
+/** What a keeper needs. */
+export interface HostKeeperOptions extends LinkKeeperOptions {
+  /** Gets `kernel` while the host can't be reconciled. */
+  readonly problems: ProblemReporter;
+}
+
 /** Keeps devices and entries of one network. */
 export class HostKeeper {
-  readonly #options: LinkKeeperOptions;
+  readonly #options: HostKeeperOptions;
   readonly #reconciler: Reconciler;
   #plan: KeptPlan = { links: [], entries: [] };
   #own: readonly OwnLink[] = [];
@@ -62,7 +69,7 @@ export class HostKeeper {
   /** Links of others that carry routes of ours, with their indexes as of the last pass. */
   readonly #carriers = new Map<string, number | undefined>();
 
-  constructor(options: LinkKeeperOptions) {
+  constructor(options: HostKeeperOptions) {
     this.#options = options;
     this.#reconciler = new Reconciler(options);
   }
@@ -243,12 +250,11 @@ export class HostKeeper {
     return errors;
   }
 
-  /** Says a problem once, and that it is over. */
   #tell(problem: string | undefined): void {
-    if (problem === this.#problem) return;
     this.#problem = problem;
-    if (problem) this.#options.log.error("Cannot put the host right; trying again", { error: problem });
-    else this.#options.log.info("The host is as it should be again");
+    const { problems } = this.#options;
+    if (problem) problems.set("kernel", `cannot reconcile, trying again: ${problem}`);
+    else problems.clear("kernel", "reconciled");
   }
 }
 

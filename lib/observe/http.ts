@@ -8,35 +8,11 @@ import type { JsonObject } from "../config/types.ts";
 import { IPV6 } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
 import type { MetricsRegistry } from "./metrics.ts";
-
-/** What keeps the daemon from being ready: a set of named reasons, ready when it is empty. */
-export class Readiness {
-  readonly #reasons = new Map<string, string>();
-
-  /** @param reasons Reasons that hold from the start, by name. */
-  constructor(reasons: Readonly<Record<string, string>> = {}) {
-    for (const [name, reason] of Object.entries(reasons)) this.#reasons.set(name, reason);
-  }
-
-  /** Not ready, for a reason in words; the same name replaces an earlier reason. */
-  block(name: string, reason: string): void {
-    this.#reasons.set(name, reason);
-  }
-
-  /** The named reason is gone. */
-  clear(name: string): void {
-    this.#reasons.delete(name);
-  }
-
-  /** Why it isn't ready; empty when it is. */
-  reasons(): string[] {
-    return [...this.#reasons].map(([name, reason]) => `${name}: ${reason}`);
-  }
-}
+import type { Problems } from "./problems.ts";
 
 /** What the server serves. */
 export interface HealthOptions {
-  readonly readiness: Readiness;
+  readonly problems: Pick<Problems, "notReady">;
   readonly metrics: MetricsRegistry;
   /** What /status shows. */
   status(): JsonObject | Promise<JsonObject>;
@@ -132,7 +108,7 @@ async function answer(request: Request, options: HealthOptions): Promise<Respons
     case "/healthz":
       return text("ok\n", 200);
     case "/readyz": {
-      const reasons = options.readiness.reasons();
+      const reasons = options.problems.notReady();
       if (reasons.length === 0) return text("ok\n", 200);
       return text(reasons.map((reason) => `${reason}\n`).join(""), 503);
     }

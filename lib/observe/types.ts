@@ -43,3 +43,28 @@ export const noMetrics: Metrics = {
   gauge() {},
   onCollect: () => ({ [Symbol.dispose]() {} }),
 };
+
+/** How a problem counts. */
+export interface ProblemOptions {
+  /** The host isn't ready while it lasts. @default false */
+  readonly notReady?: boolean;
+}
+
+/**
+ * Where a part reports what is wrong with it, and that it is over. Readiness, `status`, metrics and the log read it:
+ * who reports here writes no log line of its own for the same thing.
+ *
+ * A key names the part as the log does (`kernel`, `peer filter`). A text says what is wrong and what the daemon does
+ * now; it holds no numbers that grow, since how long it lasts is kept here.
+ */
+export interface ProblemReporter {
+  /** Something is wrong from now on. The same key replaces an earlier text; a new text is a warning in the log. */
+  set(key: string, text: string, options?: ProblemOptions): void;
+  /** Nothing is wrong, but the host isn't ready before this is over. Not logged. */
+  wait(key: string, text: string): void;
+  /** It is over. @param text What the log says of it, like `reconciled`. */
+  clear(key: string, text?: string): void;
+}
+
+/** Problems that nobody reads: for tests, and for commands that report by themselves. */
+export const noProblems: ProblemReporter = { set() {}, wait() {}, clear() {} };

@@ -11,7 +11,7 @@ import type { Lease } from "../../lib/leases/types.ts";
 import { FAMILIES, type Family, perFamily } from "../../lib/net/family.ts";
 import { type Ip, parseIp } from "../../lib/net/ip.ts";
 import { firstIp, lastIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
-import type { Labels, Log, Metrics } from "../../lib/observe/types.ts";
+import { type Labels, type Log, type Metrics, noProblems } from "../../lib/observe/types.ts";
 
 /** A log that keeps its lines, fields and all. */
 export class RecordedLog implements Log {
@@ -161,6 +161,7 @@ export function testHost(
       external,
       peers: { peers, subscribe: () => ({ [Symbol.dispose]() {} }) },
       ...observe,
+      problems: noProblems,
       fail: (error) => end.abort(error),
     }),
   };

@@ -18,7 +18,7 @@ import { NetlinkSocket } from "../../lib/netlink/socket.ts";
 import { IPV4 } from "../../lib/net/family.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix, prefixOf } from "../../lib/net/prefix.ts";
-import { type Log, noMetrics } from "../../lib/observe/types.ts";
+import { type Log, noMetrics, noProblems } from "../../lib/observe/types.ts";
 
 /** What the program is told on its command line, as JSON. */
 export interface UdpHostSpec {
@@ -128,6 +128,7 @@ async function main(spec: UdpHostSpec): Promise<void> {
   peers.set(spec.peers);
   const session: BackendSession = {
     ...{ lease, plan, external: environment.external, peers, ...common },
+    problems: noProblems,
     fail: (error) => {
       console.error(`failed ${error.message}`);
       Deno.exit(1);

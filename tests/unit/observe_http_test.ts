@@ -1,19 +1,14 @@
 import assert from "node:assert/strict";
 import { parseIp } from "../../lib/net/ip.ts";
-import {
-  type HealthOptions,
-  type ListenAddress,
-  ListenError,
-  Readiness,
-  serveHealth,
-} from "../../lib/observe/http.ts";
+import { type HealthOptions, type ListenAddress, ListenError, serveHealth } from "../../lib/observe/http.ts";
 import { MetricsRegistry } from "../../lib/observe/metrics.ts";
+import { Problems } from "../../lib/observe/problems.ts";
 
 function options(more: Partial<HealthOptions & ListenAddress> = {}): HealthOptions & ListenAddress {
   return {
     address: parseIp("127.0.0.1"),
     port: 0,
-    readiness: new Readiness(),
+    problems: new Problems(),
     metrics: new MetricsRegistry(),
     status: () => ({}),
     onError: () => {},
@@ -27,15 +22,16 @@ async function get(port: number, path: string, init?: RequestInit): Promise<[num
 }
 
 Deno.test("HTTP: healthz is 200, readyz tells the reasons until there are none", async () => {
-  const readiness = new Readiness({ lease: "no subnet yet" });
-  await using server = serveHealth(options({ readiness }));
+  const problems = new Problems();
+  problems.wait("lease", "no subnet yet");
+  await using server = serveHealth(options({ problems }));
   assert.deepEqual(await get(server.port, "/healthz"), [200, "ok\n"]);
-  readiness.block("rules", "not written");
+  problems.set("rules", "not written", { notReady: true });
   assert.deepEqual(await get(server.port, "/readyz"), [503, "lease: no subnet yet\nrules: not written\n"]);
-  readiness.block("lease", "lost");
-  readiness.clear("rules");
+  problems.set("lease", "lost", { notReady: true });
+  problems.clear("rules");
   assert.deepEqual(await get(server.port, "/readyz"), [503, "lease: lost\n"]);
-  readiness.clear("lease");
+  problems.clear("lease");
   assert.deepEqual(await get(server.port, "/readyz"), [200, "ok\n"]);
   assert.deepEqual(await get(server.port, "/healthz", { method: "POST" }), [405, "only GET and HEAD\n"]);
   assert.equal((await get(server.port, "/x"))[0], 404);
