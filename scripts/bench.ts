@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { removeLeftovers } from "../tests/lab/harness/leftovers.ts";
+import { removeLeftovers } from "./lab/leftovers.ts";
 
 /** A benchmark's file. */
 interface Benchmark {

@@ -8,10 +8,10 @@
  *
  * @module
  */
-import type { Container, SubnetFile } from "../tests/lab/harness/container.ts";
-import { Lab } from "../tests/lab/harness/lab.ts";
-import { removeLeftovers } from "../tests/lab/harness/leftovers.ts";
-import { ping, type PingCount, throughput } from "../tests/lab/harness/measure.ts";
+import type { Container, SubnetFile } from "./lab/container.ts";
+import { Lab } from "./lab/lab.ts";
+import { removeLeftovers } from "./lab/leftovers.ts";
+import { ping, type PingCount, throughput } from "./lab/measure.ts";
 import { DEMO_USAGE, type DemoOptions, DemoUsageError, parseDemoOptions } from "./demo/options.ts";
 import { Progress, standardOutput } from "./demo/progress.ts";
 import { type Column, plainTable } from "./demo/table.ts";

@@ -13,7 +13,7 @@
  */
 import { TextLineStream } from "./text_lines.ts";
 import { addCounts, type Counts, countsOf, formatCounts, NONE, parseTestLine } from "./test_summary.ts";
-import { removeLeftovers } from "../tests/lab/harness/leftovers.ts";
+import { removeLeftovers } from "./lab/leftovers.ts";
 
 const FOLDERS = ["tests/unit", "tests/lab"] as const;
 const AT_ONCE = 2;

@@ -4,7 +4,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import type { StoreKind } from "../../tests/lab/harness/store.ts";
+import type { StoreKind } from "../lab/store.ts";
 
 /** Backends that carry packets between hosts of one machine. */
 export const DEMO_BACKENDS = ["vxlan", "host-gw", "udp"] as const;

@@ -9,10 +9,10 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Column, markdownTable } from "../../scripts/demo/table.ts";
-import type { Host } from "../lab/harness/host.ts";
-import { Lab } from "../lab/harness/lab.ts";
-import { delay, until } from "../lab/harness/process.ts";
-import { PREFIX } from "../lab/harness/store.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { Lab } from "../../scripts/lab/lab.ts";
+import { delay, until } from "../../scripts/lab/process.ts";
+import { PREFIX } from "../../scripts/lab/store.ts";
 import type { FillTimes } from "./fill_etcd.ts";
 import { describeMachine, median } from "./machine.ts";
 import { BENCH_CONFIG } from "./peers.ts";

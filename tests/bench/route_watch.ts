@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { delay } from "../lab/harness/process.ts";
+import { delay } from "../../scripts/lab/process.ts";
 import { prefixCount } from "./procfs.ts";
 
 /** What {@link watchRoutes} saw. */

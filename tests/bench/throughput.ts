@@ -10,9 +10,9 @@
  */
 import { parseArgs } from "node:util";
 import { type Column, markdownTable } from "../../scripts/demo/table.ts";
-import { connectByHand } from "../lab/harness/by_hand.ts";
-import { Lab } from "../lab/harness/lab.ts";
-import { throughput } from "../lab/harness/measure.ts";
+import { connectByHand } from "../../scripts/lab/by_hand.ts";
+import { Lab } from "../../scripts/lab/lab.ts";
+import { throughput } from "../../scripts/lab/measure.ts";
 import { describeMachine, median } from "./machine.ts";
 
 const MTU = 1500;

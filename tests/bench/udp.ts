@@ -10,9 +10,9 @@
  */
 import { parseArgs } from "node:util";
 import { type Column, markdownTable } from "../../scripts/demo/table.ts";
-import type { Namespace } from "../lab/harness/namespace.ts";
-import { throughput } from "../lab/harness/measure.ts";
-import { delay } from "../lab/harness/process.ts";
+import type { Namespace } from "../../scripts/lab/namespace.ts";
+import { throughput } from "../../scripts/lab/measure.ts";
+import { delay } from "../../scripts/lab/process.ts";
 import { UdpRig } from "../lab/udp_rig.ts";
 import { describeMachine, median } from "./machine.ts";
 import { baselinePath, type Path, udpPath, vxlan, wire } from "./udp_paths.ts";

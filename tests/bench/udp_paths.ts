@@ -4,7 +4,7 @@
  * @module
  */
 import type { JsonObject } from "../../lib/config/types.ts";
-import { run } from "../lab/harness/process.ts";
+import { run } from "../../scripts/lab/process.ts";
 import { NETWORK, type UdpHost, type UdpRig } from "../lab/udp_rig.ts";
 
 /** One way; it is made, measured and taken away again. */

@@ -4,10 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { builtBinary, builtCommand, useCommand } from "./built_binary.ts";
-import { withLab } from "./harness/lab_test_case.ts";
-import type { Lab, LabOptions } from "./harness/lab.ts";
-import { networkConfig } from "./harness/lab.ts";
-import { run } from "./harness/process.ts";
+import { withLab } from "./lab_test_case.ts";
+import type { Lab, LabOptions } from "../../scripts/lab/lab.ts";
+import { networkConfig } from "../../scripts/lab/lab.ts";
+import { run } from "../../scripts/lab/process.ts";
 import { enterRoot, makeMinimalRoot, NO_MINIMAL_ROOT } from "./minimal_root.ts";
 
 const SKIPPED = NO_MINIMAL_ROOT !== undefined;

@@ -4,11 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { builtCommand, useCommand } from "./built_binary.ts";
-import { readSubnetFile } from "./harness/container.ts";
-import { Daemon } from "./harness/daemon.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { until } from "./harness/process.ts";
+import { readSubnetFile } from "../../scripts/lab/container.ts";
+import { Daemon } from "../../scripts/lab/daemon.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 const CONFIG = "/coreos.com/network/config";
 

@@ -6,9 +6,9 @@
 import { fileURLToPath } from "node:url";
 import type { CloudCommand, CloudState } from "../fakes/main.ts";
 import { type CloudName, METADATA } from "../fakes/lab_cloud.ts";
-import type { Host } from "./harness/host.ts";
-import { Lab } from "./harness/lab.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { Lab } from "../../scripts/lab/lab.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 const FAKE = fileURLToPath(new URL("../fakes/main.ts", import.meta.url));
 /** Port of the cloud's API on the router. */

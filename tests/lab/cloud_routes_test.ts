@@ -5,10 +5,10 @@
 import assert from "node:assert/strict";
 import type { CloudName } from "../fakes/lab_cloud.ts";
 import { CloudLab, instanceId } from "./cloud_lab.ts";
-import type { SubnetFile } from "./harness/container.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { deleteLease, leaseKey } from "./harness/leases.ts";
-import { delay } from "./harness/process.ts";
+import type { SubnetFile } from "../../scripts/lab/container.ts";
+import { labTest } from "./lab_test_case.ts";
+import { deleteLease, leaseKey } from "../../scripts/lab/leases.ts";
+import { delay } from "../../scripts/lab/process.ts";
 
 const CLOUDS: readonly CloudName[] = ["aws-vpc", "gce", "ali-vpc"];
 
@@ -74,7 +74,7 @@ for (const cloud of CLOUDS) {
 
     // Cleaned up, a host leaves nothing of its own, twice.
     await lab.host(2).daemon.stop();
-    const { flanneldCommand } = await import("./harness/daemon.ts");
+    const { flanneldCommand } = await import("../../scripts/lab/daemon.ts");
     for (let times = 0; times < 2; times++) {
       const words = [...flanneldCommand(), "cleanup", ...lab.host(2).commonArgs];
       const env = Object.entries(fake.env).map(([key, value]) => `${key}=${value}`);

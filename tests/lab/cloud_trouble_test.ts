@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import type { CloudName } from "../fakes/lab_cloud.ts";
 import { CloudLab, instanceId } from "./cloud_lab.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { delay, until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { delay, until } from "../../scripts/lab/process.ts";
 
 /** What differs between the clouds in words. */
 interface Cloud {

@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { readStatus } from "../../lib/daemon/status_client.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { statusSocketPath } from "../../lib/daemon/status_server.ts";
-import { Daemon, flanneldCommand } from "./harness/daemon.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import type { Lab } from "./harness/lab.ts";
-import { ping } from "./harness/measure.ts";
-import { until } from "./harness/process.ts";
+import { Daemon, flanneldCommand } from "../../scripts/lab/daemon.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import { ping } from "../../scripts/lab/measure.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { DUAL } from "./heal_network.ts";
 
 /** How long a daemon may take until all is as it should be. */

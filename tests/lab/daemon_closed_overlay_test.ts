@@ -1,10 +1,10 @@
 /** Who may send into the overlay (flannel-io/flannel #6, #961): with PeerFilter nobody but live peers. */
 import assert from "node:assert/strict";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { type Lab, networkConfig } from "./harness/lab.ts";
-import { deleteLease } from "./harness/leases.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { type Lab, networkConfig } from "../../scripts/lab/lab.ts";
+import { deleteLease } from "../../scripts/lab/leases.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 const DEVICE = "flannel.1";
 const FORGED = 20;

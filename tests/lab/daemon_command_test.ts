@@ -1,9 +1,9 @@
 /** The commands and the command line, as a person uses them. */
 import assert from "node:assert/strict";
-import { flanneldCommand } from "./harness/daemon.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import type { StoreKind } from "./harness/store.ts";
+import { flanneldCommand } from "../../scripts/lab/daemon.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import type { StoreKind } from "../../scripts/lab/store.ts";
 
 function command(host: Host, words: readonly string[], input?: string) {
   return host.command(words, flanneldCommand(), input);

@@ -1,10 +1,10 @@
 /** What happens to etcd and the way to it (flannel-io/flannel #2470, #1830, #913). */
 import assert from "node:assert/strict";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import type { Lab } from "./harness/lab.ts";
-import { deleteLease, putLease, readLeases, SUBNETS, vxlanValue } from "./harness/leases.ts";
-import { delay, until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import { deleteLease, putLease, readLeases, SUBNETS, vxlanValue } from "../../scripts/lab/leases.ts";
+import { delay, until } from "../../scripts/lab/process.ts";
 
 /** After a cut heals, the state must be right within this time, in milliseconds. */
 const HEAL_LIMIT = 10_000;

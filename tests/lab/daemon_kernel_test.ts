@@ -1,11 +1,11 @@
 /** What stands in the kernel, the store and the subnet file while the daemon runs: the contract, to the letter. */
 import assert from "node:assert/strict";
-import { labTest } from "./harness/lab_test_case.ts";
-import type { Lab } from "./harness/lab.ts";
-import type { Host } from "./harness/host.ts";
-import { leaseKey, putLease, readLeases, vxlanValue } from "./harness/leases.ts";
-import { until } from "./harness/process.ts";
-import { readSubnetFile } from "./harness/container.ts";
+import { labTest } from "./lab_test_case.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { leaseKey, putLease, readLeases, vxlanValue } from "../../scripts/lab/leases.ts";
+import { until } from "../../scripts/lab/process.ts";
+import { readSubnetFile } from "../../scripts/lab/container.ts";
 
 async function linkOf(host: Host, device: string) {
   const [link] = await host.ipJson("link", "show", device);

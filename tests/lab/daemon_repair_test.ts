@@ -1,10 +1,10 @@
 /** What people and other programs do to the kernel's state behind the daemon's back (flannel-io/flannel #2554). */
 import assert from "node:assert/strict";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import type { Lab } from "./harness/lab.ts";
-import { deleteLease, putLease, vxlanValue } from "./harness/leases.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import { deleteLease, putLease, vxlanValue } from "../../scripts/lab/leases.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 /** How fast what was taken away must be back, in milliseconds. */
 const REPAIR_LIMIT = 2000;

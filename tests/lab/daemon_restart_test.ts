@@ -1,10 +1,10 @@
 /** Restarts and ends: traffic must not notice them (flannel-io/flannel #850, #1836). */
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { deleteLease, leaseKey } from "./harness/leases.ts";
-import { ping } from "./harness/measure.ts";
-import { delay, until } from "./harness/process.ts";
+import { labTest } from "./lab_test_case.ts";
+import { deleteLease, leaseKey } from "../../scripts/lab/leases.ts";
+import { ping } from "../../scripts/lab/measure.ts";
+import { delay, until } from "../../scripts/lab/process.ts";
 
 const BACKENDS: readonly JsonObject[] = [{ Type: "vxlan" }, { Type: "host-gw" }];
 

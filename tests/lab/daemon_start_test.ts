@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
-import { IS_ROOT, withLab } from "./harness/lab_test_case.ts";
-import { Lab, type LabOptions } from "./harness/lab.ts";
+import { IS_ROOT, withLab } from "./lab_test_case.ts";
+import { Lab, type LabOptions } from "../../scripts/lab/lab.ts";
 
 const ROUNDS = Number(Deno.env.get("LAB_ROUNDS") ?? 20);
 

@@ -1,11 +1,11 @@
 /** The host's own network changes under the daemon (flannel-io/flannel #1070, #869, #1052, k3s #12436). */
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import type { Lab } from "./harness/lab.ts";
-import { readLeases } from "./harness/leases.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import { readLeases } from "../../scripts/lab/leases.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 /** How fast the network must work again, in milliseconds. */
 const HEAL_LIMIT = 10_000;

@@ -6,12 +6,12 @@
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { FAMILIES, type FamilyName } from "../../lib/net/family.ts";
-import type { SubnetFile } from "./harness/container.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { type Lab, networkConfig } from "./harness/lab.ts";
-import { ping } from "./harness/measure.ts";
-import type { StoreKind } from "./harness/store.ts";
+import type { SubnetFile } from "../../scripts/lab/container.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { type Lab, networkConfig } from "../../scripts/lab/lab.ts";
+import { ping } from "../../scripts/lab/measure.ts";
+import type { StoreKind } from "../../scripts/lab/store.ts";
 import {
   addressOf,
   DEVICES,

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import type { PerFamily } from "../../lib/net/family.ts";
 import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { networkConfig } from "./harness/lab.ts";
-import { deleteLease, putLease, readLeases } from "./harness/leases.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { networkConfig } from "../../scripts/lab/lab.ts";
+import { deleteLease, putLease, readLeases } from "../../scripts/lab/leases.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { DUAL } from "./heal_network.ts";
 import { Watcher } from "./heal_watcher.ts";
 

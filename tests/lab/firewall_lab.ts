@@ -9,8 +9,8 @@ import { type Ruleset, ruleset, type RulesetInput } from "../../lib/firewall/rul
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 import { type Log, silentLog } from "../../lib/observe/types.ts";
-import { ownPrefix, removeNamespace } from "./harness/leftovers.ts";
-import { run as runProgram } from "./harness/process.ts";
+import { ownPrefix, removeNamespace } from "../../scripts/lab/leftovers.ts";
+import { run as runProgram } from "../../scripts/lab/process.ts";
 
 /** The modes, for tests that go over both. */
 export const MODES: readonly FirewallMode[] = ["iptables", "nftables"];

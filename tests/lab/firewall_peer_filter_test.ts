@@ -5,7 +5,7 @@ import { type FamilyName, IPV4, IPV6 } from "../../lib/net/family.ts";
 import { type Ip, ipOf, parseIp } from "../../lib/net/ip.ts";
 import { silentLog } from "../../lib/observe/types.ts";
 import { FirewallHost, firewallTest, folderWith, NETWORK_ID } from "./firewall_lab.ts";
-import { until } from "./harness/process.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 /** Underlay addresses: the host's towards each neighbour, and the neighbour's. */
 const UNDERLAY = {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { FirewallHost, firewallTest, MODES, RULES } from "./firewall_lab.ts";
 import type { SteadyReport } from "./firewall_steady.ts";
-import { until } from "./harness/process.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 const STEADY = fileURLToPath(new URL("firewall_steady.ts", import.meta.url));
 

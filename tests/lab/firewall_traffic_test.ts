@@ -3,7 +3,7 @@ import type { FirewallMode } from "../../lib/firewall/firewall.ts";
 import { ruleset } from "../../lib/firewall/rules.ts";
 import { FAMILIES, type FamilyName, type PerFamily } from "../../lib/net/family.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
-import { until } from "./harness/process.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { FirewallHost, firewallTest, folderWith, INPUT, MODES, RULES } from "./firewall_lab.ts";
 
 /** Who hangs on the host: a container of its own, one of another host, and somebody outside. */

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { connectByHand } from "./harness/by_hand.ts";
-import { IS_ROOT, labTest } from "./harness/lab_test_case.ts";
-import { Lab } from "./harness/lab.ts";
-import { removeLeftovers } from "./harness/leftovers.ts";
-import { parsePing, ping, throughput } from "./harness/measure.ts";
-import { run } from "./harness/process.ts";
+import { connectByHand } from "../../scripts/lab/by_hand.ts";
+import { IS_ROOT, labTest } from "./lab_test_case.ts";
+import { Lab } from "../../scripts/lab/lab.ts";
+import { removeLeftovers } from "../../scripts/lab/leftovers.ts";
+import { parsePing, ping, throughput } from "../../scripts/lab/measure.ts";
+import { run } from "../../scripts/lab/process.ts";
 
 /** The lab itself is tested with devices made by hand: what it reports must not depend on flanneld. */
 for (const kind of ["vxlan", "host-gw"] as const) {

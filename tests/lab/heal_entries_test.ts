@@ -1,7 +1,7 @@
 /** Whatever somebody does to our device or its entries is put right within 2 s, and traffic with it. */
 import assert from "node:assert/strict";
-import { labTest } from "./harness/lab_test_case.ts";
-import { until } from "./harness/process.ts";
+import { labTest } from "./lab_test_case.ts";
+import { until } from "../../scripts/lab/process.ts";
 import {
   DEVICES,
   DUAL,

@@ -1,8 +1,8 @@
 /** Notifications that the kernel drops (ENOBUFS): what they would have told is found all the same. */
 import assert from "node:assert/strict";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { DUAL, firstPeer, HEAL_LIMIT, startNetwork, untilOverlay } from "./heal_network.ts";
 
 /** Routes whose notifications fill the daemon's buffer: it takes some 20,000. */

@@ -7,9 +7,9 @@
 import assert from "node:assert/strict";
 import type { FamilyName } from "../../lib/net/family.ts";
 import { formatIp, parseIp } from "../../lib/net/ip.ts";
-import type { Host } from "./harness/host.ts";
-import type { Lab } from "./harness/lab.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 /** How fast the daemon must put right what the kernel tells it of, in milliseconds. */
 export const HEAL_LIMIT = 2_000;

@@ -1,10 +1,10 @@
 /** A thousand peers: repair stays within its time, and the log stays short. */
 import assert from "node:assert/strict";
 import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { type Lab, networkConfig } from "./harness/lab.ts";
-import { delay, until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { type Lab, networkConfig } from "../../scripts/lab/lab.ts";
+import { delay, until } from "../../scripts/lab/process.ts";
 import { DUAL, HEAL_LIMIT, overlayOf } from "./heal_network.ts";
 
 const PEERS = 1_000;

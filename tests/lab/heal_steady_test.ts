@@ -1,8 +1,8 @@
 /** Where nothing changes nothing is written, and next to nothing is spent (flannel-io/flannel #2055, #1913). */
 import assert from "node:assert/strict";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { delay } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { delay } from "../../scripts/lab/process.ts";
 import { DEVICES, DUAL, overlayOf, startNetwork } from "./heal_network.ts";
 import { Watcher } from "./heal_watcher.ts";
 

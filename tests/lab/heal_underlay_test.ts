@@ -5,11 +5,11 @@
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
 import type { FamilyName } from "../../lib/net/family.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { type Lab, networkConfig } from "./harness/lab.ts";
-import { ping } from "./harness/measure.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { type Lab, networkConfig } from "../../scripts/lab/lab.ts";
+import { ping } from "../../scripts/lab/measure.ts";
+import { until } from "../../scripts/lab/process.ts";
 import {
   addressOf,
   DEVICES,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Namespace } from "./harness/namespace.ts";
+import type { Namespace } from "../../scripts/lab/namespace.ts";
 
 /** What a program that watches the kernel prints between two moments. */
 export class Watcher {

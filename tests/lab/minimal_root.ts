@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { run } from "./harness/process.ts";
+import { run } from "../../scripts/lab/process.ts";
 
 /** Why no such root can be made here, or undefined. */
 export const NO_MINIMAL_ROOT: string | undefined = Deno.uid() !== 0

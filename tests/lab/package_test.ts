@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { builtBinary } from "./built_binary.ts";
-import { run } from "./harness/process.ts";
+import { run } from "../../scripts/lab/process.ts";
 import { enterRoot, makeMinimalRoot, NO_MINIMAL_ROOT } from "./minimal_root.ts";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));

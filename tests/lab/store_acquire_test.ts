@@ -13,7 +13,7 @@ import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { ipOf, parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 import { silentLog } from "../../lib/observe/types.ts";
-import { Etcd, hasEtcd } from "./etcd.ts";
+import { Etcd, hasEtcd } from "../../scripts/lab/etcd.ts";
 
 const V4: FamilyConfig = {
   family: IPV4,

@@ -2,8 +2,12 @@
 import assert from "node:assert/strict";
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import { StoreError } from "../../lib/leases/types.ts";
-import { type CertificateOptions, type Certificates, makeCertificates } from "./certificates.ts";
-import { Etcd, type EtcdOptions, hasEtcd } from "./etcd.ts";
+import {
+  type CertificateOptions,
+  type Certificates,
+  makeCertificates,
+} from "../../scripts/lab/certificates.ts";
+import { Etcd, type EtcdOptions, hasEtcd } from "../../scripts/lab/etcd.ts";
 
 const PREFIX = "/coreos.com/network";
 

@@ -14,7 +14,7 @@ import { IPV4 } from "../../lib/net/family.ts";
 import { ipOf } from "../../lib/net/ip.ts";
 import { releaseHeap } from "../../lib/observe/heap.ts";
 import { silentLog } from "../../lib/observe/types.ts";
-import { Etcd, hasEtcd } from "./etcd.ts";
+import { Etcd, hasEtcd } from "../../scripts/lab/etcd.ts";
 import { TcpProxy } from "./tcp_proxy.ts";
 
 const PREFIX = "/coreos.com/network";

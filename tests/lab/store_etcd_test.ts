@@ -1,6 +1,6 @@
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import type { LeaseStore } from "../../lib/leases/types.ts";
-import { Etcd, hasEtcd } from "./etcd.ts";
+import { Etcd, hasEtcd } from "../../scripts/lab/etcd.ts";
 import { type StoreFixture, testStore } from "./store_conformance.ts";
 
 const PREFIX = "/coreos.com/network";

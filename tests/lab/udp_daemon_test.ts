@@ -1,11 +1,11 @@
 /** The udp backend inside the daemon: the contract's rows, a restart, and what is left afterwards. */
 import assert from "node:assert/strict";
-import { flanneldCommand } from "./harness/daemon.ts";
-import type { Host } from "./harness/host.ts";
-import type { Lab } from "./harness/lab.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { ping } from "./harness/measure.ts";
-import { until } from "./harness/process.ts";
+import { flanneldCommand } from "../../scripts/lab/daemon.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import { labTest } from "./lab_test_case.ts";
+import { ping } from "../../scripts/lab/measure.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 const CONFIG = { Network: "10.5.0.0/16", Backend: { Type: "udp" } };
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { buildPacket, type FlowPacket, randomPacket } from "../unit/udp_reference.ts";
 import { randomSource } from "../unit/random.ts";
-import { IS_ROOT } from "./harness/lab_test_case.ts";
-import { ping } from "./harness/measure.ts";
-import { delay, until } from "./harness/process.ts";
+import { IS_ROOT } from "./lab_test_case.ts";
+import { ping } from "../../scripts/lab/measure.ts";
+import { delay, until } from "../../scripts/lab/process.ts";
 import type { UdpPeerSpec } from "./udp_host.ts";
 import { UdpRig, type UdpStatus } from "./udp_rig.ts";
 import { tool, transfer } from "./udp_traffic.ts";

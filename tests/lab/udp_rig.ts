@@ -7,9 +7,9 @@
  */
 import { TextLineStream } from "../../scripts/text_lines.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
-import { ownPrefix, removeNamespace } from "./harness/leftovers.ts";
-import { Namespace } from "./harness/namespace.ts";
-import { ipBatch } from "./harness/process.ts";
+import { ownPrefix, removeNamespace } from "../../scripts/lab/leftovers.ts";
+import { Namespace } from "../../scripts/lab/namespace.ts";
+import { ipBatch } from "../../scripts/lab/process.ts";
 import type { UdpHostSpec, UdpPeerSpec } from "./udp_host.ts";
 
 /** The whole network. */

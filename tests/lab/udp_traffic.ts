@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Namespace } from "./harness/namespace.ts";
+import type { Namespace } from "../../scripts/lab/namespace.ts";
 import type { UdpRig } from "./udp_rig.ts";
 
 const TOOL = new URL("./udp_tool.ts", import.meta.url).pathname;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { IS_ROOT } from "./harness/lab_test_case.ts";
-import { ping } from "./harness/measure.ts";
+import { IS_ROOT } from "./lab_test_case.ts";
+import { ping } from "../../scripts/lab/measure.ts";
 import { buildBaseline, openBaselineSide } from "../bench/udp_paths.ts";
 import { UdpRig } from "./udp_rig.ts";
 import { echoSizes, netCounter, tool, transfer } from "./udp_traffic.ts";

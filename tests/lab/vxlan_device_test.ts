@@ -1,10 +1,10 @@
 /** The VXLAN device on real hosts: conflicts with others, offload, MAC, router advertisements, earlier configs. */
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
-import type { Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { networkConfig } from "./harness/lab.ts";
-import { until } from "./harness/process.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { networkConfig } from "../../scripts/lab/lab.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { DEVICES, DUAL, HEAL_LIMIT, overlayOf, startNetwork, untilOverlay } from "./heal_network.ts";
 
 /** How long a daemon may take to refuse to start. */

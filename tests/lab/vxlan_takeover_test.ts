@@ -3,11 +3,11 @@
  * flanneld, and no packet is lost (flannel-io/flannel #836).
  */
 import assert from "node:assert/strict";
-import { labTest } from "./harness/lab_test_case.ts";
-import { type Lab, networkConfig } from "./harness/lab.ts";
-import type { Host } from "./harness/host.ts";
-import { putLease, readLeases } from "./harness/leases.ts";
-import { until } from "./harness/process.ts";
+import { labTest } from "./lab_test_case.ts";
+import { type Lab, networkConfig } from "../../scripts/lab/lab.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import { putLease, readLeases } from "../../scripts/lab/leases.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { addressOf, DUAL, HEAL_LIMIT, IP_OPTION, leaseOf, overlayOf } from "./heal_network.ts";
 import { Watcher } from "./heal_watcher.ts";
 

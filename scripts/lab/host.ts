@@ -4,7 +4,7 @@
  * @module
  */
 import { dirname } from "node:path";
-import type { PerFamily } from "../../../lib/net/family.ts";
+import type { PerFamily } from "../../lib/net/family.ts";
 import { type Container, makeContainer, readSubnetFile, type SubnetFile } from "./container.ts";
 import { Daemon } from "./daemon.ts";
 import { Namespace } from "./namespace.ts";

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { FAMILIES, type FamilyName, type PerFamily } from "../../../lib/net/family.ts";
-import { formatIp, parseIp } from "../../../lib/net/ip.ts";
+import { FAMILIES, type FamilyName, type PerFamily } from "../../lib/net/family.ts";
+import { formatIp, parseIp } from "../../lib/net/ip.ts";
 import { Namespace } from "./namespace.ts";
 import { ipBatch } from "./process.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Etcd } from "../etcd.ts";
+import { Etcd } from "./etcd.ts";
 import { flanneldCommand } from "./daemon.ts";
 import type { Namespace } from "./namespace.ts";
 import { run } from "./process.ts";

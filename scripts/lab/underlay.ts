@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { FamilyName, PerFamily } from "../../../lib/net/family.ts";
+import type { FamilyName, PerFamily } from "../../lib/net/family.ts";
 import { ipBatch } from "./process.ts";
 import { type Children, Namespace } from "./namespace.ts";
 

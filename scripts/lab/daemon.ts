@@ -4,10 +4,10 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import { PERMISSIONS, V8_FLAGS } from "../../../scripts/build/permissions.ts";
+import { PERMISSIONS, V8_FLAGS } from "../build/permissions.ts";
 import type { Namespace } from "./namespace.ts";
 
-const MAIN = fileURLToPath(new URL("../../../main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 
 /** Lines of log that are kept. */
 const LOG_LINES = 2000;

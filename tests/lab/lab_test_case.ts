@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Lab, type LabOptions } from "./lab.ts";
+import { Lab, type LabOptions } from "../../scripts/lab/lab.ts";
 
 /** Whether labs can be made here: namespaces need root. */
 export const IS_ROOT = Deno.uid() === 0;

@@ -9,8 +9,8 @@
  *
  * @module
  */
-import type { JsonObject } from "../../../lib/config/types.ts";
-import { FAMILIES, type FamilyName } from "../../../lib/net/family.ts";
+import type { JsonObject } from "../../lib/config/types.ts";
+import { FAMILIES, type FamilyName } from "../../lib/net/family.ts";
 import type { Container, SubnetFile } from "./container.ts";
 import { Host, type StartOptions } from "./host.ts";
 import { labFolder, ownPrefix } from "./leftovers.ts";
