@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { NO_ENTRIES } from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType } from "../lib/backend/types.ts";
 
@@ -21,12 +22,13 @@ export const alloc: BackendType<AllocOptions> = {
   },
   open(options) {
     return Promise.resolve({
+      carrier: "kernel",
       attributes: { backendData: {} },
       plan: ({ external }) => ({
         mtu: options.mtu ?? external.mtu,
         links: [],
         entries: [],
-        entriesFor: () => [],
+        forPeer: () => NO_ENTRIES,
       }),
     });
   },

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Entry } from "../lib/kernel/entries.ts";
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family } from "../lib/net/family.ts";
 import { formatIp, sameIp } from "../lib/net/ip.ts";
+import { namedType, type PeerPlan, planFamilies, unreachable } from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType, Environment, HostPlan, OwnSubnets } from "../lib/backend/types.ts";
 
@@ -40,6 +40,7 @@ export const hostGw: BackendType<HostGwOptions> = {
       }
     }
     return Promise.resolve({
+      carrier: "kernel",
       attributes: { backendType: "host-gw", backendData: {} },
       plan: (environment, lease) => plan(options, environment, lease),
     });
@@ -52,21 +53,22 @@ function plan(options: HostGwOptions, environment: Environment, lease: OwnSubnet
     mtu: options.mtu ?? environment.external.mtu,
     links: [],
     entries: [],
-    entriesFor: (peer) => families.flatMap((family) => entriesOf(family, peer, environment)),
-    problemWith: (peer) =>
-      families.map((family) => problemWith(family, peer, environment)).find((text) => text),
+    forPeer: (peer) => planFamilies(families, (family) => planPeer(family, peer, environment)),
   };
 }
 
-function entriesOf(family: Family, peer: Lease, environment: Environment): Entry[] {
-  if (problemWith(family, peer, environment)) return [];
-  return [{
-    kind: "route",
-    link: environment.external.name,
-    destination: peer.subnets[family.name]!,
-    gateway: peer.attributes.publicIps[family.name]!,
-    onlink: false,
-  }];
+function planPeer(family: Family, peer: Lease, environment: Environment): PeerPlan {
+  const problem = problemWith(family, peer, environment);
+  if (problem) return unreachable(problem);
+  return {
+    entries: [{
+      kind: "route",
+      link: environment.external.name,
+      destination: peer.subnets[family.name]!,
+      gateway: peer.attributes.publicIps[family.name]!,
+      onlink: false,
+    }],
+  };
 }
 
 function problemWith(family: Family, peer: Lease, environment: Environment): string | undefined {
@@ -74,7 +76,7 @@ function problemWith(family: Family, peer: Lease, environment: Environment): str
   const gateway = peer.attributes.publicIps[family.name];
   if (!peer.subnets[family.name]) return `it has no ${family.label} subnet`;
   if (peer.attributes.backendType !== "host-gw") {
-    return `its backend is ${peer.attributes.backendType ?? "of no type"}, not host-gw`;
+    return `its lease has ${namedType(peer)}, not host-gw`;
   }
   if (!gateway) return `it has no public ${family.label} address`;
   // A lease of this host's past: a route to it would lead packets round in a circle.

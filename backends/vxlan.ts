@@ -8,17 +8,17 @@
  * @module
  */
 import type { ChecksumOffload, DesiredVxlan } from "../lib/kernel/desired_link.ts";
-import type { Entry } from "../lib/kernel/entries.ts";
 import { KERNEL_VXLAN_PORT, vxlanOverhead } from "../lib/kernel/link_keeper.ts";
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/family.ts";
 import { formatIp, sameIp } from "../lib/net/ip.ts";
 import { firstIp } from "../lib/net/prefix.ts";
 import { type Mac, parseMac } from "../lib/net/mac.ts";
+import { namedType, type PeerPlan, planFamilies, unreachable } from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import { findVtep, type Vtep } from "./vtep.ts";
 import type { Json, JsonObject } from "../lib/config/types.ts";
-import type { Backend, BackendType, Environment, HostPlan, OwnSubnets } from "../lib/backend/types.ts";
+import type { BackendType, Environment, HostPlan, KernelBackend, OwnSubnets } from "../lib/backend/types.ts";
 
 /** The Backend object of a vxlan network. */
 export interface VxlanOptions {
@@ -67,8 +67,9 @@ interface VtepData {
   readonly VtepMAC: Mac;
 }
 
-class Vxlan implements Backend {
-  readonly attributes: Backend["attributes"];
+class Vxlan implements KernelBackend {
+  readonly carrier = "kernel";
+  readonly attributes: KernelBackend["attributes"];
   readonly tunnel: { readonly port: number; readonly vni: number };
 
   constructor(readonly options: VxlanOptions, readonly vteps: PerFamily<Vtep>) {
@@ -83,12 +84,10 @@ class Vxlan implements Backend {
   plan(environment: Environment, lease: OwnSubnets): HostPlan {
     const families = familiesOf(lease.subnets);
     const links = families.map((family) => this.#link(family, environment, lease));
-    const entriesFor = (peer: Lease): Entry[] =>
-      families.flatMap((family) => this.#entries(family, peer, environment).entries);
-    const problemWith = (peer: Lease): string | undefined =>
-      families.map((family) => this.#entries(family, peer, environment).problem).find((problem) => problem);
+    const forPeer = (peer: Lease): PeerPlan =>
+      planFamilies(families, (family) => this.#planPeer(family, peer, environment));
     const mtu = Math.min(...links.map((link) => link.mtu));
-    return { mtu, links, entries: [], entriesFor, problemWith };
+    return { mtu, links, entries: [], forPeer };
   }
 
   #link(family: Family, { external }: Environment, lease: OwnSubnets): DesiredVxlan {
@@ -112,18 +111,18 @@ class Vxlan implements Backend {
     };
   }
 
-  #entries(family: Family, peer: Lease, environment: Environment): { entries: Entry[]; problem?: string } {
+  #planPeer(family: Family, peer: Lease, environment: Environment): PeerPlan {
     const destination = peer.subnets[family.name];
     const remote = peer.attributes.publicIps[family.name];
-    if (!destination) return none(`it has no ${family.label} subnet`);
+    if (!destination) return unreachable(`it has no ${family.label} subnet`);
     if (peer.attributes.backendType !== "vxlan") {
-      return none(`its backend is ${peer.attributes.backendType ?? "of no type"}, not vxlan`);
+      return unreachable(`its lease has ${namedType(peer)}, not vxlan`);
     }
-    if (!remote) return none(`it has no public ${family.label} address`);
+    if (!remote) return unreachable(`it has no public ${family.label} address`);
     const { external } = environment;
     // A lease of this host's past: a path to it would lead packets round in a circle.
     if (sameIp(remote, external.addresses[family.name])) {
-      return none(`${formatIp(remote)} is this host's own address`);
+      return unreachable(`${formatIp(remote)} is this host's own address`);
     }
     if (this.options.directRouting && environment.isOnLink(remote)) {
       return {
@@ -131,7 +130,7 @@ class Vxlan implements Backend {
       };
     }
     const mac = vtepMac(peer.attributes.backendData[family.name]);
-    if (!mac) return none(`its lease has no usable VtepMAC for ${family.label}`);
+    if (!mac) return unreachable(`its lease has no usable VtepMAC for ${family.label}`);
     const link = this.vteps[family.name]!.name;
     const gateway = firstIp(destination);
     return {
@@ -142,10 +141,6 @@ class Vxlan implements Backend {
       ],
     };
   }
-}
-
-function none(problem: string): { entries: Entry[]; problem: string } {
-  return { entries: [], problem };
 }
 
 /** The MAC in a peer's BackendData; undefined for anything else than an object with a unicast MAC. */

@@ -4,7 +4,8 @@
  * @module
  */
 import { samePrefix } from "../../lib/net/prefix.ts";
-import type { Backend, OpenContext, OwnSubnets } from "../../lib/backend/types.ts";
+import { NO_ENTRIES } from "../../lib/backend/peer_plan.ts";
+import type { OpenContext, OwnSubnets, SessionBackend } from "../../lib/backend/types.ts";
 import { backoffDelay, type Clock, systemClock } from "./clock.ts";
 import { isInside } from "./decide.ts";
 import { asCloudError } from "./errors.ts";
@@ -40,11 +41,12 @@ export async function openCloudBackend<R extends CloudRoute>(
   table: RouteTable<R>,
   context: OpenContext,
   { clock }: CloudEdges,
-): Promise<Backend> {
+): Promise<SessionBackend> {
   await checkIdentity(table, context, clock);
   return {
+    carrier: "session",
     attributes: { backendData: {} },
-    plan: ({ external }) => ({ mtu: external.mtu, links: [], entries: [], entriesFor: () => [] }),
+    plan: ({ external }) => ({ mtu: external.mtu, links: [], entries: [], forPeer: () => NO_ENTRIES }),
     start: async (session) => {
       const network = new CloudNetwork(table, session, {
         networks: context.config.families.map((family) => family.network),

@@ -11,14 +11,15 @@ import type { DesiredTun } from "../../lib/kernel/desired_link.ts";
 import type { FamilyConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
+import { NO_ENTRIES, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
-  Backend,
   BackendSession,
   BackendType,
   Environment,
   HostPlan,
   OpenContext,
   OwnSubnets,
+  SessionBackend,
 } from "../../lib/backend/types.ts";
 import { tunName } from "./device_name.ts";
 import { parseUdpOptions, type UdpOptions } from "./options.ts";
@@ -48,8 +49,9 @@ export const udp: BackendType<UdpOptions> = {
   },
 };
 
-class Udp implements Backend {
-  readonly attributes: Backend["attributes"];
+class Udp implements SessionBackend {
+  readonly carrier = "session";
+  readonly attributes: SessionBackend["attributes"];
   readonly tunnel: { readonly port: number };
   readonly #options: UdpOptions;
   readonly #family: FamilyConfig;
@@ -85,10 +87,9 @@ class Udp implements Backend {
       mtu,
       links: [link],
       entries: [{ kind: "route", link: this.#device, destination: this.#family.network, onlink: false }],
-      entriesFor: () => [],
-      problemWith: (peer: Lease) => {
+      forPeer: (peer: Lease) => {
         const route = peerRoute(peer, this.#options.port, own);
-        return typeof route === "string" ? route : undefined;
+        return typeof route === "string" ? unreachable(route) : NO_ENTRIES;
       },
     };
   }

@@ -7,6 +7,7 @@ import type { Json, JsonObject } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { formatIp, type Ip, sameIp } from "../../lib/net/ip.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
+import { namedType } from "../../lib/backend/peer_plan.ts";
 import type { OwnSubnets } from "../../lib/backend/types.ts";
 import type { OwnRoute, PeerRoute } from "./routes_writer.ts";
 
@@ -25,7 +26,7 @@ export function peerRoute(peer: Lease, defaultPort: number, own: OwnEnd): PeerRo
   const { backendType, publicIps, backendData } = peer.attributes;
   const subnet = peer.subnets.ipv4, remote = publicIps.ipv4;
   if (!subnet) return "it has no IPv4 subnet";
-  if (backendType !== undefined && backendType !== "udp") return `its backend is ${backendType}, not udp`;
+  if (backendType !== undefined && backendType !== "udp") return `its lease has ${namedType(peer)}, not udp`;
   if (!remote) return "it has no public IPv4 address";
   const port = portOf(backendData.ipv4, defaultPort);
   if (port === undefined) return "the Port in its lease is no port number";

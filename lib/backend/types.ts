@@ -12,6 +12,7 @@ import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
+import type { PeerPlan } from "./peer_plan.ts";
 
 /** The host's interface to the other hosts, as it is now. */
 export interface ExternalInterface {
@@ -45,10 +46,8 @@ export interface HostPlan {
   readonly links: readonly DesiredLink[];
   /** Entries for the host itself. */
   readonly entries: readonly Entry[];
-  /** Entries for one peer. Empty for a peer that this backend can't reach; must not throw. */
-  entriesFor(peer: Lease): readonly Entry[];
-  /** Why a peer gets no entries, or not all; undefined when all is well. Must not throw. */
-  problemWith?(peer: Lease): string | undefined;
+  /** What one peer needs, and any problem with it. Must not throw. */
+  forPeer(peer: Lease): PeerPlan;
 }
 
 /** The live peers, keyed by lease key; the own lease is never among them. */
@@ -74,27 +73,41 @@ export interface BackendSession {
   fail(error: Error): void;
 }
 
-/** A backend chosen and opened for this host. */
-export interface Backend {
+/** A backend that is at work. Disposing it leaves the data path as a restart wants to find it. */
+export interface RunningBackend extends AsyncDisposable {
+  /** The plan changed: other MTU, address or interface. */
+  replan?(plan: HostPlan, external: ExternalInterface): void;
+  /** What `status -json` shows of it. */
+  status?(): JsonObject;
+}
+
+/** What all opened backends have. */
+interface OpenedBackend {
   /** What the host publishes with its lease. */
   readonly attributes: Pick<LeaseAttributes, "backendType" | "backendData">;
   /** Where packets of peers arrive, for backends with a tunnel: what PeerFilter guards. */
   readonly tunnel?: { readonly port: number; readonly vni?: number };
   /** Pure in its arguments. */
   plan(environment: Environment, lease: OwnSubnets): HostPlan;
-  /**
-   * For backends that carry packets or write cloud routes themselves: resolves once ready (the subnet file is
-   * written after that). Disposing the result ends it and leaves the data path as a restart wants to find it.
-   */
-  start?(session: BackendSession): Promise<
-    AsyncDisposable & {
-      /** The plan changed: other MTU, address or interface. */
-      replan?(plan: HostPlan, external: ExternalInterface): void;
-      /** What `status --json` shows of it. */
-      status?(): JsonObject;
-    }
-  >;
 }
+
+/** The kernel carries packets: the reconciler keeps the entries of the host and of its peers. */
+export interface KernelBackend extends OpenedBackend {
+  readonly carrier: "kernel";
+}
+
+/**
+ * The backend carries packets itself, or has a cloud carry them: peers need no entries in the kernel, and the subnet
+ * file waits until the backend is ready.
+ */
+export interface SessionBackend extends OpenedBackend {
+  readonly carrier: "session";
+  /** Begins; resolves once packets can pass. */
+  start(session: BackendSession): Promise<RunningBackend>;
+}
+
+/** A backend chosen and opened for this host. */
+export type Backend = KernelBackend | SessionBackend;
 
 /** What a backend may look at while it is opened. */
 export interface OpenContext {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { BackendRegistry } from "../backend/registry.ts";
-import type { Backend, Environment, ExternalInterface, HostPlan } from "../backend/types.ts";
+import type { Backend, Environment, ExternalInterface, HostPlan, RunningBackend } from "../backend/types.ts";
 import type { Options } from "../options/table.ts";
 import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
 import type { JsonObject } from "../config/types.ts";
@@ -51,9 +51,6 @@ export interface MemberParts {
   readonly metrics: Metrics;
   readonly problems: ProblemReporter;
 }
-
-/** What a backend with work of its own gives back. */
-type RunningBackend = Awaited<ReturnType<NonNullable<Backend["start"]>>>;
 
 /** Keeps one host in one network until it is disposed; the data path stays. */
 export class Member implements AsyncDisposable {
@@ -139,7 +136,7 @@ export class Member implements AsyncDisposable {
     tasks.start((signal) => feedWatchdog(signal, log));
     const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
     await this.#closeOverlay();
-    if (backend.start) {
+    if (backend.carrier === "session") {
       // It may wait for a cloud for a long time; it has no peers' entries that could delay the subnet file.
       keepHost();
       this.#running = await backend.start({
@@ -156,7 +153,7 @@ export class Member implements AsyncDisposable {
     }
     await this.#writeSubnetFile();
     tasks.start((signal) => this.rules.keep(signal));
-    if (!backend.start) keepHost();
+    if (backend.carrier === "kernel") keepHost();
     await this.rules.tried;
   }
 

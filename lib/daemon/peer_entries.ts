@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { NO_ENTRIES } from "../backend/peer_plan.ts";
 import type { HostPlan, PeerView } from "../backend/types.ts";
 import type { HostKeeper } from "../kernel/host_keeper.ts";
 import type { Log } from "../observe/types.ts";
@@ -57,8 +58,8 @@ export class PeerEntries implements Disposable {
     const fresh: string[] = [];
     for (const key of keys) {
       const peer = this.#peers.peers.get(key);
-      this.#host.setPeer(key, peer ? this.#plan.entriesFor(peer) : []);
-      const problem = peer && this.#plan.problemWith?.(peer);
+      const { entries, problem } = peer ? this.#plan.forPeer(peer) : NO_ENTRIES;
+      this.#host.setPeer(key, entries);
       if (problem && this.#problems.get(key) !== problem) fresh.push(key);
       if (problem) this.#problems.set(key, problem);
       else this.#problems.delete(key);

@@ -1,7 +1,7 @@
 /**
  * What a peer needs in the kernel, as values.
  *
- * A backend names the entries (`entriesFor(peer)`); the reconciler makes them true. Links are named, not
+ * A backend names the entries (`forPeer(peer)`); the reconciler makes them true. Links are named, not
  * numbered: an entry outlives the device's index.
  *
  * @module

@@ -4,7 +4,14 @@
  *
  * @module
  */
-import type { BackendSession, ExternalInterface, OpenContext, OwnSubnets } from "../../lib/backend/types.ts";
+import type {
+  Backend,
+  BackendSession,
+  ExternalInterface,
+  OpenContext,
+  OwnSubnets,
+  RunningBackend,
+} from "../../lib/backend/types.ts";
 import type { Clock } from "../../backends/cloud/clock.ts";
 import type { FamilyConfig, NetworkConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
@@ -157,7 +164,7 @@ export function testHost(
     lease,
     session: (own) => ({
       lease: own,
-      plan: { mtu: 1500, links: [], entries: [], entriesFor: () => [] },
+      plan: { mtu: 1500, links: [], entries: [], forPeer: () => ({ entries: [] }) },
       external,
       peers: { peers, subscribe: () => ({ [Symbol.dispose]() {} }) },
       ...observe,
@@ -220,4 +227,10 @@ export async function within<T>(what: string, promise: Promise<T>, seconds = 15)
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Starts a backend that carries packets itself. @throws {TypeError} If the kernel carries its packets. */
+export function startBackend(backend: Backend, session: BackendSession): Promise<RunningBackend> {
+  if (backend.carrier === "session") return backend.start(session);
+  throw new TypeError("The kernel carries this backend's packets: it has nothing to start");
 }

@@ -10,6 +10,7 @@
 import { TextLineStream } from "../../scripts/text_lines.ts";
 import { udp } from "../../backends/udp/backend.ts";
 import type { BackendSession, Environment, PeerView } from "../../lib/backend/types.ts";
+import { startBackend } from "../fakes/session.ts";
 import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { ensureLinks } from "../../lib/kernel/link_keeper.ts";
 import type { Lease } from "../../lib/leases/types.ts";
@@ -134,7 +135,7 @@ async function main(spec: UdpHostSpec): Promise<void> {
       Deno.exit(1);
     },
   };
-  await using running = await backend.start!(session);
+  await using running = await startBackend(backend, session);
   console.log(JSON.stringify({ ready: true, device: plan.links[0]!.name }));
   const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
   for await (const line of lines) {

@@ -6,7 +6,7 @@ import type { AliVpcOptions } from "../../backends/ali_vpc/options.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { FakeAli } from "../fakes/ali.ts";
 import { FakeAliMetadata } from "../fakes/ali_metadata.ts";
-import { peerLease, type TestHost, testHost, until, within } from "../fakes/session.ts";
+import { peerLease, startBackend, type TestHost, testHost, until, within } from "../fakes/session.ts";
 
 /** One instance in a fake VPC, with a RAM role. */
 class Host implements AsyncDisposable {
@@ -33,7 +33,7 @@ class Host implements AsyncDisposable {
     const parsed = this.type.parse(options, this.test.context.config);
     assert.deepEqual(parsed.faults, []);
     const backend = await this.type.open(parsed.options, this.test.context);
-    return await backend.start!(this.test.session(this.test.lease(subnet)));
+    return await startBackend(backend, this.test.session(this.test.lease(subnet)));
   }
   async cleanup(subnet: string) {
     await this.type.cleanup!({ keys: undefined }, this.test.context, this.test.lease(subnet));

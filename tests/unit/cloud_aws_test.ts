@@ -3,7 +3,7 @@ import { makeAwsVpc } from "../../backends/aws_vpc/backend.ts";
 import type { CloudEdges } from "../../backends/cloud/backend.ts";
 import { FakeAws } from "../fakes/aws.ts";
 import { FakeImds } from "../fakes/aws_imds.ts";
-import { peerLease, type TestHost, testHost, until, within } from "../fakes/session.ts";
+import { peerLease, startBackend, type TestHost, testHost, until, within } from "../fakes/session.ts";
 
 /** One host in a fake VPC, with static keys in its environment. */
 class Host implements AsyncDisposable {
@@ -35,7 +35,7 @@ class Host implements AsyncDisposable {
     const parsed = type.parse(options, this.test.context.config);
     assert.deepEqual(parsed.faults, []);
     const backend = await type.open(parsed.options, this.test.context);
-    return await backend.start!(this.test.session(this.test.lease(...[subnets].flat())));
+    return await startBackend(backend, this.test.session(this.test.lease(...[subnets].flat())));
   }
   async cleanup(...subnets: string[]) {
     const type = makeAwsVpc(this.edges);

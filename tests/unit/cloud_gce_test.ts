@@ -5,7 +5,7 @@ import { routeNames } from "../../backends/gce/names.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 import { FakeGce } from "../fakes/gce.ts";
 import { FakeGceMetadata } from "../fakes/gce_metadata.ts";
-import { peerLease, type TestHost, testHost, until, within } from "../fakes/session.ts";
+import { peerLease, startBackend, type TestHost, testHost, until, within } from "../fakes/session.ts";
 
 /** One instance in a fake network. */
 class Host implements AsyncDisposable {
@@ -30,7 +30,7 @@ class Host implements AsyncDisposable {
   }
   async #start(subnets: string[]) {
     const backend = await makeGce(this.edges).open({}, this.test.context);
-    return await backend.start!(this.test.session(this.test.lease(...subnets)));
+    return await startBackend(backend, this.test.session(this.test.lease(...subnets)));
   }
   async cleanup(...subnets: string[]) {
     await makeGce(this.edges).cleanup!({}, this.test.context, this.test.lease(...subnets));

@@ -132,7 +132,7 @@ Deno.test("what a peer lacks is said, and both forms of its type are accepted", 
   });
   assert.equal(
     peerRoute(lease(undefined, { backendType: "vxlan" }), 8285, OWN),
-    "its backend is vxlan, not udp",
+    'its lease has backend type "vxlan", not udp',
   );
   assert.equal(peerRoute(lease(undefined, { publicIps: {} }), 8285, OWN), "it has no public IPv4 address");
   assert.equal(peerRoute({ ...lease(), subnets: {} }, 8285, OWN), "it has no IPv4 subnet");
@@ -170,9 +170,9 @@ Deno.test("the plan is a TUN with the subnet's address and the route of the whol
   const [entry] = plan.entries;
   assert.ok(entry?.kind === "route" && entry.gateway === undefined);
   assert.equal(formatPrefix(entry.destination), "10.5.0.0/16");
-  assert.deepEqual(plan.entriesFor(lease()), []);
-  assert.equal(plan.problemWith!(lease()), undefined);
-  assert.match(plan.problemWith!(lease({ Port: "x" }))!, /no port number/);
+  assert.deepEqual(plan.forPeer(lease()).entries, []);
+  assert.equal(plan.forPeer(lease()).problem, undefined);
+  assert.match(plan.forPeer(lease({ Port: "x" })).problem!, /no port number/);
 });
 
 Deno.test("MTU from the config, and a port of the host's own is published", async () => {

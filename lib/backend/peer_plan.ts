@@ -1,0 +1,41 @@
+/**
+ * What one peer needs on this host, and why it can't have it.
+ *
+ * @module
+ */
+import type { Entry } from "../kernel/entries.ts";
+import type { Lease } from "../leases/types.ts";
+import type { Family } from "../net/family.ts";
+
+/** The entries of one peer. */
+export interface PeerPlan {
+  /** What the kernel needs to reach it; empty where it can't be reached, or where the backend carries packets itself. */
+  readonly entries: readonly Entry[];
+  /** Why the peer isn't reached, or not in every family; absent when all is well. */
+  readonly problem?: string;
+}
+
+/** A peer that needs nothing in the kernel. */
+export const NO_ENTRIES: PeerPlan = { entries: [] };
+
+/** A peer that can't be reached. @param problem The reason, to stand after "peer 10.5.9.0/24 skipped: ". */
+export function unreachable(problem: string): PeerPlan {
+  return { entries: [], problem };
+}
+
+/** A peer's plan put together from its families; of several problems the first is named. */
+export function planFamilies(families: readonly Family[], plan: (family: Family) => PeerPlan): PeerPlan {
+  const [only] = families;
+  if (families.length === 1) return plan(only!);
+  const plans = families.map(plan);
+  const problem = plans.find((one) => one.problem !== undefined)?.problem;
+  const entries = plans.flatMap((one) => one.entries);
+  return problem === undefined ? { entries } : { entries, problem };
+}
+
+/** A lease's backend type for messages: `backend type "udp"`, or `no backend type`. */
+export function namedType({ attributes }: Lease): string {
+  return attributes.backendType === undefined
+    ? "no backend type"
+    : `backend type "${attributes.backendType}"`;
+}
