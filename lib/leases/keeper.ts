@@ -23,7 +23,7 @@ export interface KeeperOptions {
   readonly attributes: LeaseAttributes;
   /** Seconds that a lease lives. */
   readonly ttl: number;
-  /** Seconds before its end at which it is renewed; at most half of `ttl` is used. */
+  /** Seconds before its end at which it is renewed; half of `ttl` where it isn't shorter than `ttl`. */
   readonly margin: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -59,7 +59,7 @@ export class LeaseKeeper {
     this.#held = options.held;
     this.#attributes = options.attributes;
     this.#wanted = encodeLeaseValue(options.attributes);
-    this.#margin = Math.min(options.margin, options.ttl / 2) * 1000;
+    this.#margin = (options.margin < options.ttl ? options.margin : options.ttl / 2) * 1000;
     this.#backoff = new Backoff(options.clock);
     this.#throttle = new Throttle(options.clock, 30_000);
     this.#expiresAt = 0;
@@ -153,7 +153,10 @@ export class LeaseKeeper {
 
   async #write(signal: AbortSignal): Promise<void> {
     const began = this.#o.clock.now();
-    const written = await this.#o.store.updateLease(this.#held, this.#wanted, this.#o.ttl, { signal });
+    const { store, ttl } = this.#o;
+    const written = this.#wanted === this.#held.value
+      ? await store.renewLease(this.#held, ttl, { signal })
+      : await store.updateLease(this.#held, this.#wanted, ttl, { signal });
     if (written) this.#hold(written, began);
     else this.#recheck = true;
   }
@@ -167,9 +170,11 @@ export class LeaseKeeper {
 
   /** The lease lives for its whole time from `began`, when the write of it was sent. */
   #fresh(began: number): void {
-    this.#expiresAt = began + this.#o.ttl * 1000;
-    // Hosts that started together needn't renew together.
-    this.#renewAt = this.#expiresAt - this.#margin * (1 + this.#o.clock.random() / 10);
+    const ttl = this.#o.ttl * 1000;
+    this.#expiresAt = began + ttl;
+    // Hosts that started together needn't renew together; a margin of almost the TTL leaves little room for that.
+    const spread = Math.min(this.#margin, ttl - this.#margin) / 10;
+    this.#renewAt = this.#expiresAt - this.#margin - spread * this.#o.clock.random();
   }
 
   /** Somebody else changed the key, or it is gone. @throws {LeaseLostError} */

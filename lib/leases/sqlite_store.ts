@@ -14,6 +14,8 @@ import type {
   LeaseEventBatch,
   LeaseSnapshot,
   LeaseStore,
+  StoreCursor,
+  StoredConfig,
   StoredLease,
 } from "./types.ts";
 
@@ -61,12 +63,17 @@ export class SqliteStore implements LeaseStore {
   // Async functions, so that errors of the synchronous calls reject.
 
   // deno-lint-ignore require-await
-  async readConfig(options: CallOptions = {}): Promise<{ text: string; revision: bigint } | undefined> {
+  async readConfig(options: CallOptions = {}): Promise<StoredConfig | undefined> {
     options.signal?.throwIfAborted();
     return this.#db.read(() => {
       const entry = this.#entry(CONFIG_KEY);
       return entry && { text: textOf(entry.value), revision: BigInt(this.#db.counters().revision) };
     });
+  }
+
+  #config(): StoredConfig | undefined {
+    const entry = this.#entry(CONFIG_KEY);
+    return entry && { text: textOf(entry.value), revision: BigInt(entry.revision) };
   }
 
   // deno-lint-ignore require-await
@@ -108,6 +115,11 @@ export class SqliteStore implements LeaseStore {
     options: CallOptions = {},
   ): Promise<StoredLease | undefined> {
     return this.#put(held.key, value, held.expires ? ttl : undefined, unchanged(held), options);
+  }
+
+  /** A file has no watcher that one write a day would disturb. */
+  renewLease(held: StoredLease, ttl: number, options: CallOptions = {}): Promise<StoredLease | undefined> {
+    return this.updateLease(held, held.value, ttl, options);
   }
 
   // deno-lint-ignore require-await
@@ -158,9 +170,20 @@ export class SqliteStore implements LeaseStore {
     this.#watcher.wake();
   }
 
-  async *watchLeases(revision: bigint, options: CallOptions = {}): AsyncIterable<LeaseEventBatch> {
-    for await (const batch of this.#watcher.watch(revision, options.signal)) {
-      yield { revision: batch.revision, events: toEvents(batch) };
+  async *watchLeases(
+    from: StoreCursor | bigint,
+    options: CallOptions = {},
+  ): AsyncIterable<LeaseEventBatch> {
+    const start = typeof from === "bigint" ? from : from.revision;
+    let first = true;
+    for await (const batch of this.#watcher.watch(start, options.signal)) {
+      const isConfig = first || batch.changes.some(({ key }) => key === CONFIG_KEY);
+      first = false;
+      yield {
+        revision: batch.revision,
+        events: toEvents(batch),
+        ...isConfig ? { config: this.#config() ?? null } : {},
+      };
     }
   }
 

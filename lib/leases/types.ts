@@ -37,9 +37,25 @@ export interface StoredLease {
   readonly expires: boolean;
 }
 
-/** All leases at one revision of the store. */
-export interface LeaseSnapshot {
+/** The network config as it stands in the store. */
+export interface StoredConfig {
+  readonly text: string;
+  /** Revision of its last change. */
   readonly revision: bigint;
+}
+
+/** A place in a store's history, to watch from: everything up to it is known. */
+export interface StoreCursor {
+  readonly revision: bigint;
+  /**
+   * What tells this history from another one with the same revisions, as a store that was restored or replaced
+   * has it. Only the store that gave it can read it; without it the revisions alone are compared.
+   */
+  readonly history?: unknown;
+}
+
+/** All leases at one revision of the store. */
+export interface LeaseSnapshot extends StoreCursor {
   readonly leases: readonly StoredLease[];
 }
 
@@ -49,13 +65,16 @@ export type LeaseEvent =
   | { readonly kind: "delete"; readonly key: string; readonly revision: bigint };
 
 /** Changes that became visible together, in the order of their revisions. */
-export interface LeaseEventBatch {
-  /** Everything up to this revision has been told. */
-  readonly revision: bigint;
+export interface LeaseEventBatch extends StoreCursor {
   readonly events: readonly LeaseEvent[];
+  /** The network config, in the first batch of a watch and whenever it changed; null: there is none. */
+  readonly config?: StoredConfig | null;
 }
 
-/** The watch can't go on from where it was asked to: history is compacted. List, compare, watch from there. */
+/**
+ * The watch can't go on from where it was asked to: history is compacted, or the store has another history.
+ * List, compare, watch from there.
+ */
 export class CompactedError extends Error {
   override readonly name = "CompactedError";
 }
@@ -72,6 +91,11 @@ export class StoreError extends Error {
 export interface CallOptions {
   /** Ends the wait; the call then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
+  /**
+   * Milliseconds after which the call gives up, with an error that names the endpoints and their causes: for
+   * commands, where a person waits. Without it the store's own patience counts.
+   */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -92,7 +116,7 @@ export interface LeaseStore extends AsyncDisposable {
   dropConnections?(): void;
 
   /** The network config's text, or undefined where there is none yet. */
-  readConfig(options?: CallOptions): Promise<{ text: string; revision: bigint } | undefined>;
+  readConfig(options?: CallOptions): Promise<StoredConfig | undefined>;
   /** Writes the network config's text. */
   writeConfig(text: string, options?: CallOptions): Promise<void>;
 
@@ -114,7 +138,7 @@ export interface LeaseStore extends AsyncDisposable {
 
   /**
    * Writes `value` with a fresh time to live if the key's revision is still `held.revision`. A reservation
-   * (`held.expires` false) stays one. Renewal is this call with the same value.
+   * (`held.expires` false) stays one. Every watcher sees the write, also where the value is the same.
    *
    * @returns What was stored, or undefined if somebody else changed or deleted the key.
    */
@@ -125,18 +149,25 @@ export interface LeaseStore extends AsyncDisposable {
     options?: CallOptions,
   ): Promise<StoredLease | undefined>;
 
+  /**
+   * Gives the key a fresh time to live if its revision is still `held.revision`. Where the store can, nothing
+   * is written and no watcher sees it: the revision stays.
+   *
+   * @returns The lease as it stands now, or undefined if somebody else changed or deleted the key.
+   */
+  renewLease(held: StoredLease, ttl: number, options?: CallOptions): Promise<StoredLease | undefined>;
+
   /** Deletes the key if its revision is still `held.revision`. @returns Whether it did. */
   deleteLease(held: StoredLease, options?: CallOptions): Promise<boolean>;
 
   /**
-   * Changes after `revision`, with no gap, until the signal fires (then it returns). Reconnects by itself
+   * Changes after `from` (a cursor, or a bare revision), with no gap, until the signal fires (then it returns). Reconnects by itself
    * are not its business: when the connection ends, it throws, and the caller calls again with the last
-   * batch's revision. Yields a batch with no events as soon as the watch stands, and when only the revision
-   * moved.
+   * batch. Yields a batch with no events as soon as the watch stands, and when only the revision moved.
    *
-   * @throws {CompactedError} If changes after `revision` are no longer kept.
+   * @throws {CompactedError} If changes after `from` are no longer kept, or the store has another history.
    */
-  watchLeases(revision: bigint, options?: CallOptions): AsyncIterable<LeaseEventBatch>;
+  watchLeases(from: StoreCursor | bigint, options?: CallOptions): AsyncIterable<LeaseEventBatch>;
 
   /** The config's text each time it changes after `revision` (undefined: deleted), until the signal fires. */
   watchConfig(

@@ -109,6 +109,20 @@ function changeTests(test: Test): void {
     assert.deepEqual((await other.listLeases()).leases, [renewed]);
   });
 
+  test("a renewal needs the key's revision, and leaves the value", async (fixture, store) => {
+    const other = await fixture.open();
+    const created = (await store.createLease(KEY, VALUE, 60))!;
+    const renewed = (await store.renewLease(created, 60))!;
+    assert.deepEqual((await other.listLeases()).leases, [renewed]);
+    assert.equal(renewed.value, VALUE);
+    const changed = (await other.updateLease(renewed, "other", 60))!;
+    assert.equal(await store.renewLease(renewed, 60), undefined);
+    assert.equal(await other.deleteLease(changed), true);
+    assert.equal(await store.renewLease(changed, 60), undefined);
+    const reserved = (await store.createLease(KEY, VALUE, undefined))!;
+    assert.equal((await store.renewLease(reserved, 60))!.expires, false);
+  });
+
   test("a delete needs the key's revision; then the key is free", async (_, store) => {
     const created = (await store.createLease(KEY, VALUE, 60))!;
     assert.equal(await store.deleteLease(created), true);
@@ -178,7 +192,7 @@ function watchTests(test: Test): void {
     const { revision } = await store.listLeases();
     using stop = new Stop();
     for await (const batch of store.watchLeases(revision, { signal: stop.signal })) {
-      assert.deepEqual(batch, { revision, events: [] });
+      assert.deepEqual([batch.revision, batch.events], [revision, []]);
       break;
     }
   });

@@ -92,7 +92,7 @@ Deno.test(
     const lines = s.log.of("warn");
     assert.ok(lines.length >= 2 && lines.length <= MARGIN / 30 + 1, `${lines.length} lines`);
     assert.match(lines[0]!, /Cannot renew.*connection refused/);
-  }, { script: () => ({ updateLease: () => Promise.reject(new Error("connection refused")) }) }),
+  }, { script: () => ({ renewLease: () => Promise.reject(new Error("connection refused")) }) }),
 );
 
 Deno.test(
@@ -274,6 +274,7 @@ function offline(store: LeaseStore, dead: () => boolean): Partial<LeaseStore> {
   const down = () => Promise.reject(new Error("down"));
   return {
     updateLease: (...args) => dead() ? down() : store.updateLease(...args),
+    renewLease: (...args) => dead() ? down() : store.renewLease(...args),
     createLease: (...args) => dead() ? down() : store.createLease(...args),
     listLeases: (...args) => dead() ? down() : store.listLeases(...args),
   };
@@ -313,14 +314,15 @@ Deno.test(
   }),
 );
 
-Deno.test("keeper: a margin longer than half the TTL doesn't make it write all the time", async () => {
+/** How often a lease of a minute is written in ten minutes. */
+async function renewalsIn10Minutes(margin: number): Promise<number> {
   const clock = new FakeClock();
-  let writes = 0;
+  let renewals = 0;
   await withStore(clock, async (store) => {
     const held = (await store.createLease(KEY, OURS, 60))!;
-    const counting = scripted(store, { updateLease: (...args) => (writes++, store.updateLease(...args)) });
+    const counting = scripted(store, { renewLease: (...args) => (renewals++, store.renewLease(...args)) });
     const keeper = new LeaseKeeper({
-      ...{ store: counting, held, attributes: host("172.30.0.2"), ttl: 60, margin: 3600, clock },
+      ...{ store: counting, held, attributes: host("172.30.0.2"), ttl: 60, margin, clock },
       log: new RecordedLog(),
     });
     const stop = new AbortController();
@@ -329,5 +331,16 @@ Deno.test("keeper: a margin longer than half the TTL doesn't make it write all t
     stop.abort();
     await running;
   });
-  assert.ok(writes >= 18 && writes <= 24, `${writes} writes in ten TTLs`);
+  return renewals;
+}
+
+Deno.test("keeper: a margin that isn't shorter than the TTL doesn't make it write all the time", async () => {
+  const renewals = await renewalsIn10Minutes(3600);
+  assert.ok(renewals >= 18 && renewals <= 24, `${renewals} renewals in ten TTLs`);
+});
+
+// The margin was cut to half the TTL in silence.
+Deno.test("keeper: a margin of almost the TTL is kept to, without a spin", async () => {
+  const renewals = await renewalsIn10Minutes(50);
+  assert.ok(renewals >= 58 && renewals <= 66, `${renewals} renewals 10 s apart in ten minutes`);
 });

@@ -8,6 +8,7 @@ import {
   type LeaseEventBatch,
   type LeaseSnapshot,
   type LeaseStore,
+  type StoreCursor,
 } from "../../lib/leases/types.ts";
 import { FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
 
@@ -36,7 +37,7 @@ function scene(
     await withStore(clock, async (store) => {
       const { watch, list } = script(store);
       const used = scripted(store, {
-        ...watch ? { watchLeases: (revision, options) => watch(revision, options?.signal) } : {},
+        ...watch ? { watchLeases: (from, options) => watch(revisionOf(from), options?.signal) } : {},
         ...list ? { listLeases: list } : {},
       });
       const log = new RecordedLog();
@@ -58,6 +59,10 @@ function scene(
       }
     });
   };
+}
+
+function revisionOf(from: StoreCursor | bigint): bigint {
+  return typeof from === "bigint" ? from : from.revision;
 }
 
 /** Lets the sync run until `done`; it has no time to wait for. */

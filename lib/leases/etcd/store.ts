@@ -11,6 +11,7 @@ import {
   type LeaseEventBatch,
   type LeaseSnapshot,
   type LeaseStore,
+  type StoreCursor,
   type StoredLease,
 } from "../types.ts";
 import { type Credentials, loadEtcd3 } from "./client.ts";
@@ -135,6 +136,10 @@ export class EtcdStore implements LeaseStore {
     );
   }
 
+  renewLease(held: StoredLease, ttl: number, options: CallOptions = {}): Promise<StoredLease | undefined> {
+    return this.updateLease(held, held.value, ttl, options);
+  }
+
   async deleteLease(held: StoredLease, options: CallOptions = {}): Promise<boolean> {
     const key = this.#keyOf(held.key);
     const answer = await this.#pool.call("KV.txn", {
@@ -185,7 +190,11 @@ export class EtcdStore implements LeaseStore {
     return answer.ID;
   }
 
-  async *watchLeases(revision: bigint, options: CallOptions = {}): AsyncIterable<LeaseEventBatch> {
+  async *watchLeases(
+    from: StoreCursor | bigint,
+    options: CallOptions = {},
+  ): AsyncIterable<LeaseEventBatch> {
+    const revision = typeof from === "bigint" ? from : from.revision;
     for await (const batch of this.#watch(this.#leases.range, revision, options.signal)) {
       yield { revision: batch.revision, events: batch.events.map((event) => this.#event(event)) };
     }
