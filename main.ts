@@ -10,7 +10,10 @@ import { reportFailure } from "./lib/cli/failure.ts";
 
 if (import.meta.main) {
   try {
-    Deno.exitCode = await runCommand(parseCommandLine(Deno.args, Deno.env.toObject()), BACKENDS);
+    Deno.exitCode = await runCommand(
+      parseCommandLine(Deno.args, Deno.env.toObject(), BACKENDS.options),
+      BACKENDS,
+    );
   } catch (error) {
     Deno.exitCode = reportFailure(error);
   }

@@ -4,14 +4,22 @@
  * @module
  */
 import { BackendRegistry, erase } from "../lib/backend/registry.ts";
+import { CLOUD_OPTIONS } from "./cloud/daemon_options.ts";
+import { UDP_OPTIONS } from "./udp/daemon_options.ts";
 
 /** Every backend of the program. */
 export const BACKENDS = new BackendRegistry({
-  "vxlan": async () => erase((await import("./vxlan.ts")).vxlan),
-  "host-gw": async () => erase((await import("./host_gw.ts")).hostGw),
-  "udp": async () => erase((await import("./udp/backend.ts")).udp),
-  "alloc": async () => erase((await import("./alloc.ts")).alloc),
-  "aws-vpc": async () => erase((await import("./aws_vpc/backend.ts")).awsVpc),
-  "gce": async () => erase((await import("./gce/backend.ts")).gce),
-  "ali-vpc": async () => erase((await import("./ali_vpc/backend.ts")).aliVpc),
+  "vxlan": { load: async () => erase((await import("./vxlan.ts")).vxlan) },
+  "host-gw": { load: async () => erase((await import("./host_gw.ts")).hostGw) },
+  "udp": { load: async () => erase((await import("./udp/backend.ts")).udp), options: UDP_OPTIONS },
+  "alloc": { load: async () => erase((await import("./alloc.ts")).alloc) },
+  "aws-vpc": {
+    load: async () => erase((await import("./aws_vpc/backend.ts")).awsVpc),
+    options: CLOUD_OPTIONS,
+  },
+  "gce": { load: async () => erase((await import("./gce/backend.ts")).gce), options: CLOUD_OPTIONS },
+  "ali-vpc": {
+    load: async () => erase((await import("./ali_vpc/backend.ts")).aliVpc),
+    options: CLOUD_OPTIONS,
+  },
 });

@@ -7,7 +7,7 @@
  * @module
  */
 import { dirname, fromFileUrl } from "./build/paths.ts";
-import { completionScript } from "../lib/cli/completion.ts";
+import { completion } from "./install/completion.ts";
 import { install, type Target, uninstall } from "./install/files.ts";
 import { foldersBelow, installedFiles } from "./install/layout.ts";
 
@@ -23,7 +23,7 @@ async function installHere(): Promise<void> {
   Deno.umask(0o022);
   const target = targetFromEnvironment();
   const binary = Deno.env.get("FLANNELD_BINARY") || `${CHECKOUT}/dist/flanneld`;
-  const files = installedFiles(target.folders, { binary, completion: completionScript });
+  const files = installedFiles(target.folders, { binary, completion });
   try {
     await Deno.stat(binary);
   } catch (cause) {

@@ -7,7 +7,7 @@
  */
 import { parseArgs } from "node:util";
 import { createHash } from "node:crypto";
-import { completionScript } from "../lib/cli/completion.ts";
+import { completion } from "./install/completion.ts";
 import { VERSION } from "../lib/version.ts";
 import { dirname, fromFileUrl, join } from "./build/paths.ts";
 import { run } from "./build/run.ts";
@@ -70,7 +70,7 @@ async function writeControl(root: string, files: Readonly<Record<string, string>
 
 async function makePackage(options: Options, root: string): Promise<string> {
   const target: Target = { checkout: CHECKOUT, destdir: root, folders: foldersBelow("/usr") };
-  const files = installedFiles(target.folders, { binary: options.binary, completion: completionScript });
+  const files = installedFiles(target.folders, { binary: options.binary, completion });
   const { sums, bytes } = await stageFiles(root, files, target);
   const { version, architecture } = options;
   await writeControl(root, {

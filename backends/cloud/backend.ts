@@ -7,6 +7,7 @@ import { samePrefix } from "../../lib/net/prefix.ts";
 import { NO_ENTRIES } from "../../lib/backend/peer_plan.ts";
 import type { OpenContext, OwnSubnets, SessionBackend } from "../../lib/backend/types.ts";
 import { backoffDelay, type Clock, systemClock } from "./clock.ts";
+import { CLOUD_RESYNC } from "./daemon_options.ts";
 import { isInside } from "./decide.ts";
 import { asCloudError } from "./errors.ts";
 import { CloudNetwork, CONFIG_RETRY_MS, CONFIG_TRIES } from "./network.ts";
@@ -50,7 +51,7 @@ export async function openCloudBackend<R extends CloudRoute>(
     start: async (session) => {
       const network = new CloudNetwork(table, session, {
         networks: context.config.families.map((family) => family.network),
-        resync: context.cloudResync,
+        resync: context.options.get(CLOUD_RESYNC),
         clock,
       });
       await network.start();

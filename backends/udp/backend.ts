@@ -21,6 +21,7 @@ import type {
   OwnSubnets,
   SessionBackend,
 } from "../../lib/backend/types.ts";
+import { UDP_PORT } from "./daemon_options.ts";
 import { tunName } from "./device_name.ts";
 import { parseUdpOptions, type UdpOptions } from "./options.ts";
 import { peerRoute } from "./peer_route.ts";
@@ -63,7 +64,7 @@ class Udp implements SessionBackend {
     this.#options = options;
     this.#family = family;
     this.#device = tunName(context.links, context.networkId);
-    this.#port = context.udpPort ?? options.port;
+    this.#port = context.options.get(UDP_PORT) || options.port;
     this.tunnel = { port: this.#port };
     // The original publishes nothing: neither does a host that has nothing to say.
     this.attributes = this.#port === options.port

@@ -4,23 +4,32 @@
  * @module
  */
 import { didYouMean } from "../config/suggest.ts";
+import type { OptionTable } from "../options/spec.ts";
 import type { BackendType } from "./types.ts";
 
-/** Loads a backend's module. */
-export type BackendLoader = () => Promise<BackendType>;
+/** A backend as the program lists it. */
+export interface BackendEntry {
+  /** Loads its module: the clouds' SDKs are large, most hosts need none. */
+  readonly load: () => Promise<BackendType>;
+  /** Options of the daemon that only this backend, or a few, know; `context.options` has their values. */
+  readonly options?: OptionTable;
+}
 
-/** Knows the backends by type and loads each when it is chosen: the clouds' SDKs are large, most hosts need none. */
+/** Knows the backends by type and loads each when it is chosen. */
 export class BackendRegistry {
-  readonly #loaders: ReadonlyMap<string, BackendLoader>;
+  /** The options that the backends declare. */
+  readonly options: OptionTable;
+  readonly #entries: ReadonlyMap<string, BackendEntry>;
 
-  /** @param loaders By type, lower case, in the order in which messages name them. */
-  constructor(loaders: Readonly<Record<string, BackendLoader>>) {
-    this.#loaders = new Map(Object.entries(loaders));
+  /** @param entries By type, lower case, in the order in which messages name them. */
+  constructor(entries: Readonly<Record<string, BackendEntry>>) {
+    this.#entries = new Map(Object.entries(entries));
+    this.options = Object.assign({}, ...Object.values(entries).map(({ options }) => options));
   }
 
   /** The types that there are. */
   get types(): readonly string[] {
-    return [...this.#loaders.keys()];
+    return [...this.#entries.keys()];
   }
 
   /**
@@ -29,8 +38,8 @@ export class BackendRegistry {
    * @returns The backend, or a sentence that names the types there are.
    */
   async load(type: string): Promise<BackendType | string> {
-    const load = this.#loaders.get(type);
-    if (load) return await load();
+    const entry = this.#entries.get(type);
+    if (entry) return await entry.load();
     return `Backend.Type ${JSON.stringify(type)}: must be one of ${this.types.join(", ")}` +
       didYouMean(type, this.types);
   }

@@ -12,6 +12,7 @@ import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
+import type { BackendOptions } from "../options/spec.ts";
 import type { PeerPlan } from "./peer_plan.ts";
 
 /** The host's interface to the other hosts, as it is now. */
@@ -113,16 +114,14 @@ export type Backend = KernelBackend | SessionBackend;
 export interface OpenContext {
   readonly config: NetworkConfig;
   readonly external: ExternalInterface;
-  /** The etcd prefix or its kin: what tells this network from others on the same host. */
+  /** The etcd prefix, or the path of the SQLite store: what tells this network from others on the same host. */
   readonly networkId: string;
   /** The host's devices as they are now. */
   readonly links: readonly Link[];
   /** What is stable about this host: /etc/machine-id, or empty where there is none. */
   readonly machineId: string;
-  /** -cloud-resync, in seconds. */
-  readonly cloudResync: number;
-  /** -udp-port: the port that this host's udp backend listens on, where that isn't the config's. */
-  readonly udpPort?: number;
+  /** The daemon's options that backends declare, for those of this backend. */
+  readonly options: BackendOptions;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly signal: AbortSignal;

@@ -4,6 +4,7 @@
  * @module
  */
 import type { BackendRegistry } from "../backend/registry.ts";
+import { withBackendOptions } from "../options/table.ts";
 import type { Invocation } from "../options/parse.ts";
 
 /** Carries out what was asked for. @returns The exit status. */
@@ -25,10 +26,15 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       console.log((await import("../version.ts")).VERSION_TEXT);
       return 0;
     case "completion":
-      console.log((await import("./completion.ts")).completionScript(invocation.argument));
+      console.log(
+        (await import("./completion.ts")).completionScript(
+          invocation.argument,
+          withBackendOptions(backends.options),
+        ),
+      );
       return 0;
     case "help":
-      console.log((await import("./help.ts")).helpText());
+      console.log((await import("./help.ts")).helpText(withBackendOptions(backends.options)));
       return 0;
   }
 }

@@ -4,16 +4,8 @@
  *
  * @module
  */
-import {
-  COMMAND_NAMES,
-  COMMANDS,
-  type CommandSpec,
-  isFlag,
-  OPTION_NAMES,
-  OPTIONS,
-  type OptionSpec,
-  SHELLS,
-} from "../options/table.ts";
+import { COMMAND_NAMES, COMMANDS, type CommandSpec, SHELLS } from "../options/commands.ts";
+import { isFlag, type OptionSpec, type OptionTable } from "../options/spec.ts";
 
 type Completes = OptionSpec<unknown>["completes"];
 
@@ -23,12 +15,18 @@ interface Candidate {
   readonly help: string;
   readonly takesValue: boolean;
   readonly completes: Completes;
+  readonly repeatable: boolean;
 }
 
-const CANDIDATES: readonly Candidate[] = OPTION_NAMES.map((name) => {
-  const spec: OptionSpec<unknown> = OPTIONS[name];
-  return { name, help: spec.help, takesValue: !isFlag(spec), completes: spec.completes };
-});
+function candidatesOf(options: OptionTable): Candidate[] {
+  return Object.entries(options).map(([name, spec]) => ({
+    name,
+    help: spec.help,
+    takesValue: !isFlag(spec),
+    completes: spec.completes,
+    repeatable: spec.repeatable ?? false,
+  }));
+}
 
 /** First words of the commands. */
 const FIRST_WORDS = [...new Set(COMMAND_NAMES.map((name) => name.split(" ")[0]!))];
@@ -44,15 +42,16 @@ function wordsAfter(first: string): readonly string[] {
 }
 
 /** The completion script for `shell`. @throws {RangeError} If there is none for it. */
-export function completionScript(shell: string): string {
-  if (shell === "bash") return bash();
-  if (shell === "zsh") return zsh();
-  if (shell === "fish") return fish();
+export function completionScript(shell: string, options: OptionTable): string {
+  const candidates = candidatesOf(options);
+  if (shell === "bash") return bash(candidates);
+  if (shell === "zsh") return zsh(candidates);
+  if (shell === "fish") return fish(candidates);
   throw new RangeError(`must be one of ${SHELLS.join(", ")}`);
 }
 
-function bash(): string {
-  const cases = CANDIDATES.filter((one) => one.takesValue).map((one) =>
+function bash(candidates: readonly Candidate[]): string {
+  const cases = candidates.filter((one) => one.takesValue).map((one) =>
     `    -${one.name}|--${one.name}) ${bashValue(one.completes)}; return ;;`
   );
   const commands = FIRST_WORDS.map((first) => [first, wordsAfter(first)] as const)
@@ -71,7 +70,7 @@ function bash(): string {
     "  esac",
     '  case "$word" in',
     `    -*) COMPREPLY=($(compgen -W ${
-      quote(CANDIDATES.map((one) => `-${one.name}`).join(" "))
+      quote(candidates.map((one) => `-${one.name}`).join(" "))
     } -- "$word")) ;;`,
     `    *) COMPREPLY=($(compgen -W ${quote(FIRST_WORDS.join(" "))} -- "$word")) ;;`,
     "  esac",
@@ -88,9 +87,9 @@ function bashValue(completes: Completes): string {
   return "COMPREPLY=()";
 }
 
-function zsh(): string {
-  const options = CANDIDATES.map((one) => {
-    const repeat = (OPTIONS as Record<string, OptionSpec<unknown>>)[one.name]!.repeatable ? "*" : "";
+function zsh(candidates: readonly Candidate[]): string {
+  const options = candidates.map((one) => {
+    const repeat = one.repeatable ? "*" : "";
     const value = one.takesValue ? `:${one.name}:${zshValue(one.completes)}` : "";
     return `    ${quote(`${repeat}-${one.name}[${one.help.replace(/[\[\]]/g, "\\$&")}]${value}`)} \\`;
   });
@@ -123,10 +122,10 @@ function zshValue(completes: Completes): string {
   return completes ? `(${completes.join(" ").replaceAll(":", "\\:")})` : " ";
 }
 
-function fish(): string {
+function fish(candidates: readonly Candidate[]): string {
   const lines = ["# flanneld completion for fish: put it into /etc/fish/completions/flanneld.fish"];
   lines.push("complete -c flanneld -f");
-  for (const one of CANDIDATES) {
+  for (const one of candidates) {
     const value = one.takesValue ? ` ${fishValue(one.completes)}` : "";
     lines.push(`complete -c flanneld -o ${one.name}${value} -d ${quote(one.help)}`);
   }

@@ -7,11 +7,11 @@ import type { BackendRegistry } from "../backend/registry.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError } from "../config/types.ts";
 import { choose } from "../daemon/external.ts";
-import { describeWrite, networkIdOf, openStore } from "../daemon/store.ts";
+import { openContext } from "../daemon/open_context.ts";
+import { describeWrite, openStore } from "../daemon/store.ts";
 import { readKernelFile } from "../ffi/kernel_file.ts";
 import { systemRunner } from "../firewall/command.ts";
 import { detectTools } from "../firewall/tools.ts";
-import { listLinks } from "../netlink/link.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { IPV4 } from "../net/family.ts";
 import { type InterfaceCandidate, type InterfaceChoice, InterfaceError } from "../net/interface.ts";
@@ -108,17 +108,11 @@ class Doctor {
     const { type } = network.config.backend;
     try {
       using socket = NetlinkSocket.open();
-      await network.backend.open(network.options, {
-        config: network.config,
-        external,
-        networkId: networkIdOf(this.#options),
-        links: listLinks(socket),
-        machineId: "",
-        cloudResync: this.#options.cloudResync,
-        log: silentLog,
-        metrics: noMetrics,
+      const context = await openContext(this.#options, network, {
+        ...{ socket, external, log: silentLog, metrics: noMetrics },
         signal: AbortSignal.timeout(STORE_TIMEOUT_MS),
       });
+      await network.backend.open(network.options, context);
       this.#good("backend", `${type} can work here`);
     } catch (error) {
       this.#fault("backend", `${type}: ${describeFailure(error)}`);

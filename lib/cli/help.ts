@@ -3,22 +3,15 @@
  *
  * @module
  */
-import {
-  COMMAND_NAMES,
-  COMMANDS,
-  type CommandSpec,
-  GROUPS,
-  OPTION_NAMES,
-  OPTIONS,
-  type OptionSpec,
-} from "../options/table.ts";
+import { COMMAND_NAMES, COMMANDS, type CommandSpec } from "../options/commands.ts";
+import { GROUPS, type OptionSpec, type OptionTable } from "../options/spec.ts";
 
 /** Column at which descriptions begin, and the width that they are wrapped at. */
 const INDENT = 34;
 const WIDTH = 100;
 
 /** What `flanneld -help` prints. */
-export function helpText(): string {
+export function helpText(options: OptionTable): string {
   const lines = [
     "flanneld gives this host a subnet of a network and carries packets to the other hosts of it.",
     "",
@@ -32,8 +25,7 @@ export function helpText(): string {
   ];
   for (const group of GROUPS) {
     lines.push("", `${group}:`);
-    for (const name of OPTION_NAMES) {
-      const spec: OptionSpec<unknown> = OPTIONS[name];
+    for (const [name, spec] of Object.entries(options)) {
       if (spec.group !== group) continue;
       lines.push(...entry([`-${name}`, spec.placeholder].filter(Boolean).join(" "), describe(spec)));
     }

@@ -17,7 +17,6 @@ import { removeFromKernel } from "../kernel/remove.ts";
 import { decodeLease, encodeLeaseKey } from "../leases/codec.ts";
 import type { LeaseStore } from "../leases/types.ts";
 import { listAddresses } from "../netlink/address.ts";
-import { listLinks } from "../netlink/link.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
 import { FAMILIES, familiesOf, type PerFamily } from "../net/family.ts";
@@ -26,6 +25,7 @@ import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import { noMetrics } from "../observe/types.ts";
 import { choose } from "./external.ts";
+import { openContext } from "./open_context.ts";
 import { readStatus } from "./status_client.ts";
 import { statusSocketPath } from "./status_server.ts";
 import { networkIdOf, openStore } from "./store.ts";
@@ -109,17 +109,14 @@ class Cleaner {
     if (!network?.backend.cleanup || familiesOf(this.#subnets).length === 0) return [];
     using socket = NetlinkSocket.open();
     const families = network.config.families.map(({ family }) => family);
-    await network.backend.cleanup(network.options, {
-      config: network.config,
+    const context = await openContext(this.#options, network, {
+      socket,
       external: choose(socket, this.#options, families).external,
-      networkId: networkIdOf(this.#options),
-      links: listLinks(socket),
-      machineId: "",
-      cloudResync: this.#options.cloudResync,
       log: this.#log.child(network.backend.type),
       metrics: noMetrics,
       signal: AbortSignal.timeout(60_000),
-    }, { subnets: this.#subnets });
+    });
+    await network.backend.cleanup(network.options, context, { subnets: this.#subnets });
     return ["the cloud's route"];
   }
 

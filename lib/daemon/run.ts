@@ -15,12 +15,12 @@ import { chooseAndTell } from "./external.ts";
 import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
 import { StatusServer } from "./status_server.ts";
-import { describeWrite, networkIdOf, openStore } from "./store.ts";
+import { openContext } from "./open_context.ts";
+import { describeWrite, openStore } from "./store.ts";
 import { TaskGroup } from "./task_group.ts";
 import { acquireLease } from "../leases/acquire.ts";
 import { systemClock } from "../leases/clock.ts";
 import type { LeaseStore } from "../leases/types.ts";
-import { listLinks } from "../netlink/link.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { PerFamily } from "../net/family.ts";
@@ -104,18 +104,11 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   const { config } = network;
   const families = config.families.map(({ family }) => family);
   const external = chooseAndTell(socket, options, families, log.child("interface"));
-  const backend = await network.backend.open(network.options, {
-    config,
-    external,
-    networkId: networkIdOf(options),
-    links: listLinks(socket),
-    machineId: await readMachineId(),
-    cloudResync: options.cloudResync,
-    ...(options.udpPort > 0 ? { udpPort: options.udpPort } : {}),
+  const context = await openContext(options, network, {
+    ...{ socket, external, metrics, signal },
     log: log.child(config.backend.type),
-    metrics,
-    signal,
   });
+  const backend = await network.backend.open(network.options, context);
   const { snapshot, ...acquired } = await acquireLease({
     store,
     config: config.families,
@@ -160,11 +153,6 @@ async function previousSubnets(path: string, log: PartLog): Promise<PerFamily<Pr
     log.warn(error.message);
     return {};
   }
-}
-
-/** What is stable about the host; empty where systemd never was. */
-async function readMachineId(): Promise<string> {
-  return (await Deno.readTextFile("/etc/machine-id").catch(() => "")).trim();
 }
 
 /** A number from 0 up to, not including, `below`: of so many random bits that the bias is beyond notice. */

@@ -4,21 +4,9 @@
  * @module
  */
 import { didYouMean } from "../config/suggest.ts";
-import {
-  COMMAND_NAMES,
-  type CommandName,
-  COMMANDS,
-  type CommandSpec,
-  isFlag,
-  OPTION_NAMES,
-  type OptionName,
-  OPTIONS,
-  type Options,
-  type OptionSpec,
-  propertyOf,
-  SHELLS,
-  variableOf,
-} from "./table.ts";
+import { COMMAND_NAMES, type CommandName, COMMANDS, type CommandSpec, SHELLS } from "./commands.ts";
+import { BackendOptions, isFlag, type OptionSpec, type OptionTable, propertyOf, variableOf } from "./spec.ts";
+import { OPTIONS, type Options, withBackendOptions } from "./table.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What the user asked for. */
@@ -28,43 +16,48 @@ export interface Invocation {
   readonly argument: string;
   readonly options: Options;
   /** The options that were given, on the command line or in the environment. */
-  readonly given: ReadonlySet<OptionName>;
+  readonly given: ReadonlySet<string>;
   /** Sentences for the log: FLANNELD_ variables that mean nothing. */
   readonly warnings: readonly string[];
 }
 
 /** Short for `-help`, as in Go. */
-const ALIASES: Readonly<Record<string, OptionName>> = { h: "help" };
+const ALIASES: Readonly<Record<string, string>> = { h: "help" };
 
 /**
  * Reads the command line; what it doesn't say comes from the environment, then from the defaults.
  *
  * @param args The arguments without the program's name.
  * @param environment The process's environment variables.
+ * @param backendOptions The options that backends declare.
  * @throws {UsageError} With one sentence that says which option or word, what it got and what it takes.
  */
 export function parseCommandLine(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
+  backendOptions: OptionTable = {},
 ): Invocation {
-  const { words, values } = readArguments(args);
+  const table = withBackendOptions(backendOptions);
+  const { words, values } = readArguments(args, table);
   const asked = values.get("help")?.value ? "help" : values.get("version")?.value ? "version" : undefined;
   const { command, argument } = asked
     ? { command: asked as CommandName, argument: "" }
-    : readCommand(words, values);
+    : readCommand(words, values, table);
   // Help must not fail for what stands in the environment.
   const variables = command === "help" || command === "version" ? {} : environment;
-  const warnings = readEnvironment(variables, values);
-  const result: Record<string, unknown> = {};
-  for (const name of OPTION_NAMES) {
-    const spec: OptionSpec<unknown> = OPTIONS[name];
-    const given = values.get(name);
-    result[propertyOf(name)] = given ? given.value : spec.default;
-  }
-  const options = result as unknown as Options;
+  const warnings = readEnvironment(variables, values, table);
+  const options = optionsOf(values, backendOptions);
   const given = new Set(values.keys());
   checkTogether(options, given);
   return { command, argument, options, given, warnings };
+}
+
+/** The value of every option: what was given, else the default. */
+function optionsOf(values: Values, backendOptions: OptionTable): Options {
+  const valueOf = (name: string, spec: OptionSpec<unknown>) => values.get(name)?.value ?? spec.default;
+  const own = Object.entries(OPTIONS).map(([name, spec]) => [propertyOf(name), valueOf(name, spec)]);
+  const backend = Object.entries(backendOptions).map(([name, spec]) => [spec, valueOf(name, spec)] as const);
+  return { ...Object.fromEntries(own), backend: new BackendOptions(new Map(backend)) } as Options;
 }
 
 /** A value that was read, and the word that it stood with. */
@@ -72,18 +65,18 @@ interface Given {
   readonly value: unknown;
 }
 
-type Values = Map<OptionName, Given>;
+type Values = Map<string, Given>;
 
 /** Words that are no options, each with the boolean option that stood before it, if any. */
 interface Word {
   readonly text: string;
-  readonly afterFlag?: OptionName;
+  readonly afterFlag?: string;
 }
 
-function readArguments(args: readonly string[]): { words: Word[]; values: Values } {
+function readArguments(args: readonly string[], table: OptionTable): { words: Word[]; values: Values } {
   const words: Word[] = [];
   const values: Values = new Map();
-  let afterFlag: OptionName | undefined;
+  let afterFlag: string | undefined;
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     if (arg === "--") {
@@ -95,45 +88,45 @@ function readArguments(args: readonly string[]): { words: Word[]; values: Values
       afterFlag = undefined;
       continue;
     }
-    const { name, text } = splitOption(arg);
-    const spec: OptionSpec<unknown> = OPTIONS[name];
+    const { name, text } = splitOption(arg, table);
+    const spec = table[name]!;
     const bare = text === undefined && isFlag(spec);
     afterFlag = bare ? name : undefined;
-    const given = bare ? "true" : text ?? valueAfter(name, spec, args[++i]);
+    const given = bare ? "true" : text ?? valueAfter(name, args[++i], table);
     take(values, name, spec, given, `-${name}`);
   }
   return { words, values };
 }
 
 /** `-name`, `--name`, `-name=value` or `--name=value`. */
-function splitOption(arg: string): { name: OptionName; text: string | undefined } {
+function splitOption(arg: string, table: OptionTable): { name: string; text: string | undefined } {
   const match = /^--?([^-=][^=]*)(?:=([^]*))?$/.exec(arg);
   if (!match) {
     throw new UsageError(`${arg}: no option looks like that; they are written -name or -name=value`);
   }
-  const name = optionNamed(match[1]!);
+  const name = optionNamed(match[1]!, table);
   if (name !== undefined) return { name, text: match[2] };
-  const hint = didYouMean(match[1]!, OPTION_NAMES).replace("mean ", "mean -");
+  const hint = didYouMean(match[1]!, Object.keys(table)).replace("mean ", "mean -");
   throw new UsageError(`-${match[1]}: unknown option${hint}; flanneld -help lists all`);
 }
 
-function optionNamed(word: string): OptionName | undefined {
+function optionNamed(word: string, table: OptionTable): string | undefined {
   const name = Object.hasOwn(ALIASES, word) ? ALIASES[word]! : word;
-  return Object.hasOwn(OPTIONS, name) ? name as OptionName : undefined;
+  return Object.hasOwn(table, name) ? name : undefined;
 }
 
-function valueAfter(name: OptionName, spec: OptionSpec<unknown>, next: string | undefined): string {
+function valueAfter(name: string, next: string | undefined, table: OptionTable): string {
   const option = next === undefined ? undefined : /^--?([^-=][^=]*)/.exec(next)?.[1];
-  const isOption = option !== undefined && optionNamed(option) !== undefined;
+  const isOption = option !== undefined && optionNamed(option, table) !== undefined;
   if (next !== undefined && !isOption) return next;
   const instead = isOption ? `, found the option ${next} instead` : "";
-  throw new UsageError(`-${name}: needs a value (${spec.placeholder})${instead}`);
+  throw new UsageError(`-${name}: needs a value (${table[name]!.placeholder})${instead}`);
 }
 
 /** Reads one value and keeps it; `label` is what messages call its source. */
 function take(
   values: Values,
-  name: OptionName,
+  name: string,
   spec: OptionSpec<unknown>,
   text: string,
   label: string,
@@ -144,7 +137,7 @@ function take(
   values.set(name, { value: all });
 }
 
-function readValue(name: OptionName, spec: OptionSpec<unknown>, text: string, label: string): unknown {
+function readValue(name: string, spec: OptionSpec<unknown>, text: string, label: string): unknown {
   try {
     return spec.parse(text);
   } catch (error) {
@@ -154,9 +147,13 @@ function readValue(name: OptionName, spec: OptionSpec<unknown>, text: string, la
   }
 }
 
-function readCommand(words: readonly Word[], values: Values): { command: CommandName; argument: string } {
+function readCommand(
+  words: readonly Word[],
+  values: Values,
+  table: OptionTable,
+): { command: CommandName; argument: string } {
   const texts = words.map((word) => word.text);
-  if (texts.length === 0) return checkOptions("daemon", "", values);
+  if (texts.length === 0) return checkOptions("daemon", "", values, table);
   const command = [2, 1].map((count) => texts.slice(0, count).join(" "))
     .find((name): name is CommandName => Object.hasOwn(COMMANDS, name));
   if (command === undefined) throw new UsageError(unknownCommand(words));
@@ -171,7 +168,7 @@ function readCommand(words: readonly Word[], values: Values): { command: Command
   if (command === "completion" && !SHELLS.some((shell) => shell === argument)) {
     throw new UsageError(`completion ${JSON.stringify(argument)}: must be one of ${SHELLS.join(", ")}`);
   }
-  return checkOptions(command, argument ?? "", values);
+  return checkOptions(command, argument ?? "", values, table);
 }
 
 function unknownCommand(words: readonly Word[]): string {
@@ -195,9 +192,9 @@ function strayWord(word: Word): string | undefined {
   return `-${word.afterFlag} ${word.text}: a boolean takes its value after "=", as -${word.afterFlag}=${meant}`;
 }
 
-function checkOptions(command: CommandName, argument: string, values: Values) {
+function checkOptions(command: CommandName, argument: string, values: Values, table: OptionTable) {
   for (const name of values.keys()) {
-    const { commands }: OptionSpec<unknown> = OPTIONS[name];
+    const { commands } = table[name]!;
     if (commands && !commands.includes(command)) {
       throw new UsageError(`-${name}: is an option of ${commands.join(", ")}, not of ${command}`);
     }
@@ -209,9 +206,10 @@ function checkOptions(command: CommandName, argument: string, values: Values) {
 function readEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
   values: Values,
+  table: OptionTable,
 ): string[] {
-  const known = new Map<string, OptionName>();
-  for (const name of OPTION_NAMES) known.set(variableOf(name), name);
+  const known = new Map<string, string>();
+  for (const name of Object.keys(table)) known.set(variableOf(name), name);
   const warnings: string[] = [];
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith("FLANNELD_") || !text) continue;
@@ -220,7 +218,7 @@ function readEnvironment(
       warnings.push(`${variable}: no option has this variable${didYouMean(variable, known.keys())}`);
       continue;
     }
-    const spec: OptionSpec<unknown> = OPTIONS[name];
+    const spec = table[name]!;
     if (spec.noEnvironment || values.has(name)) continue;
     const parts = spec.repeatable ? text.split(",").map((part) => part.trim()).filter(Boolean) : [text];
     for (const part of parts) take(values, name, spec, part, variable);
@@ -229,7 +227,7 @@ function readEnvironment(
 }
 
 /** Rules over several options. */
-function checkTogether(options: Options, given: ReadonlySet<OptionName>): void {
+function checkTogether(options: Options, given: ReadonlySet<string>): void {
   const margin = options.subnetLeaseRenewMargin * 60;
   // The default margin yields to a short lease; a margin that was asked for must fit.
   if (given.has("subnet-lease-renew-margin") && margin >= options.subnetLeaseTtl) {

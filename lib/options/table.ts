@@ -1,102 +1,24 @@
 /**
- * The one declaration of options and commands: parsing, environment, help and completion derive from it.
+ * The one declaration of options: parsing, environment, help and completion derive from it. Backends declare options
+ * of their own (lib/backend/registry.ts).
  *
  * @module
  */
 import { IPV4, IPV6 } from "../net/family.ts";
-import { type Ip, parseIp } from "../net/ip.ts";
+import { parseIp } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
+import {
+  address,
+  type BackendOptions,
+  file,
+  flag,
+  integer,
+  many,
+  type OptionSpec,
+  type OptionTable,
+  text,
+} from "./spec.ts";
 import * as value from "./values.ts";
-
-/** Headings of the help text, in their order. */
-export const GROUPS = [
-  "Store",
-  "Interface and addresses",
-  "Subnet",
-  "Firewall",
-  "Health and log",
-  "Cloud route tables",
-  "Kubernetes (not built in)",
-  "Other",
-] as const;
-
-/** One option. */
-export interface OptionSpec<T> {
-  readonly group: (typeof GROUPS)[number];
-  /** One sentence without a full stop. */
-  readonly help: string;
-  /** What its value is, for the help text; absent for booleans. */
-  readonly placeholder?: string;
-  readonly default: T;
-  /** How the help text writes the default; absent: nothing to say. */
-  readonly defaultText?: string;
-  /** Reads one value. @throws {RangeError} With the rule as message. */
-  parse(text: string): T;
-  /** May be given several times; T is then an array, and what each reading gives is appended. */
-  readonly repeatable?: true;
-  /** What completion offers for the value. */
-  readonly completes?: "file" | "interface" | readonly string[];
-  /** The commands that take it; absent: all. */
-  readonly commands?: readonly string[];
-  /** Not taken from the environment. */
-  readonly noEnvironment?: true;
-}
-
-type Group = OptionSpec<unknown>["group"];
-type Extra<T> = Partial<Omit<OptionSpec<T>, "group" | "help" | "default" | "parse">>;
-
-function flag(
-  group: Group,
-  help: string,
-  fallback: boolean,
-  extra: Extra<boolean> = {},
-): OptionSpec<boolean> {
-  return { group, help, default: fallback, defaultText: String(fallback), parse: value.boolean, ...extra };
-}
-
-function integer(
-  group: Group,
-  help: string,
-  placeholder: string,
-  fallback: number,
-  [min, max]: readonly [number, number],
-): OptionSpec<number> {
-  const parse = value.integer(min, max);
-  return { group, help, placeholder, default: fallback, defaultText: String(fallback), parse };
-}
-
-function text(
-  group: Group,
-  help: string,
-  placeholder: string,
-  fallback = "",
-  extra: Extra<string> = {},
-): OptionSpec<string> {
-  const shown = fallback === "" ? {} : { defaultText: fallback };
-  return { group, help, placeholder, default: fallback, parse: value.text, ...shown, ...extra };
-}
-
-/** A repeatable option; an empty value adds nothing. */
-function many<T>(
-  group: Group,
-  help: string,
-  placeholder: string,
-  parse: (text: string) => readonly T[],
-  extra: Extra<readonly T[]> = {},
-): OptionSpec<readonly T[]> {
-  const orNone = (text: string) => text === "" ? [] : parse(text);
-  return { group, help, placeholder, default: [], parse: orNone, repeatable: true, ...extra };
-}
-
-function file(group: Group, help: string, fallback = ""): OptionSpec<string> {
-  return text(group, help, "FILE", fallback, { completes: "file" });
-}
-
-function address(group: Group, help: string, parse: (text: string) => Ip): OptionSpec<Ip | undefined> {
-  // Scripts pass -public-ip "$ADDRESS" with an empty variable; as in the original that means none.
-  const orNone = (text: string) => text === "" ? undefined : parse(text);
-  return { group, help, placeholder: "ADDRESS", default: undefined, parse: orNone };
-}
 
 const DEFAULT_ENDPOINTS = "http://127.0.0.1:4001,http://127.0.0.1:2379";
 const STORE = "Store";
@@ -168,14 +90,6 @@ export const OPTIONS = {
   "public-ip": address(INTERFACE, "IPv4 address that other hosts use for this one", value.address(IPV4)),
   "public-ipv6": address(INTERFACE, "IPv6 address that other hosts use for this one", value.address(IPV6)),
 
-  "udp-port": integer(
-    INTERFACE,
-    "Port of this host's udp backend; 0: the network config's (hosts behind one NAT address need one each)",
-    "PORT",
-    0,
-    [0, 65535],
-  ),
-
   "subnet-file": file(SUBNET, "Where the subnet is written for others to read", "/run/flannel/subnet.env"),
   "subnet-lease-renew-margin": integer(
     SUBNET,
@@ -230,17 +144,6 @@ export const OPTIONS = {
   "vmodule": text(HEALTH, "Taken for compatibility, without effect", "PATTERN=LEVEL,..."),
   "log_backtrace_at": text(HEALTH, "Taken for compatibility, without effect", "FILE:LINE"),
 
-  "cloud-resync": integer(
-    "Cloud route tables",
-    "Seconds between checks of the cloud's routes",
-    "SECONDS",
-    120,
-    [
-      1,
-      DAY,
-    ],
-  ),
-
   "kube-subnet-mgr": flag(KUBERNETES, "Leases in the Kubernetes API", false),
   "kube-api-url": text(KUBERNETES, "Address of the API server", "URL"),
   "kube-annotation-prefix": text(KUBERNETES, "Prefix of annotations", "PREFIX", "flannel.alpha.coreos.com"),
@@ -257,73 +160,21 @@ export const OPTIONS = {
 /** Name of an option as it stands on the command line, without the dash. */
 export type OptionName = keyof typeof OPTIONS;
 
-/** All names, in the order of the declaration. */
-export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
-
 type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}`
   : S extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}`
   : S;
 
 /** The value of every option: `etcd-endpoints` is `etcdEndpoints`. */
-export type Options = {
-  readonly [Name in OptionName as Camel<Name>]: (typeof OPTIONS)[Name]["default"];
-};
+export type Options =
+  & {
+    readonly [Name in OptionName as Camel<Name>]: (typeof OPTIONS)[Name]["default"];
+  }
+  & {
+    /** The values of the backends' own options. */
+    readonly backend: BackendOptions;
+  };
 
-/** The property of {@link Options} that holds an option's value. */
-export function propertyOf(name: string): string {
-  return name.replace(/[-_](.)/g, (_, letter: string) => letter.toUpperCase());
+/** The daemon's options and those that backends declare. */
+export function withBackendOptions(backendOptions: OptionTable): OptionTable {
+  return { ...OPTIONS, ...backendOptions };
 }
-
-/** The environment variable of an option. */
-export function variableOf(name: string): string {
-  return `FLANNELD_${name.toUpperCase().replaceAll("-", "_")}`;
-}
-
-/** Whether the option is given without a value. */
-export function isFlag(spec: OptionSpec<unknown>): boolean {
-  return spec.placeholder === undefined;
-}
-
-/** One command. */
-export interface CommandSpec {
-  /** What its argument is, if it takes one. */
-  readonly argument?: string;
-  readonly help: string;
-  /** What completion offers for the argument. */
-  readonly completes?: "file" | readonly string[];
-}
-
-/** The shells that completion scripts are made for. */
-export const SHELLS = ["bash", "zsh", "fish"] as const;
-
-/** Every command by its words; `daemon` is what runs when no word is given. */
-export const COMMANDS = {
-  "daemon": { help: "Join the network and keep it working (also without any command)" },
-  "config set": {
-    argument: "FILE|-",
-    help: "Check a network config and write it to the store",
-    completes: "file",
-  },
-  "config get": { help: "Print the network config of the store" },
-  "config check": {
-    argument: "FILE|-",
-    help: "Print a network config with all defaults, or all that is wrong with it",
-    completes: "file",
-  },
-  "cleanup": { help: "Remove everything that flanneld made on this host" },
-  "status": { help: "Show what a running flanneld does (-json: for programs)" },
-  "doctor": { help: "Look for what would keep flanneld from working here" },
-  "version": { help: "Print the version" },
-  "completion": {
-    argument: "SHELL",
-    help: `Print a completion script for ${SHELLS.join(", ")}`,
-    completes: SHELLS,
-  },
-  "help": { help: "Print this text" },
-} satisfies Record<string, CommandSpec>;
-
-/** A command's words. */
-export type CommandName = keyof typeof COMMANDS;
-
-/** All commands, in the order of the declaration. */
-export const COMMAND_NAMES = Object.keys(COMMANDS) as CommandName[];

@@ -15,6 +15,7 @@ import type {
 import type { Clock } from "../../backends/cloud/clock.ts";
 import type { FamilyConfig, NetworkConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
+import { BackendOptions } from "../../lib/options/spec.ts";
 import { FAMILIES, type Family, perFamily } from "../../lib/net/family.ts";
 import { type Ip, parseIp } from "../../lib/net/ip.ts";
 import { firstIp, lastIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
@@ -153,7 +154,7 @@ export function testHost(
       networkId: "/coreos.com/network",
       links: [],
       machineId: "",
-      cloudResync: 120,
+      options: new BackendOptions(),
       ...observe,
     },
     log,

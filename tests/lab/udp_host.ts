@@ -10,6 +10,8 @@
 import { TextLineStream } from "../../scripts/text_lines.ts";
 import { udp } from "../../backends/udp/backend.ts";
 import type { BackendSession, Environment, PeerView } from "../../lib/backend/types.ts";
+import { UDP_PORT } from "../../backends/udp/daemon_options.ts";
+import { BackendOptions } from "../../lib/options/spec.ts";
 import { startBackend } from "../fakes/session.ts";
 import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { ensureLinks } from "../../lib/kernel/link_keeper.ts";
@@ -110,7 +112,8 @@ async function main(spec: UdpHostSpec): Promise<void> {
   const common = { log, metrics: noMetrics, signal };
   const backend = await udp.open(options, {
     ...{ config, external: environment.external, networkId, links: listLinks(socket), machineId: "" },
-    ...{ cloudResync: 0, ...common, ...(spec.port === undefined ? {} : { udpPort: spec.port }) },
+    ...common,
+    options: new BackendOptions(new Map([[UDP_PORT, spec.port ?? 0]])),
   });
   const plan = backend.plan(environment, lease);
   const keep = () => {

@@ -8,6 +8,7 @@ import type { Environment, ExternalInterface, OpenContext } from "../../lib/back
 import type { JsonObject } from "../../lib/config/types.ts";
 import { describeEntry } from "../../lib/kernel/entries.ts";
 import { linkAlias } from "../../lib/kernel/link_keeper.ts";
+import { BackendOptions } from "../../lib/options/spec.ts";
 import { decodeLease } from "../../lib/leases/codec.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import type { Link } from "../../lib/netlink/types.ts";
@@ -36,7 +37,7 @@ function context(changes: Partial<OpenContext> = {}): OpenContext {
     networkId: NETWORK_ID,
     links: [link({ index: 2, name: "eth0", mac: "52:54:00:00:00:01" })],
     machineId: "0123456789abcdef0123456789abcdef",
-    cloudResync: 120,
+    options: new BackendOptions(),
     log: silentLog,
     metrics: noMetrics,
     signal: new AbortController().signal,

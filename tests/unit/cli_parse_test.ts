@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { OPTION_NAMES, type Options, propertyOf, variableOf } from "../../lib/options/table.ts";
+import { BACKENDS } from "../../backends/registry.ts";
+import { CLOUD_RESYNC } from "../../backends/cloud/daemon_options.ts";
+import { UDP_PORT } from "../../backends/udp/daemon_options.ts";
+import { propertyOf, variableOf } from "../../lib/options/spec.ts";
+import { OPTIONS, type Options } from "../../lib/options/table.ts";
 import { type Invocation, parseCommandLine } from "../../lib/options/parse.ts";
 import { UsageError } from "../../lib/options/usage_error.ts";
 import { formatIp } from "../../lib/net/ip.ts";
@@ -8,7 +12,7 @@ import { formatPrefix } from "../../lib/net/prefix.ts";
 type Environment = Record<string, string>;
 
 const parse = (line: string[], environment: Environment = {}): Invocation =>
-  parseCommandLine(line, environment);
+  parseCommandLine(line, environment, BACKENDS.options);
 const options = (line: string[], environment: Environment = {}): Options => parse(line, environment).options;
 
 function refusal(line: string[], environment: Environment = {}): string {
@@ -58,12 +62,11 @@ Deno.test("options: the contract's defaults", () => {
     ["logBacktraceAt", ""],
     ["version", false],
     ["store", { kind: "etcd" }],
-    ["cloudResync", 120],
     ["logFormat", "text"],
   ];
   for (const [name, expected] of table) assert.deepEqual(all[name], expected, name);
   assert.equal(formatIp(all.healthzIp), "0.0.0.0");
-  assert.equal(Object.keys(all).length, OPTION_NAMES.length);
+  assert.equal(Object.keys(all).length, Object.keys(OPTIONS).length + 1);
 });
 
 Deno.test("options: one or two dashes, the value after a space or an equals sign", () => {
@@ -276,4 +279,11 @@ Deno.test("commands: what is wrong with one is said", () => {
 Deno.test("secrets: a bad password is not repeated in the message", () => {
   assert.equal(refusal(["-etcd-password"]), "-etcd-password: needs a value (TEXT)");
   assert.equal(options(["-etcd-password=x"]).etcdPassword, "x");
+});
+
+Deno.test("options: a backend's own options are read like all others, by their declaration", () => {
+  assert.equal(options([]).backend.get(CLOUD_RESYNC), 120);
+  const { backend } = options(["-udp-port", "8299"], { FLANNELD_CLOUD_RESYNC: "30" });
+  assert.deepEqual([backend.get(UDP_PORT), backend.get(CLOUD_RESYNC)], [8299, 30]);
+  assert.equal(refusal(["-cloud-resync=0"]), '-cloud-resync "0": must be a whole number between 1 and 86400');
 });

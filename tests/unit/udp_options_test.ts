@@ -5,6 +5,8 @@ import { parseUdpOptions } from "../../backends/udp/options.ts";
 import { peerRoute } from "../../backends/udp/peer_route.ts";
 import { describeRungs } from "../../backends/udp/report.ts";
 import type { OpenContext } from "../../lib/backend/types.ts";
+import { UDP_PORT } from "../../backends/udp/daemon_options.ts";
+import { BackendOptions } from "../../lib/options/spec.ts";
 import type { Json, JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { linkAlias } from "../../lib/kernel/link_keeper.ts";
 import type { Lease } from "../../lib/leases/types.ts";
@@ -147,7 +149,7 @@ Deno.test("what a peer lacks is said, and both forms of its type are accepted", 
 function context(more: Partial<OpenContext> = {}): OpenContext {
   const addresses = { ipv4: parseIp("172.30.0.1") };
   return {
-    ...{ config: config(), networkId: "/net", links: [], machineId: "", cloudResync: 0 },
+    ...{ config: config(), networkId: "/net", links: [], machineId: "", options: new BackendOptions() },
     external: { name: "eth0", index: 2, mtu: 1500, addresses, publicIps: addresses },
     ...{ log: silentLog, metrics: noMetrics, signal: new AbortController().signal },
     ...more,
@@ -176,7 +178,7 @@ Deno.test("the plan is a TUN with the subnet's address and the route of the whol
 });
 
 Deno.test("MTU from the config, and a port of the host's own is published", async () => {
-  const lab = context({ udpPort: 8299 });
+  const lab = context({ options: new BackendOptions(new Map([[UDP_PORT, 8299]])) });
   const backend = await udp.open(parse({ MTU: 1400 }).options, lab);
   assert.deepEqual(backend.attributes, { backendData: { ipv4: { Port: 8299 } } });
   const plan = backend.plan({ external: lab.external, isOnLink: () => true }, {

@@ -1,0 +1,46 @@
+/**
+ * What a backend may look at: one place puts it together for the daemon, `doctor` and `cleanup`.
+ *
+ * @module
+ */
+import type { ResolvedNetwork } from "../backend/network.ts";
+import type { ExternalInterface, OpenContext } from "../backend/types.ts";
+import { listLinks } from "../netlink/link.ts";
+import type { NetlinkSocket } from "../netlink/socket.ts";
+import type { Log, Metrics } from "../observe/types.ts";
+import type { Options } from "../options/table.ts";
+import { networkIdOf } from "./store.ts";
+
+/** What the options and the config don't say. */
+export interface ContextParts {
+  readonly socket: NetlinkSocket;
+  readonly external: ExternalInterface;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Ends the opening and what it waits for. */
+  readonly signal: AbortSignal;
+}
+
+/** The context for opening the network's backend on this host, as the host is now. */
+export async function openContext(
+  options: Options,
+  { config }: ResolvedNetwork,
+  { socket, external, log, metrics, signal }: ContextParts,
+): Promise<OpenContext> {
+  return {
+    config,
+    external,
+    networkId: networkIdOf(options),
+    links: listLinks(socket),
+    machineId: await readMachineId(),
+    options: options.backend,
+    log,
+    metrics,
+    signal,
+  };
+}
+
+/** What is stable about the host; empty where systemd never was. */
+async function readMachineId(): Promise<string> {
+  return (await Deno.readTextFile("/etc/machine-id").catch(() => "")).trim();
+}
