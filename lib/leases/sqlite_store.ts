@@ -94,6 +94,7 @@ export class SqliteStore implements LeaseStore {
           key: entry.key.slice(LEASES.length),
           value: textOf(entry.value),
           revision: BigInt(entry.revision),
+          createRevision: BigInt(entry.created),
           expires: entry.expires_at !== null,
         })),
     }));
@@ -133,9 +134,18 @@ export class SqliteStore implements LeaseStore {
     options.signal?.throwIfAborted();
     this.#expire();
     const stored = this.#db.write((writer) => {
-      if (!allowed(this.#entry(LEASES + key))) return undefined;
-      writer.put(LEASES + key, value, ttl === undefined ? null : this.#now() + Math.max(1, ttl) * 1000);
-      return { key, value, revision: BigInt(writer.revision), expires: ttl !== undefined };
+      const entry = this.#entry(LEASES + key);
+      if (!allowed(entry)) return undefined;
+      const created = entry?.created ?? writer.revision;
+      const expiresAt = ttl === undefined ? null : this.#now() + Math.max(1, ttl) * 1000;
+      writer.put(LEASES + key, value, expiresAt, created);
+      return {
+        key,
+        value,
+        revision: BigInt(writer.revision),
+        createRevision: BigInt(created),
+        expires: ttl !== undefined,
+      };
     });
     this.#watcher.wake();
     return stored;
@@ -214,8 +224,9 @@ function toEvents(batch: ChangeBatch): LeaseEvent[] {
   return batch.changes.filter(({ key }) => key.startsWith(LEASES)).map((change) => {
     const key = change.key.slice(LEASES.length);
     const revision = BigInt(change.revision);
-    return change.value === null
-      ? { kind: "delete", key, revision }
-      : { kind: "put", lease: { key, value: textOf(change.value), revision, expires: change.expires !== 0 } };
+    if (change.value === null) return { kind: "delete", key, revision };
+    const createRevision = BigInt(change.created);
+    const expires = change.expires !== 0;
+    return { kind: "put", lease: { key, value: textOf(change.value), revision, createRevision, expires } };
   });
 }

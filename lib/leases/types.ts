@@ -33,6 +33,8 @@ export interface StoredLease {
   readonly value: string;
   /** Revision of the key's last change. */
   readonly revision: bigint;
+  /** Revision at which the key was created: renewals and other writes don't change it. */
+  readonly createRevision: bigint;
   /** False for a reservation: a key that never expires. */
   readonly expires: boolean;
 }

@@ -83,7 +83,8 @@ function changeTests(test: Test): void {
   test("a key is created once", async (fixture, store) => {
     const other = await fixture.open();
     const created = await store.createLease(KEY, VALUE, 60);
-    assert.deepEqual(created, { key: KEY, value: VALUE, revision: created?.revision, expires: true });
+    const revision = created!.revision;
+    assert.deepEqual(created, { key: KEY, value: VALUE, revision, createRevision: revision, expires: true });
     assert.equal(await other.createLease(KEY, "other", 60), undefined);
     assert.deepEqual((await other.listLeases()).leases, [created]);
   });
@@ -104,6 +105,7 @@ function changeTests(test: Test): void {
     const renewed = (await store.updateLease(created, VALUE, 60))!;
     assert.ok(renewed.revision > created.revision);
     assert.equal(renewed.value, VALUE);
+    assert.equal(renewed.createRevision, created.createRevision);
     assert.equal(await other.updateLease(created, "late", 60), undefined);
     assert.equal(await other.deleteLease(created), false);
     assert.deepEqual((await other.listLeases()).leases, [renewed]);

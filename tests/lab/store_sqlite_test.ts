@@ -25,11 +25,11 @@ testStore("sqlite", false, async (): Promise<StoreFixture> => {
       const { value } = db.prepare("SELECT value FROM counters WHERE name = 'revision'").get() as {
         value: number;
       };
-      const entry = db.prepare("INSERT INTO entries VALUES (?, ?, ?, NULL)");
+      const entry = db.prepare("INSERT INTO entries (key, value, revision, created) VALUES (?, ?, ?, ?)");
       const change = db.prepare("INSERT INTO changes (revision, key, value, expires) VALUES (?, ?, ?, 0)");
       for (const lease of leases) {
         const bytes = new TextEncoder().encode(lease.value);
-        entry.run(`subnets/${lease.key}`, bytes, value + 1);
+        entry.run(`subnets/${lease.key}`, bytes, value + 1, value + 1);
         change.run(value + 1, `subnets/${lease.key}`, bytes);
       }
       db.exec("UPDATE counters SET value = value + 1 WHERE name = 'revision'; COMMIT");
@@ -134,4 +134,34 @@ Deno.test("sqlite: another process's change is seen within 300 ms", () =>
       await other.createLease("10.5.1.0-24", "{}", 60);
     }
     assert.ok(performance.now() - written < 300);
+  }));
+
+Deno.test("sqlite: a file of version 1 is used, and its leases count as created at their last change", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/store.db`;
+    using old = new DatabaseSync(path);
+    old.exec(`
+      CREATE TABLE entries (
+        key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL, expires_at INTEGER
+      ) WITHOUT ROWID;
+      CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
+      CREATE TABLE changes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, revision INTEGER NOT NULL, key TEXT NOT NULL, value BLOB,
+        expires INTEGER NOT NULL
+      );
+      CREATE INDEX changes_by_revision ON changes (revision);
+      CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+      INSERT INTO counters VALUES ('revision', 7), ('compacted', 1);
+      INSERT INTO entries VALUES ('subnets/10.5.1.0-24', CAST('{}' AS BLOB), 7, NULL);
+      INSERT INTO changes (revision, key, value, expires) VALUES (7, 'subnets/10.5.1.0-24', CAST('{}' AS BLOB), 0);
+      PRAGMA application_id = ${0x666c616e};
+      PRAGMA user_version = 1;
+    `);
+    for (let opened = 0; opened < 2; opened++) {
+      await using store = await openSqliteStore(path);
+      const { leases } = await store.listLeases();
+      assert.deepEqual(leases, [
+        { key: "10.5.1.0-24", value: "{}", revision: 7n, createRevision: 7n, expires: false },
+      ]);
+    }
   }));

@@ -93,7 +93,13 @@ Deno.test("etcd errors: what may be mended by waiting, what not", () => {
 
 const event = (key: string, revision: number): WatchResponse["events"][number] => ({
   type: "Put",
-  kv: { key: Buffer.from(key), value: Buffer.from(""), mod_revision: String(revision), lease: "0" },
+  kv: {
+    key: Buffer.from(key),
+    value: Buffer.from(""),
+    create_revision: String(revision),
+    mod_revision: String(revision),
+    lease: "0",
+  },
 });
 
 function response(header: number, change: Partial<WatchResponse> = {}): WatchResponse {

@@ -9,7 +9,7 @@ const A = "10.5.2.0-24";
 const B = "10.5.3.0-24";
 
 function stored(key: string, value: string = encodeLeaseValue(host("172.30.0.2"))): StoredLease {
-  return { key, value, revision: 1n, expires: true };
+  return { key, value, revision: 1n, createRevision: 1n, expires: true };
 }
 
 const put = (key: string, value?: string): LeaseEvent => ({ kind: "put", lease: stored(key, value) });

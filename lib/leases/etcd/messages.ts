@@ -10,6 +10,7 @@ import type { Buffer } from "node:buffer";
 export interface KeyValue {
   readonly key: Buffer;
   readonly value: Buffer;
+  readonly create_revision: string;
   readonly mod_revision: string;
   /** "0" where no etcd lease is attached. */
   readonly lease: string;

@@ -99,6 +99,7 @@ export class EtcdStore implements LeaseStore {
       key: this.#nameOf(kv),
       value: kv.value.toString(),
       revision: BigInt(kv.mod_revision),
+      createRevision: BigInt(kv.create_revision),
       expires: kv.lease !== "0",
     };
   }
@@ -118,7 +119,7 @@ export class EtcdStore implements LeaseStore {
     options: CallOptions = {},
   ): Promise<StoredLease | undefined> {
     const absent: Compare = { key: this.#keyOf(key), result: "Equal", target: "Version", version: "0" };
-    return this.#put(absent, key, value, ttl, options.signal);
+    return this.#put(absent, { key, createRevision: undefined }, value, ttl, options.signal);
   }
 
   updateLease(
@@ -129,7 +130,7 @@ export class EtcdStore implements LeaseStore {
   ): Promise<StoredLease | undefined> {
     return this.#put(
       unchanged(this.#keyOf(held.key), held),
-      held.key,
+      held,
       value,
       held.expires ? ttl : undefined,
       options.signal,
@@ -156,7 +157,7 @@ export class EtcdStore implements LeaseStore {
    */
   async #put(
     condition: Compare,
-    name: string,
+    { key: name, createRevision }: { readonly key: string; readonly createRevision: bigint | undefined },
     value: string,
     ttl: number | undefined,
     signal?: AbortSignal,
@@ -170,7 +171,9 @@ export class EtcdStore implements LeaseStore {
       failure: [{ request_range: { key } }],
     }, signal);
     if (answer.succeeded) {
-      return { key: name, value, revision: BigInt(answer.header.revision), expires: lease !== "0" };
+      const revision = BigInt(answer.header.revision);
+      const expires = lease !== "0";
+      return { key: name, value, revision, createRevision: createRevision ?? revision, expires };
     }
     // The condition also fails when the call was repeated and its first answer was lost: nobody else has
     // this etcd lease.

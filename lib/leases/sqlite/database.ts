@@ -11,7 +11,7 @@ import { StoreError } from "../types.ts";
 
 /** Marks the file as ours (SQLite's application_id): "flan". */
 const APPLICATION_ID = 0x666c616e;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 /** How long a call waits for another process's transaction. */
 const BUSY_MS = 5000;
 /** Changes that are kept for watchers. */
@@ -19,12 +19,13 @@ export const HISTORY = 10_000;
 
 const SCHEMA = `
   CREATE TABLE entries (
-    key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL, expires_at INTEGER
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL, expires_at INTEGER,
+    created INTEGER NOT NULL DEFAULT 0
   ) WITHOUT ROWID;
   CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
   CREATE TABLE changes (
     id INTEGER PRIMARY KEY AUTOINCREMENT, revision INTEGER NOT NULL, key TEXT NOT NULL, value BLOB,
-    expires INTEGER NOT NULL
+    expires INTEGER NOT NULL, created INTEGER NOT NULL DEFAULT 0
   );
   CREATE INDEX changes_by_revision ON changes (revision);
   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -33,11 +34,22 @@ const SCHEMA = `
   PRAGMA user_version = ${SCHEMA_VERSION};
 `;
 
+/** From version 1: keys that were created before it count as created at their last change. */
+const MIGRATION = `
+  ALTER TABLE entries ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+  UPDATE entries SET created = revision;
+  ALTER TABLE changes ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+  UPDATE changes SET created = revision;
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
 /** A row of the table of what is there now. Values are UTF-8: node:sqlite cuts text at a NUL. */
 export interface Entry {
   readonly key: string;
   readonly value: Uint8Array;
   readonly revision: number;
+  /** Revision at which the key was created. */
+  readonly created: number;
   /** Milliseconds since 1970; null for what never expires. */
   readonly expires_at: number | null;
 }
@@ -49,6 +61,7 @@ export interface Change {
   /** Null for a deletion. */
   readonly value: Uint8Array | null;
   readonly expires: number;
+  readonly created: number;
 }
 
 /** A value's text. */
@@ -59,7 +72,8 @@ export function textOf(value: Uint8Array): string {
 /** Writes within a transaction. */
 export interface Writer {
   readonly revision: number;
-  put(key: string, value: string, expiresAt: number | null): void;
+  /** @param created Revision at which the key was created; undefined: now. */
+  put(key: string, value: string, expiresAt: number | null, created?: number): void;
   delete(key: string): void;
 }
 
@@ -97,7 +111,11 @@ export class Database implements Disposable {
       const tables = this.get<{ n: number }>("SELECT count(*) AS n FROM sqlite_schema")!.n;
       if (tables === 0) this.#db.exec(SCHEMA);
       const id = this.get<{ application_id: number }>("PRAGMA application_id")!.application_id;
-      const version = this.get<{ user_version: number }>("PRAGMA user_version")!.user_version;
+      let version = this.get<{ user_version: number }>("PRAGMA user_version")!.user_version;
+      if (id === APPLICATION_ID && version === 1) {
+        this.#db.exec(MIGRATION);
+        version = SCHEMA_VERSION;
+      }
       if (id !== APPLICATION_ID || version !== SCHEMA_VERSION) {
         throw new StoreError(
           `Cannot use ${this.path} as a store: it is an SQLite file of another program or version ` +
@@ -146,23 +164,26 @@ export class Database implements Disposable {
       const { revision: last } = this.counters();
       const revision = last + 1;
       let written = false;
-      const log = (key: string, value: Uint8Array | null, expires: boolean) => {
+      const log = (key: string, value: Uint8Array | null, expires: boolean, created: number) => {
         written = true;
         this.#run(
-          "INSERT INTO changes (revision, key, value, expires) VALUES (?, ?, ?, ?)",
-          ...[revision, key, value, Number(expires)],
+          "INSERT INTO changes (revision, key, value, expires, created) VALUES (?, ?, ?, ?, ?)",
+          ...[revision, key, value, Number(expires), created],
         );
       };
       const result = use({
         revision,
-        put: (key, text, expiresAt) => {
+        put: (key, text, expiresAt, created = revision) => {
           const value = new TextEncoder().encode(text);
-          this.#run("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", key, value, revision, expiresAt);
-          log(key, value, expiresAt !== null);
+          this.#run(
+            "INSERT OR REPLACE INTO entries (key, value, revision, expires_at, created) VALUES (?, ?, ?, ?, ?)",
+            ...[key, value, revision, expiresAt, created],
+          );
+          log(key, value, expiresAt !== null, created);
         },
         delete: (key) => {
           this.#run("DELETE FROM entries WHERE key = ?", key);
-          log(key, null, false);
+          log(key, null, false, revision);
         },
       });
       if (written) {

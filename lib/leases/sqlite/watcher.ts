@@ -59,7 +59,7 @@ export class SqliteWatcher implements Disposable {
         );
       }
       const changes = this.#db.all<Change>(
-        "SELECT revision, key, value, expires FROM changes WHERE revision > ? ORDER BY id",
+        "SELECT revision, key, value, expires, created FROM changes WHERE revision > ? ORDER BY id",
         Number(cursor),
       );
       return { revision: BigInt(revision), changes };
