@@ -27,6 +27,7 @@ import type { ClosedOverlay } from "./closed_overlay.ts";
 import { type StoredNetwork, watchNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { FirewallRules } from "./firewall_rules.ts";
+import { reportLeases } from "./lease_report.ts";
 import { PeerEntries } from "./peer_entries.ts";
 import { networkIdOf } from "./store.ts";
 import { feedWatchdog } from "./systemd.ts";
@@ -77,10 +78,7 @@ export class Member implements AsyncDisposable {
     const networks = network.config.families.map((family) => family.network);
     const networkId = networkIdOf(options);
     this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics, problems });
-    this.peers = new PeerSet(acquired.held.key, ({ key, reason }) => {
-      metrics.count("malformed_leases_total", "Keys and values in the store that are no lease");
-      log.warn(`Skipping the malformed lease ${JSON.stringify(key)}: ${reason}`);
-    });
+    this.peers = new PeerSet({ networks, own: acquired.held, ...reportLeases(log.child("leases"), metrics) });
     this.keeper = new LeaseKeeper({
       store,
       held: acquired.held,

@@ -43,6 +43,7 @@ export function memberStatus(member: Member): JsonObject {
     peers: {
       count: member.peers.peers.size,
       malformed: member.peers.malformed,
+      refused: [...member.peers.refused].map(([key, reason]): Json => ({ key, reason })),
       problems: [...member.entries.problems].map(([key, problem]): Json => ({ key, problem })),
     },
     kernel: {

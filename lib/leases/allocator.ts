@@ -9,7 +9,14 @@
 import type { FamilyConfig } from "../config/types.ts";
 import { familiesOf, type Family, type PerFamily } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
-import { firstIp, formatPrefix, lastIp, type Prefix, prefixesOverlap } from "../net/prefix.ts";
+import {
+  containsPrefix,
+  firstIp,
+  formatPrefix,
+  lastIp,
+  type Prefix,
+  prefixesOverlap,
+} from "../net/prefix.ts";
 import { decodeLeaseKey } from "./codec.ts";
 import type { StoredLease } from "./types.ts";
 
@@ -57,9 +64,12 @@ export class SubnetPool {
     this.total = ((config.subnetMax.value - config.subnetMin.value) >> this.#hostBits) + 1n;
   }
 
-  /** Marks everything that overlaps `subnet` as taken; what lies outside the pool changes nothing. */
+  /**
+   * Marks everything that overlaps `subnet` as taken. What isn't a part of the network changes nothing: every
+   * host refuses such a lease, also one that is larger than the network.
+   */
   take(subnet: Prefix): void {
-    if (subnet.family === this.family) this.#taken.push(subnet);
+    if (containsPrefix(this.#config.network, subnet)) this.#taken.push(subnet);
   }
 
   /** What of the pool `subnet` overlaps with, if it is taken. */

@@ -1,9 +1,12 @@
 /**
  * The peers' leases as values, kept by key: a state that snapshots and events lead to, and what each changed.
+ * What is malformed or refused (see admission.ts) is known, named and counted, and is no peer.
  *
  * @module
  */
-import { type DecodedLease, decodeLease, type LeaseFault, sameLeaseKey } from "./codec.ts";
+import type { Prefix } from "../net/prefix.ts";
+import { Admission } from "./admission.ts";
+import { decodeLease, decodeLeaseKey, type LeaseFault, sameLeaseKey } from "./codec.ts";
 import type { Lease, LeaseEventBatch, LeaseSnapshot, StoredLease } from "./types.ts";
 
 /** One peer's change. */
@@ -12,28 +15,40 @@ export type PeerChange =
   | { readonly kind: "changed"; readonly key: string; readonly before: Lease; readonly after: Lease }
   | { readonly kind: "removed"; readonly key: string; readonly before: Lease; readonly after?: undefined };
 
+/** What a peer set is made for. */
+export interface PeerSetOptions {
+  /** The network of each family: leases of subnets outside of it are refused. */
+  readonly networks: readonly Prefix[];
+  /** The own lease: never a peer, and nothing that overlaps it is one. */
+  readonly own?: Pick<StoredLease, "key" | "createRevision">;
+  /** Called once for each key and value that is malformed. */
+  readonly onFault?: (fault: LeaseFault) => void;
+  /** Called after a change with the leases that are refused since then, or for another reason than before. */
+  readonly onRefused?: (refused: readonly LeaseFault[]) => void;
+}
+
 interface Known {
   readonly value: string;
+  readonly createRevision: bigint;
   /** Absent for a malformed lease, which counts as no peer. */
   readonly lease: Lease | undefined;
 }
 
-/** The live peers. The own lease is never among them; malformed ones are told once and left out. */
+/** The live peers. The own lease is never among them. */
 export class PeerSet {
   readonly #known = new Map<string, Known>();
   readonly #peers = new Map<string, Lease>();
   readonly #listeners = new Set<(keys: readonly string[]) => void>();
-  readonly #onFault: (fault: LeaseFault) => void;
-  #own: string | undefined;
+  readonly #refused = new Map<string, string>();
+  readonly #admission: Admission;
+  readonly #o: PeerSetOptions;
+  #malformed = 0;
   #faults = 0;
 
-  /**
-   * @param own The own lease's key, ignored on every path.
-   * @param onFault Called once for each key and value that is malformed.
-   */
-  constructor(own: string | undefined, onFault: (fault: LeaseFault) => void = () => {}) {
-    this.#own = own;
-    this.#onFault = onFault;
+  constructor(options: PeerSetOptions) {
+    this.#o = options;
+    this.#admission = new Admission(options.networks);
+    if (options.own) this.#claimOwn(options.own.createRevision);
   }
 
   get peers(): ReadonlyMap<string, Lease> {
@@ -42,12 +57,17 @@ export class PeerSet {
 
   /** How many keys are malformed at the moment. */
   get malformed(): number {
-    return this.#known.size - this.#peers.size;
+    return this.#malformed;
   }
 
-  /** How many faults were told so far. */
+  /** How many malformed leases were named so far. */
   get faults(): number {
     return this.#faults;
+  }
+
+  /** Leases that are no peers though they are well-formed, with the reason. */
+  get refused(): ReadonlyMap<string, string> {
+    return this.#refused;
   }
 
   /** Calls back after each change with the keys that changed (added, changed or gone). */
@@ -58,7 +78,7 @@ export class PeerSet {
 
   /** Whether `key` names the own lease, in whatever text. */
   isOwn(key: string): boolean {
-    return this.#own !== undefined && sameLeaseKey(this.#own, key);
+    return this.#o.own !== undefined && sameLeaseKey(this.#o.own.key, key);
   }
 
   /** Replaces everything: what is missing is removed, what differs is changed. */
@@ -86,30 +106,67 @@ export class PeerSet {
   }
 
   #put(stored: StoredLease, changes: Changes): void {
-    const { key, value } = stored;
+    const { key, value, createRevision } = stored;
+    if (this.isOwn(key)) return this.#note(this.#claimOwn(createRevision), changes);
     const known = this.#known.get(key);
-    if (known?.value === value || this.isOwn(key)) return;
-    const { lease, fault }: DecodedLease = decodeLease(stored);
+    if (known?.value === value && known.createRevision === createRevision) return;
+    const lease = known?.value === value ? known.lease : this.#decode(stored);
+    this.#malformed += Number(!lease) - Number(known !== undefined && !known.lease);
+    this.#known.set(key, { value, createRevision, lease });
+    const others = this.#admission.set(key, lease && { subnets: lease.subnets, createRevision });
+    this.#note([key, ...others], changes);
+  }
+
+  #decode(stored: StoredLease): Lease | undefined {
+    const { lease, fault } = decodeLease(stored);
     if (fault) {
       this.#faults++;
-      this.#onFault(fault);
+      this.#o.onFault?.(fault);
     }
-    this.#known.set(key, { value, lease });
-    if (lease && known?.lease && sameLease(lease, known.lease)) return;
-    if (lease) this.#peers.set(key, lease);
-    else this.#peers.delete(key);
-    changes.note(key, known?.lease, lease);
+    return lease;
   }
 
   #delete(key: string, changes: Changes): void {
     const known = this.#known.get(key);
     if (!known) return;
+    this.#malformed -= Number(!known.lease);
     this.#known.delete(key);
-    this.#peers.delete(key);
-    changes.note(key, known.lease, undefined);
+    this.#note([key, ...this.#admission.set(key, undefined)], changes);
+  }
+
+  /** A lease that was created again is younger than before. @returns Keys that may be judged otherwise now. */
+  #claimOwn(createRevision: bigint): Iterable<string> {
+    const { key } = this.#o.own!;
+    const subnets = decodeLeaseKey(key);
+    return subnets ? this.#admission.setOwn(key, { subnets, createRevision }) : [];
+  }
+
+  /** Brings the peers and the refused ones up to date with what is known of these keys. */
+  #note(keys: Iterable<string>, changes: Changes): void {
+    for (const key of keys) {
+      const before = this.#peers.get(key);
+      const known = this.#known.get(key)?.lease;
+      const reason = known && this.#admission.refusal(key);
+      if (reason === undefined) this.#refused.delete(key);
+      else {
+        if (this.#refused.get(key) !== reason) changes.refused.add(key);
+        this.#refused.set(key, reason);
+      }
+      const after = reason === undefined ? known : undefined;
+      if (before && after && sameLease(before, after)) continue;
+      if (after) this.#peers.set(key, after);
+      else this.#peers.delete(key);
+      changes.note(key, before, after);
+    }
   }
 
   #tell(changes: Changes): PeerChange[] {
+    // What was refused for a moment only is no news.
+    const refused = [...changes.refused].flatMap((key) => {
+      const reason = this.#refused.get(key);
+      return reason === undefined ? [] : [{ key, reason }];
+    });
+    if (refused.length > 0) this.#o.onRefused?.(refused);
     const list = changes.list();
     if (list.length > 0) {
       const keys = list.map(({ key }) => key);
@@ -122,6 +179,8 @@ export class PeerSet {
 /** What happened to each key, from before the first to after the last of its changes. */
 class Changes {
   readonly #byKey = new Map<string, { before: Lease | undefined; after: Lease | undefined }>();
+  /** Keys that were refused, or for another reason than before. */
+  readonly refused = new Set<string>();
 
   note(key: string, before: Lease | undefined, after: Lease | undefined): void {
     const earlier = this.#byKey.get(key);

@@ -141,6 +141,11 @@ export class LeaseSync {
     const { peers } = this.#o;
     this.#metrics.gauge("peers", "Other hosts in the network", peers.peers.size);
     this.#metrics.gauge("malformed_leases", "Keys in the store that are no lease", peers.malformed);
+    this.#metrics.gauge(
+      "refused_leases",
+      "Leases outside the network or overlapping another",
+      peers.refused.size,
+    );
   }
 
   #reconnected(): void {

@@ -11,7 +11,7 @@ import { LeaseSync } from "../../lib/leases/sync.ts";
 import type { LeaseAttributes, LeaseStore } from "../../lib/leases/types.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { ipOf, parseIp } from "../../lib/net/ip.ts";
-import { parsePrefix } from "../../lib/net/prefix.ts";
+import { parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import { silentLog } from "../../lib/observe/types.ts";
 import { Etcd, hasEtcd } from "../../scripts/lab/etcd.ts";
 
@@ -31,6 +31,10 @@ const V6: FamilyConfig = {
 };
 const NETWORKS = { ipv4: [V4], ipv6: [V6], dual: [V4, V6] };
 type Network = keyof typeof NETWORKS;
+
+function networksOf(network: Network): Prefix[] {
+  return NETWORKS[network].map((family) => family.network);
+}
 
 const KEY = {
   ipv4: /^10\.5\.\d+\.0-24$/,
@@ -131,7 +135,7 @@ function matrix(test: Test, network: Network): void {
     await using other = await made.open();
     const stop = new AbortController();
     const a = await acquire(store, network, 1);
-    const peers = new PeerSet(a.held.key);
+    const peers = new PeerSet({ networks: networksOf(network), own: a.held });
     const sync = new LeaseSync({ store, peers, clock: systemClock, log: silentLog });
     const running = sync.run(a.snapshot, stop.signal);
     const b = await acquire(other, network, 2);
@@ -173,7 +177,7 @@ async function crowd(made: Setup): Promise<void> {
     const hosts = await Promise.all(Array.from({ length: 200 }, async (_, n) => {
       const store = stores[n % stores.length]!;
       const { held, snapshot } = await acquire(store, "ipv4", n + 1);
-      const peers = new PeerSet(held.key);
+      const peers = new PeerSet({ networks: networksOf("ipv4"), own: held });
       const running = new LeaseSync({ store, peers, clock: systemClock, log: silentLog }).run(
         snapshot,
         stop.signal,

@@ -54,7 +54,7 @@ async function until(what: string, done: () => boolean, withinMs: number): Promi
 
 /** A sync that runs, with its peers. */
 function follow(store: LeaseStore): { peers: PeerSet; sync: LeaseSync } & AsyncDisposable {
-  const peers = new PeerSet(undefined);
+  const peers = new PeerSet({ networks: [] });
   const sync = new LeaseSync({ store, peers, clock: systemClock, log: silentLog });
   const stop = new AbortController();
   const running = sync.run(undefined, stop.signal);
@@ -143,7 +143,7 @@ test("watch cut; peers added, deleted, changed; compacted; healed: the state of 
     const { revision } = await direct.listLeases();
     if (compact) await etcd.ctl("compaction", String(revision));
     proxy.heal();
-    const fresh = new PeerSet(undefined);
+    const fresh = new PeerSet({ networks: [] });
     fresh.applySnapshot(await direct.listLeases());
     await until("caught up", () => following.sync.health().revision >= revision, 10_000);
     assert.deepEqual(new Map([...following.peers.peers].sort()), new Map([...fresh.peers].sort()));

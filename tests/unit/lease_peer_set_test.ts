@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { encodeLeaseValue, type LeaseFault } from "../../lib/leases/codec.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
 import type { LeaseEvent, StoredLease } from "../../lib/leases/types.ts";
-import { host } from "./lease_fixtures.ts";
+import { CONFIG4, CONFIG6, host } from "./lease_fixtures.ts";
 
 const OWN = "10.5.1.0-24";
 const A = "10.5.2.0-24";
@@ -17,12 +17,18 @@ const gone = (key: string): LeaseEvent => ({ kind: "delete", key, revision: 2n }
 const batch = (...events: LeaseEvent[]) => ({ revision: 2n, events });
 const snapshot = (...leases: StoredLease[]) => ({ revision: 1n, leases });
 
-function make(own: string | undefined = OWN) {
+function make(own: string = OWN) {
   const faults: LeaseFault[] = [];
+  const refusals: LeaseFault[] = [];
   const told: (readonly string[])[] = [];
-  const peers = new PeerSet(own, (fault) => faults.push(fault));
+  const peers = new PeerSet({
+    networks: [CONFIG4.network, CONFIG6.network],
+    own: { key: own, createRevision: 0n },
+    onFault: (fault) => faults.push(fault),
+    onRefused: (refused) => refusals.push(...refused),
+  });
   peers.subscribe((keys) => told.push(keys));
-  return { peers, faults, told };
+  return { peers, faults, refusals, told };
 }
 
 Deno.test("a first snapshot adds all but the own lease; an empty one is a state too", () => {

@@ -10,7 +10,7 @@ import {
   type LeaseStore,
   type StoreCursor,
 } from "../../lib/leases/types.ts";
-import { FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
+import { CONFIG4, FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
 
 const OWN = "10.5.1.0-24";
 const VALUE = encodeLeaseValue(host("172.30.0.9"));
@@ -41,7 +41,7 @@ function scene(
         ...list ? { listLeases: list } : {},
       });
       const log = new RecordedLog();
-      const peers = new PeerSet(OWN);
+      const peers = new PeerSet({ networks: [CONFIG4.network], own: { key: OWN, createRevision: 0n } });
       const own = { events: [] as LeaseEvent[], snapshots: [] as LeaseSnapshot[] };
       const observer: OwnLeaseObserver = {
         observe: (event) => own.events.push(event),

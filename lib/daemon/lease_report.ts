@@ -1,0 +1,34 @@
+/**
+ * Names and counts what stands in the store and is no peer.
+ *
+ * @module
+ */
+import type { PeerSetOptions } from "../leases/peer_set.ts";
+import type { Log, Metrics } from "../observe/types.ts";
+
+/** Refused leases are named one by one up to this many at a time. */
+const NAMED = 5;
+
+/** What a peer set calls for leases that it can't use. */
+export function reportLeases(log: Log, metrics: Metrics): Pick<PeerSetOptions, "onFault" | "onRefused"> {
+  return {
+    onFault({ key, reason }) {
+      metrics.count("malformed_leases_total", "Keys and values in the store that are no lease");
+      log.warn(`Skipping the malformed lease ${JSON.stringify(key)}: ${reason}`);
+    },
+    onRefused(refused) {
+      metrics.count(
+        "refused_leases_total",
+        "Leases that were refused: outside the network or overlapping another",
+        {},
+        refused.length,
+      );
+      for (const { key, reason } of refused.slice(0, NAMED)) {
+        log.warn(`peer ${JSON.stringify(key)} refused, nothing is routed to it: ${reason}`);
+      }
+      if (refused.length > NAMED) {
+        log.warn("more peers refused; flanneld status lists them", { refused: refused.length - NAMED });
+      }
+    },
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * Which leases may become peers: a store that anybody can write to must not decide where this host routes.
+ *
+ * A lease is refused if a subnet of it lies outside of the network, or overlaps the own subnet. Of leases that
+ * overlap each other the oldest is admitted: whatever order the events came in, every host decides the same.
+ *
+ * @module
+ */
+import { familiesOf, type PerFamily } from "../net/family.ts";
+import { containsPrefix, formatPrefix, type Prefix, prefixesOverlap } from "../net/prefix.ts";
+import { PrefixIndex } from "./prefix_index.ts";
+
+/** What a lease lays claim to. */
+export interface Claim {
+  readonly subnets: PerFamily<Prefix>;
+  /** Revision at which its key was created. */
+  readonly createRevision: bigint;
+}
+
+interface Judged extends Claim {
+  readonly key: string;
+  /** Whether it stands against all others, on every host alike. */
+  wins: boolean;
+  /** Why this host refuses it. */
+  refusal: string | undefined;
+}
+
+/** Judges claims against the network and against each other, as they come, change and go. */
+export class Admission {
+  readonly #networks: readonly Prefix[];
+  readonly #claims = new Map<string, Judged>();
+  readonly #index = new PrefixIndex();
+  #own: string | undefined;
+
+  /** @param networks The network of each family; a subnet of another family is left to the backend. */
+  constructor(networks: readonly Prefix[]) {
+    this.#networks = networks;
+  }
+
+  /** Why a key is refused; undefined if it is admitted or unknown. */
+  refusal(key: string): string | undefined {
+    return this.#claims.get(key)?.refusal;
+  }
+
+  /** Takes the own claim: it is judged as the others are, and this host refuses whatever overlaps it. */
+  setOwn(key: string, claim: Claim): ReadonlySet<string> {
+    this.#own = key;
+    return this.set(key, claim);
+  }
+
+  /** Takes a claim, or its end. @returns The keys, other than this one, that were judged again. */
+  set(key: string, claim: Claim | undefined): ReadonlySet<string> {
+    const before = this.#claims.get(key);
+    const open = new Set<Judged>();
+    if (before) {
+      this.#claims.delete(key);
+      for (const subnet of this.#inNetwork(before)) this.#index.delete(subnet, key);
+      for (const other of this.#dependants(before)) open.add(other);
+    }
+    if (claim) {
+      const judged: Judged = { ...claim, key, wins: false, refusal: undefined };
+      for (const other of this.#dependants(judged)) open.add(other);
+      this.#claims.set(key, judged);
+      for (const subnet of this.#inNetwork(judged)) this.#index.add(subnet, key);
+      open.add(judged);
+    }
+    const again = this.#judgeAll(open);
+    again.delete(key);
+    return again;
+  }
+
+  /** Judges these, then what depends on those that changed, until nothing does: the oldest never change. */
+  #judgeAll(open: Set<Judged>): Set<string> {
+    const judged = new Set<string>();
+    while (open.size > 0) {
+      const dependants = new Set<Judged>();
+      for (const claim of open) {
+        judged.add(claim.key);
+        const { wins } = claim;
+        this.#judge(claim);
+        if (claim.wins !== wins) { for (const other of this.#dependants(claim)) dependants.add(other); }
+      }
+      open = dependants;
+    }
+    return judged;
+  }
+
+  /** What is judged by this claim: younger ones that overlap it; older ones too if it is the own. */
+  *#dependants(claim: Judged): Iterable<Judged> {
+    for (const other of this.#overlapping(claim)) {
+      if (claim.key === this.#own || isOlder(claim, other)) yield other;
+    }
+  }
+
+  #judge(claim: Judged): void {
+    const outside = this.#outside(claim);
+    const rival = outside ? undefined : this.#rival(claim);
+    claim.wins = !outside && !rival;
+    claim.refusal = outside ?? this.#againstOwn(claim) ??
+      (rival ? `its subnet overlaps that of the older lease ${rival.key}` : undefined);
+  }
+
+  #outside({ subnets }: Claim): string | undefined {
+    for (const network of this.#networks) {
+      const subnet = subnets[network.family.name];
+      if (subnet && !containsPrefix(network, subnet)) {
+        return `its subnet ${formatPrefix(subnet)} is outside the network ${formatPrefix(network)}`;
+      }
+    }
+    return undefined;
+  }
+
+  #againstOwn({ key, subnets }: Judged): string | undefined {
+    const own = this.#own === undefined || this.#own === key ? undefined : this.#claims.get(this.#own);
+    for (const { name } of familiesOf(own?.subnets ?? {})) {
+      const [mine, other] = [own!.subnets[name]!, subnets[name]];
+      if (other && prefixesOverlap(mine, other)) {
+        return `its subnet ${formatPrefix(other)} overlaps this host's own ${formatPrefix(mine)}`;
+      }
+    }
+    return undefined;
+  }
+
+  /** The oldest that stands in its way: the same on every host. */
+  #rival(claim: Judged): Judged | undefined {
+    let rival: Judged | undefined;
+    for (const other of this.#overlapping(claim)) {
+      if (other.wins && isOlder(other, rival ?? claim)) rival = other;
+    }
+    return rival;
+  }
+
+  /** Claims inside the network that overlap this one. */
+  *#overlapping(claim: Judged): Iterable<Judged> {
+    for (const subnet of this.#inNetwork(claim)) {
+      for (const key of this.#index.overlapping(subnet)) if (key !== claim.key) yield this.#claims.get(key)!;
+    }
+  }
+
+  /** The subnets that count; none of a lease that is outside. */
+  #inNetwork(claim: Claim): Prefix[] {
+    if (this.#outside(claim)) return [];
+    return this.#networks.flatMap(({ family }) => claim.subnets[family.name] ?? []);
+  }
+}
+
+/** By creation; keys that were created in one transaction go by their text. */
+function isOlder(a: Judged, b: Judged): boolean {
+  if (a.createRevision !== b.createRevision) return a.createRevision < b.createRevision;
+  return a.key < b.key;
+}
