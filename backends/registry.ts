@@ -5,7 +5,7 @@
  */
 import { BackendRegistry, erase } from "../lib/backend/registry.ts";
 import { CLOUD_OPTIONS } from "./cloud/daemon_options.ts";
-import { UDP_OPTIONS } from "./udp/daemon_options.ts";
+import { UDP_OPTIONS } from "./udp/control/daemon_options.ts";
 
 /** Every backend of the program. */
 export const BACKENDS = new BackendRegistry({

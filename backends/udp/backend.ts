@@ -21,11 +21,11 @@ import type {
   OwnSubnets,
   SessionBackend,
 } from "../../lib/backend/types.ts";
-import { UDP_PORT } from "./daemon_options.ts";
-import { tunName } from "./device_name.ts";
-import { parseUdpOptions, type UdpOptions } from "./options.ts";
-import { peerRoute } from "./peer_route.ts";
-import { UdpSession } from "./session.ts";
+import { UDP_PORT } from "./control/daemon_options.ts";
+import { tunName } from "./control/device_name.ts";
+import { parseUdpOptions, type UdpOptions } from "./control/options.ts";
+import { peerRoute } from "./control/peer_route.ts";
+import { UdpSession } from "./control/session.ts";
 
 /** Outer headers: IPv4 and UDP. */
 const OVERHEAD = 28;
@@ -79,7 +79,7 @@ class Udp implements SessionBackend {
       kind: "tun",
       name: this.#device,
       mtu,
-      vnetHeader: this.#options.rungs.vnetHeader,
+      vnetHeader: this.#options.offloads.vnetHeader,
       multiQueue: false,
       addresses: subnet ? [{ ip: firstIp(subnet), prefixLength: subnet.family.bits }] : [],
     };

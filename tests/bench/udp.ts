@@ -1,5 +1,5 @@
 /**
- * What the udp backend carries, rung by rung, against the bare wire, the kernel's VXLAN and the same loop in C.
+ * What the udp backend carries, offload by offload, against the bare wire, the kernel's VXLAN and the same loop in C.
  *
  *     deno task bench udp [--rounds=2] [--seconds=3] [--only=PART OF A NAME]
  *

@@ -1,6 +1,6 @@
 /*
  * The tunnel as a plain loop: read a packet, look up its peer, send it; and back. One packet a call, the yardstick
- * for the one-packet rung. Usage: udp_baseline TUN ADDRESS PORT PEER_SUBNET PEER_ADDRESS PEER_PORT
+ * for the path of one packet a call. Usage: udp_baseline TUN ADDRESS PORT PEER_SUBNET PEER_ADDRESS PEER_PORT
  */
 #include <arpa/inet.h>
 #include <fcntl.h>

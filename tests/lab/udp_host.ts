@@ -10,7 +10,7 @@
 import { TextLineStream } from "../../scripts/text_lines.ts";
 import { udp } from "../../backends/udp/backend.ts";
 import type { BackendSession, Environment, PeerView } from "../../lib/backend/types.ts";
-import { UDP_PORT } from "../../backends/udp/daemon_options.ts";
+import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
 import { BackendOptions } from "../../lib/options/spec.ts";
 import { startBackend } from "../fakes/session.ts";
 import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";

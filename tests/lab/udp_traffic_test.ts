@@ -42,7 +42,7 @@ udpTest(
   },
 );
 
-/** Each rung switched off alone, the whole ladder off, and the steps between. */
+/** Each offload switched off alone, the whole ladder off, and the steps between. */
 const LADDER: readonly (readonly [string, Record<string, boolean>, readonly string[]])[] = [
   ["USO", { USO: false }, ["uso", "mergeUdp"]],
   ["merging", { Merge: false }, ["mergeTcp", "mergeUdp"]],
@@ -76,7 +76,7 @@ for (const [name, options, off] of LADDER) {
       const sizes = [1, 1400, 1444, 1445, 9000, 65507];
       assert.deepEqual(await echoSizes(rig, sizes), sizes);
       const status = await one.status();
-      assert.deepEqual(Object.keys(status.offloads).filter((rung) => !status.offloads[rung]), off);
+      assert.deepEqual(Object.keys(status.offloads).filter((offload) => !status.offloads[offload]), off);
       assert.ok(Object.values((await two.status()).offloads).every(Boolean));
     },
   );

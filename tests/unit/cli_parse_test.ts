@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { BACKENDS } from "../../backends/registry.ts";
 import { CLOUD_RESYNC } from "../../backends/cloud/daemon_options.ts";
-import { UDP_PORT } from "../../backends/udp/daemon_options.ts";
+import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
 import { propertyOf, variableOf } from "../../lib/options/spec.ts";
 import { OPTIONS, type Options } from "../../lib/options/table.ts";
 import { type Invocation, parseCommandLine } from "../../lib/options/parse.ts";

@@ -4,19 +4,22 @@
  *
  * @module
  */
-import { C, type Counter, countersBytes, countersOf } from "../../backends/udp/counters.ts";
-import { IcmpErrors } from "../../backends/udp/icmp_sender.ts";
-import { Inbound, type SourceCheck } from "../../backends/udp/inbound.ts";
-import { Arena, CMSGHDR, MMSGHDR, SOCKADDR_IN, SOL_UDP, UDP_GRO } from "../../backends/udp/layout.ts";
-import { type Lane, Outbound } from "../../backends/udp/outbound.ts";
-import { type PacketIo, READ_SHIFT } from "../../backends/udp/packet_io.ts";
-import { Receiver } from "../../backends/udp/receiver.ts";
-import { routesShape } from "../../backends/udp/routes_layout.ts";
-import { RoutesReader } from "../../backends/udp/routes_reader.ts";
-import { type PeerRoute, RoutesWriter } from "../../backends/udp/routes_writer.ts";
-import { type Rungs, SharedRungs } from "../../backends/udp/rungs.ts";
-import { Sender } from "../../backends/udp/sender.ts";
-import { TunWriter } from "../../backends/udp/tun_writer.ts";
+import { COUNTER, type Counter, countersBytes, countersOf } from "../../backends/udp/shared/counters.ts";
+import { IcmpErrors } from "../../backends/udp/worker/icmp_errors.ts";
+import type { SourceCheck } from "../../backends/udp/shared/source_check.ts";
+import { Arena } from "../../backends/udp/worker/arena.ts";
+import type { ForwardContext } from "../../backends/udp/worker/forward_context.ts";
+import { Inbound } from "../../backends/udp/worker/inbound.ts";
+import { CMSGHDR, MMSGHDR, SOCKADDR_IN, SOL_UDP, UDP_GRO } from "../../backends/udp/shared/structs.ts";
+import { Outbound } from "../../backends/udp/worker/outbound.ts";
+import { type PacketIo, READ_SHIFT } from "../../backends/udp/worker/packet_io.ts";
+import { Receiver } from "../../backends/udp/worker/receiver.ts";
+import { routesShape } from "../../backends/udp/shared/routes_layout.ts";
+import { RoutesReader } from "../../backends/udp/worker/routes_reader.ts";
+import { type PeerRoute, RoutesWriter } from "../../backends/udp/control/routes_writer.ts";
+import { type Offloads, SharedOffloads } from "../../backends/udp/shared/offloads.ts";
+import { Sender } from "../../backends/udp/worker/sender.ts";
+import { TunWriter } from "../../backends/udp/worker/tun_writer.ts";
 import { allocatePacketMemory, type PacketMemory } from "../../lib/packet/memory.ts";
 
 const EAGAIN = 11;
@@ -176,22 +179,22 @@ export class FakeIo implements PacketIo {
   }
 }
 
-/** Every rung. */
-export const ALL_RUNGS: Rungs = {
+/** Every offload. */
+export const ALL_OFFLOADS: Offloads = {
   ...{ vnetHeader: true, uso: true, segment: true, gro: true },
   ...{ mergeTcp: true, mergeUdp: true, batch: true },
 };
 
-/** No rung. */
-export const NO_RUNGS = Object.fromEntries(
-  Object.keys(ALL_RUNGS).map((rung) => [rung, false]),
-) as unknown as Rungs;
+/** No offload. */
+export const NO_OFFLOADS = Object.fromEntries(
+  Object.keys(ALL_OFFLOADS).map((offload) => [offload, false]),
+) as unknown as Offloads;
 
 /** Both directions of a host with subnet 10.5.1.0/24 on top of a scripted kernel. */
 export class FakeHost {
   readonly memory = allocatePacketMemory(4 << 20);
   readonly io = new FakeIo(this.memory);
-  readonly rungs = new SharedRungs();
+  readonly offloads = new SharedOffloads();
   readonly outbound: Outbound;
   readonly inbound: Inbound;
   readonly sender: Sender;
@@ -200,9 +203,9 @@ export class FakeHost {
   readonly #counters: Float64Array;
   now = 0;
 
-  constructor(rungs: Rungs, peers: readonly PeerRoute[], check: SourceCheck = 2) {
+  constructor(offloads: Offloads, peers: readonly PeerRoute[], check: SourceCheck = 2) {
     const { memory, io } = this;
-    this.rungs.set(rungs);
+    this.offloads.set(offloads);
     const shape = routesShape(64);
     this.writer = new RoutesWriter(shape, { base: 0x0a050100, length: 24, address: 0x0a050100 });
     peers.forEach((peer, i) => this.writer.set(`${i}`, peer));
@@ -212,17 +215,17 @@ export class FakeHost {
     const arena = new Arena(memory.size);
     const counters = countersOf(new SharedArrayBuffer(countersBytes(1)), 0);
     this.#counters = counters;
-    const parts = { memory, arena, base: BASE, io, rungs: this.rungs, counters };
+    const parts = { memory, arena, base: BASE, io, offloads: this.offloads, counters };
     this.sender = new Sender(parts);
     const writer = new TunWriter(parts);
     const icmp = new IcmpErrors(memory, arena, counters, () => this.now);
-    const lane: Lane = { ...parts, routes: this.routes, sender: this.sender, writer, icmp };
-    this.outbound = new Outbound(lane);
-    this.inbound = new Inbound(lane, new Receiver(parts), check);
+    const context: ForwardContext = { ...parts, routes: this.routes, sender: this.sender, writer, icmp };
+    this.outbound = new Outbound(context);
+    this.inbound = new Inbound(context, new Receiver(parts), check);
   }
 
   /** What a counter says. */
   counted(counter: Counter): number {
-    return this.#counters[C[counter]]!;
+    return this.#counters[COUNTER[counter]]!;
   }
 }

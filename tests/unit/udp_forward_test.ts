@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import type { Counter } from "../../backends/udp/counters.ts";
-import type { PeerRoute } from "../../backends/udp/routes_writer.ts";
-import type { Rungs } from "../../backends/udp/rungs.ts";
+import type { Counter } from "../../backends/udp/shared/counters.ts";
+import type { PeerRoute } from "../../backends/udp/control/routes_writer.ts";
+import type { Offloads } from "../../backends/udp/shared/offloads.ts";
 import { randomSource } from "./random.ts";
-import { ALL_RUNGS, FakeHost, NO_RUNGS, type ReceivedMessage } from "./udp_fake_io.ts";
+import { ALL_OFFLOADS, FakeHost, NO_OFFLOADS, type ReceivedMessage } from "./udp_fake_io.ts";
 import { buildPacket, type FlowPacket, randomPacket, slowChecksum, slowSegments } from "./udp_reference.ts";
 
 const EIO = 5, EINVAL = 22, EMSGSIZE = 90, ENETUNREACH = 101, ENOBUFS = 105;
@@ -45,10 +45,10 @@ function from(peer: PeerRoute, bytes: Uint8Array, more: Partial<ReceivedMessage>
   return { address: peer.address, port: peer.port, bytes, ...more };
 }
 
-const rungs = (change: Partial<Rungs>): Rungs => ({ ...ALL_RUNGS, ...change });
+const offloads = (change: Partial<Offloads>): Offloads => ({ ...ALL_OFFLOADS, ...change });
 
 Deno.test("one packet a call: a packet goes to its peer with its TTL decremented, and nothing before it", () => {
-  const host = new FakeHost(NO_RUNGS, [PEER, OTHER]);
+  const host = new FakeHost(NO_OFFLOADS, [PEER, OTHER]);
   const other = outgoing({ destination: new Uint8Array([10, 5, 3, 9]) });
   host.io.toRead.push(buildPacket(outgoing()), buildPacket(other));
   assert.equal(host.outbound.turn(), 2);
@@ -59,7 +59,7 @@ Deno.test("one packet a call: a packet goes to its peer with its TTL decremented
 });
 
 Deno.test("a super-packet is cut up into one run of datagrams", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   const packet = outgoing({ flags: 0x18 }, 3500);
   host.io.toRead.push(superPacket(packet, 1000));
   host.outbound.turn();
@@ -71,7 +71,7 @@ Deno.test("a super-packet is cut up into one run of datagrams", () => {
 });
 
 Deno.test("a run ends after 64 datagrams, 65,507 bytes, a shorter one, or with another peer", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER, OTHER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER, OTHER]);
   host.io.toRead.push(superPacket(outgoing({}, 62_000), 1400));
   host.outbound.turn();
   assert.deepEqual(
@@ -102,7 +102,7 @@ Deno.test("a run ends after 64 datagrams, 65,507 bytes, a shorter one, or with a
 });
 
 Deno.test("without UDP_SEGMENT each datagram is a message", () => {
-  const host = new FakeHost(rungs({ segment: false }), [PEER]);
+  const host = new FakeHost(offloads({ segment: false }), [PEER]);
   host.io.toRead.push(superPacket(outgoing({}, 3500), 1000));
   host.outbound.turn();
   assert.deepEqual(host.io.sent.map(({ bytes, segment }) => [bytes.length, segment]), [
@@ -115,7 +115,7 @@ Deno.test("without UDP_SEGMENT each datagram is a message", () => {
 
 Deno.test("a run that is too long for the path goes datagram by datagram, and so do the next ones", () => {
   for (const error of [EMSGSIZE, EINVAL]) {
-    const host = new FakeHost(ALL_RUNGS, [PEER]);
+    const host = new FakeHost(ALL_OFFLOADS, [PEER]);
     host.io.refuseSend = ({ segment }) => segment > 0 ? error : 0;
     const packet = outgoing({}, 3500);
     host.io.toRead.push(superPacket(packet, 1000));
@@ -126,19 +126,19 @@ Deno.test("a run that is too long for the path goes datagram by datagram, and so
     host.io.toRead.push(superPacket(packet, 1000));
     host.outbound.turn();
     assert.equal(host.counted("splitSends"), 1, "UDP_SEGMENT wasn't even tried");
-    assert.equal(host.rungs.has("segment"), true, "other peers keep it");
+    assert.equal(host.offloads.has("segment"), true, "other peers keep it");
   }
 });
 
 Deno.test("EIO takes UDP_SEGMENT away for good, and the batch at hand still arrives", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   host.io.refuseSend = ({ segment }) => segment > 0 ? EIO : 0;
   const packet = outgoing({}, 62_000);
   host.io.toRead.push(superPacket(packet, 1000), superPacket(packet, 1000));
   host.outbound.turn();
   const segments = slowSegments(packet, 1000).map(decremented);
   assert.deepEqual(host.io.sent.map(({ bytes }) => bytes), [...segments, ...segments]);
-  assert.equal(host.rungs.has("segment"), false);
+  assert.equal(host.offloads.has("segment"), false);
   assert.equal(host.counted("segmentDowngrades"), 1);
   host.io.toRead.push(superPacket(packet, 1000));
   host.io.refuseSend = () => 0;
@@ -148,7 +148,7 @@ Deno.test("EIO takes UDP_SEGMENT away for good, and the batch at hand still arri
 });
 
 Deno.test("sends go on behind what was refused, after partial sends and when memory was short", () => {
-  const host = new FakeHost(rungs({ segment: false }), [PEER, OTHER]);
+  const host = new FakeHost(offloads({ segment: false }), [PEER, OTHER]);
   host.io.sendLimit = 2;
   let short = 2;
   host.io.refuseSend = ({ bytes }) => bytes.length === 240 ? ENETUNREACH : short-- > 0 ? ENOBUFS : 0;
@@ -162,7 +162,7 @@ Deno.test("sends go on behind what was refused, after partial sends and when mem
 });
 
 Deno.test("no route: ICMP net unreachable into the TUN, about first fragments only and never about ICMP", () => {
-  const host = new FakeHost(NO_RUNGS, [PEER]);
+  const host = new FakeHost(NO_OFFLOADS, [PEER]);
   const lost = outgoing({ destination: new Uint8Array([10, 5, 9, 9]) });
   host.io.toRead.push(buildPacket(lost));
   host.outbound.turn();
@@ -184,7 +184,7 @@ Deno.test("no route: ICMP net unreachable into the TUN, about first fragments on
 });
 
 Deno.test("a TTL that is used up on the way out is answered into the TUN", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   host.io.toRead.push(plain(buildPacket(outgoing({ ttl: 1 }))));
   host.outbound.turn();
   assert.equal(host.io.sent.length, 0);
@@ -193,7 +193,7 @@ Deno.test("a TTL that is used up on the way out is answered into the TUN", () =>
 });
 
 Deno.test("a TTL that is used up on the way in is answered through the tunnel", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   host.io.toReceive.push(from(PEER, buildPacket(incoming({ ttl: 1 }))));
   host.inbound.turn();
   assert.equal(host.io.written.length, 0);
@@ -204,7 +204,7 @@ Deno.test("a TTL that is used up on the way in is answered through the tunnel", 
 });
 
 Deno.test("ICMP errors are limited: 50 at once, then a thousand a second", () => {
-  const host = new FakeHost(NO_RUNGS, []);
+  const host = new FakeHost(NO_OFFLOADS, []);
   const flood = () => {
     for (let n = 0; n < 60; n++) host.io.toRead.push(buildPacket(outgoing()));
     host.outbound.turn();
@@ -217,7 +217,7 @@ Deno.test("ICMP errors are limited: 50 at once, then a thousand a second", () =>
 });
 
 Deno.test("only IPv4 goes out, and what makes no sense is dropped and counted", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   const v6 = buildPacket(randomPacket(randomSource(42), 10, { version: 6 }));
   const short = buildPacket(outgoing()).slice(0, 60);
   const badStart = superPacket(outgoing({}, 3000), 1000);
@@ -239,7 +239,7 @@ Deno.test("only IPv4 goes out, and what makes no sense is dropped and counted", 
 });
 
 Deno.test("a burst that came in one message is written as one super-packet", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   const packet = incoming({}, 3500);
   const bytes = new Uint8Array(slowSegments(packet, 1000).flatMap((segment) => [...buildPacket(segment)]));
   host.io.toReceive.push(from(PEER, bytes, { segment: 1040 }));
@@ -253,7 +253,7 @@ Deno.test("a burst that came in one message is written as one super-packet", () 
 });
 
 Deno.test("merging goes on over the messages of one call", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   for (const segment of slowSegments(incoming({}, 3500), 1000)) {
     host.io.toReceive.push(from(PEER, buildPacket(segment)));
   }
@@ -262,7 +262,7 @@ Deno.test("merging goes on over the messages of one call", () => {
 });
 
 Deno.test("super-packets that the kernel refuses are written packet by packet, and merging stops for their kind", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   host.io.refuseWrite = (bytes) => bytes[1] === 1 ? EINVAL : 0;
   const segments = slowSegments(incoming({}, 3500), 1000);
   const receive = () => {
@@ -271,7 +271,7 @@ Deno.test("super-packets that the kernel refuses are written packet by packet, a
   };
   receive();
   assert.deepEqual(host.io.written, segments.map((segment) => plain(decremented(segment))));
-  assert.deepEqual([host.rungs.has("mergeTcp"), host.rungs.has("mergeUdp")], [false, true]);
+  assert.deepEqual([host.offloads.has("mergeTcp"), host.offloads.has("mergeUdp")], [false, true]);
   assert.equal(host.counted("mergeDowngrades"), 1);
   host.io.written.length = 0;
   receive();
@@ -280,14 +280,14 @@ Deno.test("super-packets that the kernel refuses are written packet by packet, a
 });
 
 Deno.test("a device that is down loses packets but no offload", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   host.io.refuseWrite = () => EIO;
   for (const segment of slowSegments(incoming({}, 3500), 1000)) {
     host.io.toReceive.push(from(PEER, buildPacket(segment)));
   }
   host.inbound.turn();
   assert.equal(host.counted("inWriteFailed"), 4);
-  assert.equal(host.rungs.has("mergeTcp"), true);
+  assert.equal(host.offloads.has("mergeTcp"), true);
 });
 
 /** Who may send what: name, message, counter of the drop (undefined: it is let through). */
@@ -331,7 +331,7 @@ const SENDERS: readonly (readonly [string, ReceivedMessage, Counter | undefined]
 
 Deno.test("who may send: live peers, from their own subnets, to this one; all else is dropped and counted", () => {
   for (const [name, message, counter] of SENDERS) {
-    const host = new FakeHost(ALL_RUNGS, [PEER, OTHER]);
+    const host = new FakeHost(ALL_OFFLOADS, [PEER, OTHER]);
     host.io.toReceive.push(message);
     host.inbound.turn();
     assert.equal(host.io.written.length, counter === undefined ? 1 : 0, name);
@@ -344,7 +344,7 @@ Deno.test("SourceCheck address lets a NAT change the port; false lets everyone s
   const moved = from({ ...PEER, port: 9 }, buildPacket(incoming()));
   const stranger = from({ ...PEER, address: 9 }, buildPacket(incoming()));
   for (const [check, passes] of [[0, 2], [1, 1], [2, 0]] as const) {
-    const host = new FakeHost(ALL_RUNGS, [PEER], check);
+    const host = new FakeHost(ALL_OFFLOADS, [PEER], check);
     host.io.toReceive.push(moved, stranger);
     host.inbound.turn();
     assert.equal(host.io.written.length, passes);
@@ -352,7 +352,7 @@ Deno.test("SourceCheck address lets a NAT change the port; false lets everyone s
 });
 
 Deno.test("a peer that went may send no longer, and gets nothing", () => {
-  const host = new FakeHost(ALL_RUNGS, [PEER]);
+  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   host.writer.set("0", undefined);
   host.writer.publish();
   host.routes.enter();
@@ -364,22 +364,27 @@ Deno.test("a peer that went may send no longer, and gets nothing", () => {
   assert.equal(host.counted("outNoRoute"), 1);
 });
 
-Deno.test("random and mutated datagrams on every rung never crash", () => {
+Deno.test("random and mutated datagrams on every offload never crash", () => {
   const rounds = Number(Deno.env.get("FLANNEL_FUZZ_ROUNDS") ?? 20_000) / 4;
   const random = randomSource(44);
   for (
-    const rung of [ALL_RUNGS, NO_RUNGS, rungs({ gro: false }), rungs({ mergeTcp: false, mergeUdp: false })]
+    const offload of [
+      ALL_OFFLOADS,
+      NO_OFFLOADS,
+      offloads({ gro: false }),
+      offloads({ mergeTcp: false, mergeUdp: false }),
+    ]
   ) {
-    const host = new FakeHost(rung, [PEER], 0);
+    const host = new FakeHost(offload, [PEER], 0);
     for (let round = 0; round < rounds / 4; round++) {
       const bytes = buildPacket(incoming({}, random.below(200)));
       for (let n = random.below(5); n > 0; n--) bytes[random.below(bytes.length)] = random.below(256);
       const cut = random.below(5) === 0 ? random.below(bytes.length) + 1 : bytes.length;
       host.io.toReceive.push(
-        from(PEER, bytes.slice(0, cut), { segment: rung.gro ? 1 + random.below(200) : 0 }),
+        from(PEER, bytes.slice(0, cut), { segment: offload.gro ? 1 + random.below(200) : 0 }),
       );
       const header = Uint8Array.from({ length: 10 }, () => random.below(4) === 0 ? random.below(256) : 0);
-      host.io.toRead.push(rung.vnetHeader ? new Uint8Array([...header, ...bytes]) : bytes);
+      host.io.toRead.push(offload.vnetHeader ? new Uint8Array([...header, ...bytes]) : bytes);
       host.outbound.turn();
       host.inbound.turn();
       host.io.sent.length = host.io.written.length = 0;

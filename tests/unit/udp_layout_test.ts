@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
-import { C, COUNTERS, countersBytes, countersOf, DROPS, sumCounters } from "../../backends/udp/counters.ts";
-import * as layout from "../../backends/udp/layout.ts";
+import {
+  COUNTER,
+  COUNTER_NAMES,
+  countersBytes,
+  countersOf,
+  DROPS,
+  sumCounters,
+} from "../../backends/udp/shared/counters.ts";
+import { Arena } from "../../backends/udp/worker/arena.ts";
+import * as layout from "../../backends/udp/shared/structs.ts";
 import { IOVEC } from "../../lib/packet/pieces.ts";
 import { VNET_HEADER } from "../../lib/packet/virtio.ts";
 
@@ -102,17 +110,17 @@ Deno.test({
 });
 
 Deno.test("the arena hands out cache lines that don't overlap, and no more than there is", () => {
-  const arena = new layout.Arena(256);
+  const arena = new Arena(256);
   assert.deepEqual([arena.take(1), arena.take(64), arena.take(65)], [0, 64, 128]);
   assert.throws(() => arena.take(1), RangeError);
 });
 
 Deno.test("counters of several workers add up, and every drop has its own reason", () => {
   const memory = new SharedArrayBuffer(countersBytes(3));
-  for (let worker = 0; worker < 3; worker++) countersOf(memory, worker)[C.sentPackets]! += worker + 1;
-  countersOf(memory, 2)[COUNTERS.length - 1]! += 5;
+  for (let worker = 0; worker < 3; worker++) countersOf(memory, worker)[COUNTER.sentPackets]! += worker + 1;
+  countersOf(memory, 2)[COUNTER_NAMES.length - 1]! += 5;
   const sums = sumCounters(memory);
   assert.equal(sums.sentPackets, 6);
-  assert.equal(sums[COUNTERS.at(-1)!], 5);
+  assert.equal(sums[COUNTER_NAMES.at(-1)!], 5);
   assert.equal(new Set(DROPS.map(({ direction, reason }) => `${direction} ${reason}`)).size, DROPS.length);
 });

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { udp } from "../../backends/udp/backend.ts";
-import { tunName } from "../../backends/udp/device_name.ts";
-import { parseUdpOptions } from "../../backends/udp/options.ts";
-import { peerRoute } from "../../backends/udp/peer_route.ts";
-import { describeRungs } from "../../backends/udp/report.ts";
+import { tunName } from "../../backends/udp/control/device_name.ts";
+import { parseUdpOptions } from "../../backends/udp/control/options.ts";
+import { peerRoute } from "../../backends/udp/control/peer_route.ts";
+import { describeOffloads } from "../../backends/udp/control/report.ts";
 import type { OpenContext } from "../../lib/backend/types.ts";
-import { UDP_PORT } from "../../backends/udp/daemon_options.ts";
+import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
 import { BackendOptions } from "../../lib/options/spec.ts";
 import type { Json, JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { linkAlias } from "../../lib/kernel/link_keeper.ts";
@@ -52,7 +52,7 @@ Deno.test("an empty Backend object gives port 8285, every offload and the full s
   assert.deepEqual([faults, unknownKeys], [[], []]);
   assert.equal(options.port, 8285);
   assert.equal(options.mtu, undefined);
-  assert.ok(Object.values(options.rungs).every(Boolean));
+  assert.ok(Object.values(options.offloads).every(Boolean));
   assert.equal(options.sourceCheck, 2);
   assert.deepEqual(complete, {
     ...{ Port: 8285, Offload: true, TSO: true, USO: true, Merge: true },
@@ -60,19 +60,19 @@ Deno.test("an empty Backend object gives port 8285, every offload and the full s
   });
 });
 
-Deno.test("Offload false switches everything off; finer keys switch single rungs, whatever their case", () => {
-  assert.ok(Object.values(parse({ Offload: false }).options.rungs).every((on) => !on));
-  const { rungs } = parse({ offload: false, udpgro: true, BATCH: true }).options;
-  assert.deepEqual(Object.entries(rungs).filter(([, on]) => on).map(([name]) => name), ["gro", "batch"]);
-  assert.equal(parse({ UDPSegment: false }).options.rungs.segment, false);
-  assert.equal(parse({ USO: false }).options.rungs.mergeUdp, false);
-  const merged = parse({ Merge: false }).options.rungs;
+Deno.test("Offload false switches everything off; finer keys switch single offloads, whatever their case", () => {
+  assert.ok(Object.values(parse({ Offload: false }).options.offloads).every((on) => !on));
+  const { offloads } = parse({ offload: false, udpgro: true, BATCH: true }).options;
+  assert.deepEqual(Object.entries(offloads).filter(([, on]) => on).map(([name]) => name), ["gro", "batch"]);
+  assert.equal(parse({ UDPSegment: false }).options.offloads.segment, false);
+  assert.equal(parse({ USO: false }).options.offloads.mergeUdp, false);
+  const merged = parse({ Merge: false }).options.offloads;
   assert.deepEqual([merged.mergeTcp, merged.mergeUdp, merged.uso], [false, false, true]);
 });
 
 Deno.test("without virtio headers there is nothing to merge into, whatever is asked for", () => {
-  const { rungs } = parse({ TSO: false, USO: true, Merge: true }).options;
-  assert.deepEqual([rungs.vnetHeader, rungs.uso, rungs.mergeTcp, rungs.mergeUdp], [
+  const { offloads } = parse({ TSO: false, USO: true, Merge: true }).options;
+  assert.deepEqual([offloads.vnetHeader, offloads.uso, offloads.mergeTcp, offloads.mergeUdp], [
     false,
     false,
     false,
@@ -188,7 +188,10 @@ Deno.test("MTU from the config, and a port of the host's own is published", asyn
 });
 
 Deno.test("the log line names what is in force and what isn't", () => {
-  assert.match(describeRungs(parse({}).options.rungs), /^TSO, USO, UDP_SEGMENT, UDP_GRO, merging of TCP/);
-  assert.match(describeRungs(parse({ UDPGRO: false }).options.rungs), /; without UDP_GRO$/);
-  assert.equal(describeRungs(parse({ Offload: false }).options.rungs), "none: one packet a call");
+  assert.match(
+    describeOffloads(parse({}).options.offloads),
+    /^TSO, USO, UDP_SEGMENT, UDP_GRO, merging of TCP/,
+  );
+  assert.match(describeOffloads(parse({ UDPGRO: false }).options.offloads), /; without UDP_GRO$/);
+  assert.equal(describeOffloads(parse({ Offload: false }).options.offloads), "none: one packet a call");
 });

@@ -1,21 +1,21 @@
 import assert from "node:assert/strict";
-import { C, countersBytes, countersOf } from "../../backends/udp/counters.ts";
+import { COUNTER, countersBytes, countersOf } from "../../backends/udp/shared/counters.ts";
 import {
-  Arena,
   CMSGHDR,
   MMSGHDR,
   SO_RXQ_OVFL,
   SOL_SOCKET,
   SOL_UDP,
   UDP_GRO,
-} from "../../backends/udp/layout.ts";
-import { Receiver } from "../../backends/udp/receiver.ts";
-import { reportMetrics, statusOf } from "../../backends/udp/report.ts";
-import { SharedRungs } from "../../backends/udp/rungs.ts";
+} from "../../backends/udp/shared/structs.ts";
+import { Arena } from "../../backends/udp/worker/arena.ts";
+import { Receiver } from "../../backends/udp/worker/receiver.ts";
+import { reportMetrics, statusOf } from "../../backends/udp/control/report.ts";
+import { SharedOffloads } from "../../backends/udp/shared/offloads.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import type { Labels, Metrics } from "../../lib/observe/types.ts";
 import { allocatePacketMemory } from "../../lib/packet/memory.ts";
-import { ALL_RUNGS, BASE, FakeIo } from "./udp_fake_io.ts";
+import { ALL_OFFLOADS, BASE, FakeIo } from "./udp_fake_io.ts";
 
 /** Metrics as a plain map, read out on demand. */
 class MapMetrics implements Metrics {
@@ -42,36 +42,36 @@ class MapMetrics implements Metrics {
   }
 }
 
-Deno.test("metrics follow the workers' counters and the rungs in force", () => {
+Deno.test("metrics follow the workers' counters and the offloads in force", () => {
   const memory = new SharedArrayBuffer(countersBytes(2));
-  const rungs = new SharedRungs();
-  rungs.set(ALL_RUNGS);
+  const offloads = new SharedOffloads();
+  offloads.set(ALL_OFFLOADS);
   const metrics = new MapMetrics();
-  const report = reportMetrics(metrics, memory, rungs);
+  const report = reportMetrics(metrics, memory, offloads);
   assert.equal(metrics.read("udp_sent_packets_total"), 0, "there from the start");
-  countersOf(memory, 0)[C.sentPackets]! += 5;
-  countersOf(memory, 1)[C.sentPackets]! += 2;
-  countersOf(memory, 1)[C.inForeignSource]! += 3;
+  countersOf(memory, 0)[COUNTER.sentPackets]! += 5;
+  countersOf(memory, 1)[COUNTER.sentPackets]! += 2;
+  countersOf(memory, 1)[COUNTER.inForeignSource]! += 3;
   assert.equal(metrics.read("udp_sent_packets_total"), 7);
   assert.equal(metrics.read("udp_sent_packets_total"), 7, "read twice, counted once");
   assert.equal(metrics.read("udp_dropped_packets_total in foreign_source"), 3);
   assert.equal(metrics.read("udp_offload segment"), 1);
-  assert.equal(rungs.drop("segment"), true);
-  assert.equal(rungs.drop("segment"), false);
+  assert.equal(offloads.drop("segment"), true);
+  assert.equal(offloads.drop("segment"), false);
   assert.equal(metrics.read("udp_offload segment"), 0);
   report[Symbol.dispose]();
-  countersOf(memory, 0)[C.sentPackets]! += 1;
+  countersOf(memory, 0)[COUNTER.sentPackets]! += 1;
   assert.equal(metrics.read("udp_sent_packets_total"), 7);
 });
 
 Deno.test("the status has what is in force, every drop by reason, and survives JSON", () => {
   const memory = new SharedArrayBuffer(countersBytes(1));
-  const rungs = new SharedRungs();
-  rungs.set({ ...ALL_RUNGS, gro: false });
-  countersOf(memory, 0)[C.outTtl]! += 4;
-  countersOf(memory, 0)[C.mergeDowngrades]! += 1;
+  const offloads = new SharedOffloads();
+  offloads.set({ ...ALL_OFFLOADS, gro: false });
+  countersOf(memory, 0)[COUNTER.outTtl]! += 4;
+  countersOf(memory, 0)[COUNTER.mergeDowngrades]! += 1;
   const facts = { device: "flannel0", port: 8285, peers: 2, workers: 1 };
-  const status = JSON.parse(JSON.stringify(statusOf(memory, rungs, facts))) as JsonObject;
+  const status = JSON.parse(JSON.stringify(statusOf(memory, offloads, facts))) as JsonObject;
   assert.equal((status["offloads"] as JsonObject)["gro"], false);
   assert.equal((status["dropped"] as JsonObject)["out_ttl"], 4);
   assert.equal((status["dropped"] as JsonObject)["in_unknown_sender"], 0);
@@ -83,12 +83,19 @@ function receiverWith(
   ...control: [number, number, number][]
 ): { receiver: Receiver; counters: Float64Array } {
   const memory = allocatePacketMemory(2 << 20);
-  const rungs = new SharedRungs();
-  rungs.set(ALL_RUNGS);
+  const offloads = new SharedOffloads();
+  offloads.set(ALL_OFFLOADS);
   const counters = countersOf(new SharedArrayBuffer(countersBytes(1)), 0);
   const io = new FakeIo(memory);
   const { view } = memory;
-  const receiver = new Receiver({ memory, arena: new Arena(memory.size), base: BASE, io, rungs, counters });
+  const receiver = new Receiver({
+    memory,
+    arena: new Arena(memory.size),
+    base: BASE,
+    io,
+    offloads,
+    counters,
+  });
   io.receiveMany = (vector) => {
     const at = Number(view.getBigUint64(vector + MMSGHDR.control, true)) - BASE;
     control.forEach(([level, type, value], i) => {
@@ -119,5 +126,5 @@ Deno.test("what the socket's buffer lost is counted once", () => {
   const { receiver, counters } = receiverWith([SOL_SOCKET, SO_RXQ_OVFL, 7]);
   receiver.segmentSize(0);
   receiver.segmentSize(0);
-  assert.equal(counters[C.inOverflow], 7);
+  assert.equal(counters[COUNTER.inOverflow], 7);
 });

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { PacketMemory } from "../../lib/packet/memory.ts";
-import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
-import { C } from "./counters.ts";
+import type { PacketMemory } from "../../../lib/packet/memory.ts";
+import { IOVEC, PieceList } from "../../../lib/packet/pieces.ts";
+import { COUNTER } from "../shared/counters.ts";
 import {
   CMSG_SPACE,
   CMSGHDR,
@@ -16,9 +16,9 @@ import {
   SOL_SOCKET,
   SOL_UDP,
   UDP_GRO,
-} from "./layout.ts";
+} from "../shared/structs.ts";
 import { BUFFER, type PacketIo } from "./packet_io.ts";
-import type { PathParts } from "./path_parts.ts";
+import type { WorkerContext } from "./worker_context.ts";
 
 /** Messages of one recvmmsg: with UDP_GRO each may hold 64 KiB, without rarely more than an MTU. */
 const GRO_MESSAGES = 8, PLAIN_MESSAGES = 32;
@@ -47,13 +47,13 @@ export class Receiver {
   /** The socket's running count of drops. */
   #overflow = 0;
 
-  constructor({ memory, arena, base, io, rungs, counters }: PathParts) {
+  constructor({ memory, arena, base, io, offloads, counters }: WorkerContext) {
     this.#memory = memory;
     this.#io = io;
     this.#counters = counters;
-    this.#gro = rungs.has("gro");
-    this.#single = !rungs.has("batch") && !this.#gro;
-    this.capacity = !rungs.has("batch") ? 1 : this.#gro ? GRO_MESSAGES : PLAIN_MESSAGES;
+    this.#gro = offloads.has("gro");
+    this.#single = !offloads.has("batch") && !this.#gro;
+    this.capacity = !offloads.has("batch") ? 1 : this.#gro ? GRO_MESSAGES : PLAIN_MESSAGES;
     this.#buffers = arena.take(this.capacity * this.#stride);
     this.#vector = arena.take(this.capacity * MMSGHDR.size);
     this.#names = arena.take(this.capacity * 64);
@@ -90,7 +90,7 @@ export class Receiver {
 
   /** Receives what is there, up to a bound. @returns How many messages came; 0: none, or an error that passes. */
   receive(): number {
-    this.#counters[C.receiveCalls]!++;
+    this.#counters[COUNTER.receiveCalls]!++;
     if (this.#single) {
       const length = this.#io.receiveFrom(this.#buffers, this.#names);
       this.#singleLength = length;
@@ -140,7 +140,7 @@ export class Receiver {
   }
 
   #overflowed(total: number): void {
-    this.#counters[C.inOverflow]! += (total - this.#overflow) >>> 0;
+    this.#counters[COUNTER.inOverflow]! += (total - this.#overflow) >>> 0;
     this.#overflow = total;
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { SourceCheck } from "./inbound.ts";
+import type { SourceCheck } from "./source_check.ts";
 import type { RoutesShape } from "./routes_layout.ts";
 
 /** The order to forward until further notice. */
@@ -23,7 +23,7 @@ export interface WorkerSetup {
   readonly routes: SharedArrayBuffer;
   readonly shape: RoutesShape;
   readonly counters: SharedArrayBuffer;
-  readonly rungs: SharedArrayBuffer;
+  readonly offloads: SharedArrayBuffer;
 }
 
 /** Why a worker stopped: it was told to; the TUN is gone; or it failed, which is a defect. */

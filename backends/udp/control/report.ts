@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { JsonObject } from "../../lib/config/types.ts";
-import type { Metrics } from "../../lib/observe/types.ts";
-import { type Counter, DROPS, sumCounters } from "./counters.ts";
-import { RUNG_TEXT, RUNGS, type Rungs, type SharedRungs } from "./rungs.ts";
+import type { JsonObject } from "../../../lib/config/types.ts";
+import type { Metrics } from "../../../lib/observe/types.ts";
+import { type Counter, DROPS, sumCounters } from "../shared/counters.ts";
+import { OFFLOAD_TEXT, OFFLOADS, type Offloads, type SharedOffloads } from "../shared/offloads.ts";
 
 /** Metrics that are plain sums: name, help, counter. */
 const TOTALS: readonly (readonly [string, string, Counter])[] = [
@@ -32,7 +32,11 @@ const TOTALS: readonly (readonly [string, string, Counter])[] = [
 ];
 
 /** Feeds the workers' counters to the metrics whenever these are read. */
-export function reportMetrics(metrics: Metrics, counters: SharedArrayBuffer, rungs: SharedRungs): Disposable {
+export function reportMetrics(
+  metrics: Metrics,
+  counters: SharedArrayBuffer,
+  offloads: SharedOffloads,
+): Disposable {
   let before = sumCounters(counters);
   return metrics.onCollect(() => {
     const now = sumCounters(counters);
@@ -51,9 +55,9 @@ export function reportMetrics(metrics: Metrics, counters: SharedArrayBuffer, run
         offload,
       }, grown(counter));
     }
-    for (const rung of RUNGS) {
-      metrics.gauge("udp_offload", "Whether an offload is in force", rungs.has(rung) ? 1 : 0, {
-        offload: rung,
+    for (const offload of OFFLOADS) {
+      metrics.gauge("udp_offload", "Whether an offload is in force", offloads.has(offload) ? 1 : 0, {
+        offload: offload,
       });
     }
     before = now;
@@ -63,7 +67,7 @@ export function reportMetrics(metrics: Metrics, counters: SharedArrayBuffer, run
 /** `status --json` of the forwarder. */
 export function statusOf(
   counters: SharedArrayBuffer,
-  rungs: SharedRungs,
+  offloads: SharedOffloads,
   facts: { readonly device: string; readonly port: number; readonly peers: number; readonly workers: number },
 ): JsonObject {
   const now = sumCounters(counters);
@@ -72,7 +76,7 @@ export function statusOf(
   const traffic = Object.fromEntries(TOTALS.map(([, , counter]) => [counter, now[counter]]));
   return {
     ...facts,
-    offloads: { ...rungs.current },
+    offloads: { ...offloads.current },
     downgrades: now.segmentDowngrades + now.mergeDowngrades,
     ...traffic,
     dropped,
@@ -80,9 +84,9 @@ export function statusOf(
 }
 
 /** One line on what is in force and what isn't: `TSO, USO, UDP_SEGMENT; without UDP_GRO`. */
-export function describeRungs(rungs: Rungs): string {
-  const on = RUNGS.filter((rung) => rungs[rung]).map((rung) => RUNG_TEXT[rung]);
-  const off = RUNGS.filter((rung) => !rungs[rung]).map((rung) => RUNG_TEXT[rung]);
+export function describeOffloads(offloads: Offloads): string {
+  const on = OFFLOADS.filter((offload) => offloads[offload]).map((offload) => OFFLOAD_TEXT[offload]);
+  const off = OFFLOADS.filter((offload) => !offloads[offload]).map((offload) => OFFLOAD_TEXT[offload]);
   const has = on.length > 0 ? on.join(", ") : "none: one packet a call";
   return off.length > 0 && on.length > 0 ? `${has}; without ${off.join(", ")}` : has;
 }

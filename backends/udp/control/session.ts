@@ -3,20 +3,20 @@
  *
  * @module
  */
-import { messageOf } from "../../lib/errors.ts";
-import { SystemError } from "../../lib/ffi/errno.ts";
-import { closeFd } from "../../lib/ffi/fd.ts";
-import { writeKernelFile } from "../../lib/ffi/kernel_file.ts";
-import type { JsonObject } from "../../lib/config/types.ts";
-import { type Ip, sameIp } from "../../lib/net/ip.ts";
-import type { BackendSession, ExternalInterface, HostPlan } from "../../lib/backend/types.ts";
-import { CHECK_NOTHING } from "./inbound.ts";
+import { messageOf } from "../../../lib/errors.ts";
+import { SystemError } from "../../../lib/ffi/errno.ts";
+import { closeFd } from "../../../lib/ffi/fd.ts";
+import { writeKernelFile } from "../../../lib/ffi/kernel_file.ts";
+import type { JsonObject } from "../../../lib/config/types.ts";
+import { type Ip, sameIp } from "../../../lib/net/ip.ts";
+import type { BackendSession, ExternalInterface, HostPlan } from "../../../lib/backend/types.ts";
+import { CHECK_NOTHING } from "../shared/source_check.ts";
 import type { UdpOptions } from "./options.ts";
 import { ownRoute, peerRoute } from "./peer_route.ts";
-import { describeRungs, reportMetrics, statusOf } from "./report.ts";
-import { type RoutesShape, routesShape } from "./routes_layout.ts";
+import { describeOffloads, reportMetrics, statusOf } from "./report.ts";
+import { type RoutesShape, routesShape } from "../shared/routes_layout.ts";
 import { RoutesWriter } from "./routes_writer.ts";
-import { RUNG_TEXT, RUNGS, type Rungs, SharedRungs } from "./rungs.ts";
+import { OFFLOAD_TEXT, OFFLOADS, type Offloads, SharedOffloads } from "../shared/offloads.ts";
 import { attachTun, NoTunError, type TunQueue } from "./tun_queue.ts";
 import { openUdpSocket, type UdpSocket } from "./udp_socket.ts";
 import { WorkerPool } from "./worker_pool.ts";
@@ -38,7 +38,7 @@ const RETRY = 100;
 /** How long to wait for workers to let go of the table that is to be written, in milliseconds. */
 const PUBLISH_RETRY = 1;
 /** How often to look whether a worker gave an offload up, in milliseconds. */
-const RUNG_WATCH = 5000;
+const OFFLOAD_WATCH = 5000;
 /** How long the start waits for what it needs before it fails, in milliseconds. */
 const START_PATIENCE = 3000;
 
@@ -47,12 +47,12 @@ export class UdpSession implements AsyncDisposable {
   readonly #session: BackendSession;
   readonly #setup: UdpSessionSetup;
   readonly #routes: RoutesWriter;
-  readonly #rungs = new SharedRungs();
+  readonly #offloads = new SharedOffloads();
   readonly #pool: WorkerPool;
   readonly #cleanup = new DisposableStack();
   #external: ExternalInterface;
-  /** The rungs that the log knows of. */
-  #told: Rungs | undefined;
+  /** The offloads that the log knows of. */
+  #announced: Offloads | undefined;
   #closed = false;
   #restart = false;
   #publishing: ReturnType<typeof setTimeout> | undefined;
@@ -69,7 +69,7 @@ export class UdpSession implements AsyncDisposable {
       new WorkerPool({
         routes: this.#routes,
         shape,
-        rungs: this.#rungs,
+        offloads: this.#offloads,
         sourceCheck: setup.options.sourceCheck,
         workers: directionsOf(setup.workers),
       }),
@@ -81,8 +81,8 @@ export class UdpSession implements AsyncDisposable {
     const { peers, metrics } = this.#session;
     this.#update([...peers.peers.keys()]);
     this.#cleanup.use(peers.subscribe((keys) => this.#update(keys)));
-    this.#cleanup.use(reportMetrics(metrics, this.#pool.counters, this.#rungs));
-    const watch = setInterval(() => this.#tellDowngrades(), RUNG_WATCH);
+    this.#cleanup.use(reportMetrics(metrics, this.#pool.counters, this.#offloads));
+    const watch = setInterval(() => this.#tellDowngrades(), OFFLOAD_WATCH);
     this.#cleanup.defer(() => clearInterval(watch));
     const ends = await this.#openPatiently(performance.now() + START_PATIENCE);
     if (!ends) return;
@@ -106,7 +106,7 @@ export class UdpSession implements AsyncDisposable {
 
   /** What `status --json` shows. */
   status(): JsonObject {
-    return statusOf(this.#pool.counters, this.#rungs, {
+    return statusOf(this.#pool.counters, this.#offloads, {
       device: this.#setup.device,
       port: this.#setup.port,
       peers: this.#routes.size,
@@ -116,12 +116,12 @@ export class UdpSession implements AsyncDisposable {
 
   /** A worker takes an offload back when the kernel refuses it; here people hear of it. */
   #tellDowngrades(): void {
-    const before = this.#told;
-    const now = this.#told = this.#rungs.current;
-    for (const rung of RUNGS) {
-      if (!before?.[rung] || now[rung]) continue;
-      this.#session.log.warn(`The kernel refused ${RUNG_TEXT[rung]}: going on without`, {
-        offloads: describeRungs(now),
+    const before = this.#announced;
+    const now = this.#announced = this.#offloads.current;
+    for (const offload of OFFLOADS) {
+      if (!before?.[offload] || now[offload]) continue;
+      this.#session.log.warn(`The kernel refused ${OFFLOAD_TEXT[offload]}: going on without`, {
+        offloads: describeOffloads(now),
       });
     }
   }
@@ -199,15 +199,15 @@ export class UdpSession implements AsyncDisposable {
   #open(): Ends {
     const { options, port, device } = this.#setup;
     this.#restart = false;
-    const socket = openUdpSocket(this.#address(), port, options.rungs);
+    const socket = openUdpSocket(this.#address(), port, options.offloads);
     try {
-      const queue = attachTun(device, options.rungs, socket.fd);
-      const rungs = inForce(options.rungs, queue, socket);
-      this.#rungs.set(rungs);
-      this.#told = rungs;
+      const queue = attachTun(device, options.offloads, socket.fd);
+      const offloads = inForce(options.offloads, queue, socket);
+      this.#offloads.set(offloads);
+      this.#announced = offloads;
       if (options.sourceCheck !== CHECK_NOTHING) this.#acceptOwnErrors();
       this.#session.log.info(`Forwarding between ${device} and UDP port ${socket.port}`, {
-        offloads: describeRungs(rungs),
+        offloads: describeOffloads(offloads),
       });
       return { queue, socket };
     } catch (error) {
@@ -265,7 +265,7 @@ function close({ queue, socket }: Ends): void {
 }
 
 /** What is wanted and what there is. */
-function inForce(wanted: Rungs, queue: TunQueue, socket: UdpSocket): Rungs {
+function inForce(wanted: Offloads, queue: TunQueue, socket: UdpSocket): Offloads {
   return {
     vnetHeader: queue.vnetHeader,
     uso: queue.uso,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { integer } from "../../lib/options/spec.ts";
+import { integer } from "../../../lib/options/spec.ts";
 
 /** The port that this host listens on; 0: the network config's. */
 export const UDP_PORT = integer(

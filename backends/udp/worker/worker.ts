@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { messageOf } from "../../lib/errors.ts";
+import { messageOf } from "../../../lib/errors.ts";
 import { forward } from "./forwarder.ts";
-import type { WorkerEnd, WorkerMessage, WorkerSetup } from "./worker_setup.ts";
+import type { WorkerEnd, WorkerMessage, WorkerSetup } from "../shared/worker_messages.ts";
 
 const scope = globalThis as unknown as {
   onmessage: ((event: MessageEvent<WorkerSetup>) => void) | null;

@@ -22,7 +22,7 @@ import {
   SLOT,
   subnetHash,
   type TablePlaces,
-} from "./routes_layout.ts";
+} from "../shared/routes_layout.ts";
 
 /** Where packets for a subnet go. Addresses as signed or unsigned 32-bit numbers. */
 export interface PeerRoute {

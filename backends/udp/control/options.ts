@@ -3,11 +3,16 @@
  *
  * @module
  */
-import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
-import { OptionReader } from "../../lib/backend/option_reader.ts";
-import type { ParsedOptions } from "../../lib/backend/types.ts";
-import { CHECK_ADDRESS, CHECK_ADDRESS_AND_PORT, CHECK_NOTHING, type SourceCheck } from "./inbound.ts";
-import type { Rungs } from "./rungs.ts";
+import type { JsonObject, NetworkConfig } from "../../../lib/config/types.ts";
+import { OptionReader } from "../../../lib/backend/option_reader.ts";
+import type { ParsedOptions } from "../../../lib/backend/types.ts";
+import {
+  CHECK_ADDRESS,
+  CHECK_ADDRESS_AND_PORT,
+  CHECK_NOTHING,
+  type SourceCheck,
+} from "../shared/source_check.ts";
+import type { Offloads } from "../shared/offloads.ts";
 
 /** What the config says of the udp backend. */
 export interface UdpOptions {
@@ -15,8 +20,8 @@ export interface UdpOptions {
   readonly port: number;
   /** MTU of the TUN; undefined: the external interface's less the outer headers. */
   readonly mtu: number | undefined;
-  /** The rungs that may be used where the kernel has them. */
-  readonly rungs: Rungs;
+  /** The offloads that may be used where the kernel has them. */
+  readonly offloads: Offloads;
   readonly sourceCheck: SourceCheck;
   /** Threads: 1 for both directions, 2 for one each; undefined: by the number of processors. */
   readonly workers: number | undefined;
@@ -34,7 +39,7 @@ export function parseUdpOptions(
   const tso = reader.boolean("TSO", offload);
   const uso = reader.boolean("USO", offload && tso);
   const merge = reader.boolean("Merge", offload && tso);
-  const rungs: Rungs = {
+  const offloads: Offloads = {
     vnetHeader: tso,
     uso: uso && tso,
     segment: reader.boolean("UDPSegment", offload),
@@ -51,7 +56,7 @@ export function parseUdpOptions(
       message: "EnableIPv6 true: must be false with Backend.Type udp, which carries IPv4 only",
     });
   }
-  return reader.finish({ port, mtu, rungs, sourceCheck, workers });
+  return reader.finish({ port, mtu, offloads, sourceCheck, workers });
 }
 
 function readSourceCheck(reader: OptionReader): SourceCheck {

@@ -3,19 +3,16 @@
  *
  * @module
  */
-import { EAGAIN, EINTR } from "../../lib/ffi/errno.ts";
-import { decrementTtl, finishChecksum, TTL_EXPIRED } from "../../lib/packet/checksum.ts";
-import * as h from "../../lib/packet/headers.ts";
-import { type IcmpError, NET_UNREACHABLE, TIME_EXCEEDED } from "../../lib/packet/icmp.ts";
-import { MAX_HEADERS, Segmenter } from "../../lib/packet/segment.ts";
-import { GSO_NONE, NEEDS_CSUM, VNET_HEADER, VnetHeader } from "../../lib/packet/virtio.ts";
-import { C } from "./counters.ts";
-import type { IcmpErrors } from "./icmp_sender.ts";
-import type { PathParts } from "./path_parts.ts";
+import { EAGAIN, EINTR } from "../../../lib/ffi/errno.ts";
+import { decrementTtl, finishChecksum, TTL_EXPIRED } from "../../../lib/packet/checksum.ts";
+import * as h from "../../../lib/packet/headers.ts";
+import { type IcmpError, NET_UNREACHABLE, TIME_EXCEEDED } from "../../../lib/packet/icmp.ts";
+import { MAX_HEADERS, Segmenter } from "../../../lib/packet/segment.ts";
+import { GSO_NONE, NEEDS_CSUM, VNET_HEADER, VnetHeader } from "../../../lib/packet/virtio.ts";
+import { COUNTER } from "../shared/counters.ts";
+import type { ForwardContext } from "./forward_context.ts";
 import { ADDRESS_STEP, BUFFER, READ_SHIFT } from "./packet_io.ts";
-import { NO_PEER, type RoutesReader } from "./routes_reader.ts";
-import type { Sender } from "./sender.ts";
-import type { TunWriter } from "./tun_writer.ts";
+import { NO_PEER } from "./routes_reader.ts";
 
 /** Most packets of one turn, so that the other direction isn't kept waiting. */
 const MAX_READS = 64;
@@ -24,20 +21,12 @@ const READ_AREA = 4 * (BUFFER + ADDRESS_STEP);
 /** Room for the headers of the segments of one turn. */
 const HEADER_AREA = 256 * 64;
 
-/** What the two directions work with. */
-export interface Lane extends PathParts {
-  readonly routes: RoutesReader;
-  readonly sender: Sender;
-  readonly writer: TunWriter;
-  readonly icmp: IcmpErrors;
-}
-
 /** Reads packets, looks up their peers and sends them. */
 export class Outbound {
   /** errno of a read that says that the device is gone; 0 while it is there. */
   fault = 0;
 
-  readonly #lane: Lane;
+  readonly #context: ForwardContext;
   readonly #area: number;
   readonly #headers: number;
   readonly #hasHeader: boolean;
@@ -48,19 +37,19 @@ export class Outbound {
   readonly #segmenter: Segmenter;
   #headersUsed = 0;
 
-  constructor(lane: Lane) {
-    this.#lane = lane;
-    this.#area = lane.arena.take(READ_AREA);
-    this.#headers = lane.arena.take(HEADER_AREA + MAX_HEADERS);
-    this.#name = lane.arena.take(ADDRESS_STEP);
-    this.#hasHeader = lane.rungs.has("vnetHeader");
-    this.#single = !lane.rungs.has("batch") && !lane.rungs.has("segment") && !this.#hasHeader;
-    this.#segmenter = new Segmenter(lane.memory);
+  constructor(context: ForwardContext) {
+    this.#context = context;
+    this.#area = context.arena.take(READ_AREA);
+    this.#headers = context.arena.take(HEADER_AREA + MAX_HEADERS);
+    this.#name = context.arena.take(ADDRESS_STEP);
+    this.#hasHeader = context.offloads.has("vnetHeader");
+    this.#single = !context.offloads.has("batch") && !context.offloads.has("segment") && !this.#hasHeader;
+    this.#segmenter = new Segmenter(context.memory);
   }
 
   /** Reads what is there, up to a bound, and sends it. @returns How many packets were read. */
   turn(): number {
-    const { io, counters } = this.#lane;
+    const { io, counters } = this.#context;
     const end = this.#area + READ_AREA - BUFFER - READ_SHIFT;
     let reads = 0;
     for (let at = this.#area; at <= end && reads < MAX_READS;) {
@@ -74,18 +63,18 @@ export class Outbound {
       this.#packet(at + READ_SHIFT, length);
       if (!this.#single) at = (at + READ_SHIFT + length + ADDRESS_STEP - 1) & -ADDRESS_STEP;
     }
-    this.#lane.sender.flush();
+    this.#context.sender.flush();
     this.#headersUsed = 0;
-    counters[C.tunReads]! += reads;
+    counters[COUNTER.tunReads]! += reads;
     return reads;
   }
 
   /** Handles what was read: `length` bytes at `at`, with the virtio header where there is one. */
   #packet(at: number, length: number): void {
-    const { memory, counters, routes } = this.#lane;
+    const { memory, counters, routes } = this.#context;
     if (this.#hasHeader) {
       if (length < VNET_HEADER) {
-        counters[C.outMalformed]!++;
+        counters[COUNTER.outMalformed]!++;
         return;
       }
       this.#vnet.read(memory, at);
@@ -94,25 +83,25 @@ export class Outbound {
     }
     const fault = this.#ip.read(memory, at, length);
     if (fault === h.IP_VERSION || this.#ip.version === 6) {
-      counters[C.outNotIpv4]!++;
+      counters[COUNTER.outNotIpv4]!++;
       return;
     }
     if (fault !== h.IP_OK) {
-      counters[C.outMalformed]!++;
+      counters[COUNTER.outMalformed]!++;
       return;
     }
     const peer = routes.peerOf(h.read32(memory.u8, at + h.IPV4_DESTINATION));
     if (peer === NO_PEER) {
-      this.#refuse(C.outNoRoute, NET_UNREACHABLE, at, length);
+      this.#refuse(COUNTER.outNoRoute, NET_UNREACHABLE, at, length);
     } else if (decrementTtl(memory, at) === TTL_EXPIRED) {
-      this.#refuse(C.outTtl, TIME_EXCEEDED, at, length);
+      this.#refuse(COUNTER.outTtl, TIME_EXCEEDED, at, length);
     } else {
       this.#forward(peer, at, length);
     }
   }
 
   #forward(peer: number, at: number, length: number): void {
-    const { memory, counters, routes, sender } = this.#lane;
+    const { memory, counters, routes, sender } = this.#context;
     const address = routes.addressOf(peer), port = routes.portOf(peer);
     if (this.#single) {
       this.#sendOne(address, port, at, length);
@@ -125,7 +114,7 @@ export class Outbound {
     }
     if (this.#hasHeader && (vnet.flags & NEEDS_CSUM) !== 0) {
       if (!finishChecksum(memory, at, length, vnet.checksumStart, vnet.checksumOffset)) {
-        counters[C.outMalformed]!++;
+        counters[COUNTER.outMalformed]!++;
         return;
       }
     }
@@ -133,10 +122,10 @@ export class Outbound {
   }
 
   #segment(address: number, port: number, at: number, length: number): void {
-    const { counters, sender } = this.#lane;
+    const { counters, sender } = this.#context;
     const segmenter = this.#segmenter;
     if (!segmenter.begin(at, length, this.#vnet)) {
-      counters[C.outMalformed]!++;
+      counters[COUNTER.outMalformed]!++;
       return;
     }
     const { headerLength, gsoSize, payload } = segmenter;
@@ -155,25 +144,25 @@ export class Outbound {
 
   /** One packet, one call. */
   #sendOne(address: number, port: number, at: number, length: number): void {
-    const { memory, counters, io } = this.#lane;
+    const { memory, counters, io } = this.#context;
     const { u32 } = memory;
     const word = this.#name >>> 2;
     u32[word] = 2 | ((port & 0xff) << 24) | ((port & 0xff00) << 8);
     u32[word + 1] = ((address & 0xff) << 24) | ((address & 0xff00) << 8) | ((address >>> 8) & 0xff00) |
       (address >>> 24);
-    counters[C.sendCalls]!++;
+    counters[COUNTER.sendCalls]!++;
     const result = io.sendTo(at - READ_SHIFT, length, this.#name);
     if (result < 0) {
-      counters[C.outSendFailed]!++;
+      counters[COUNTER.outSendFailed]!++;
       return;
     }
-    counters[C.sentPackets]!++;
-    counters[C.sentBytes]! += length;
+    counters[COUNTER.sentPackets]!++;
+    counters[COUNTER.sentBytes]! += length;
   }
 
   /** Drops a packet and tells its sender. */
   #refuse(counter: number, error: IcmpError, at: number, length: number): void {
-    const { counters, icmp, routes, writer } = this.#lane;
+    const { counters, icmp, routes, writer } = this.#context;
     counters[counter]!++;
     const made = icmp.make(error, at, length, routes.ownAddress);
     if (made === 0) return;

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { EINVAL, SystemError } from "../../lib/ffi/errno.ts";
-import { closeFd } from "../../lib/ffi/fd.ts";
-import { libc } from "../../lib/ffi/libc.ts";
-import { openTun, tunFlags } from "../../lib/ffi/tun.ts";
-import { VNET_HEADER } from "../../lib/packet/virtio.ts";
+import { EINVAL, SystemError } from "../../../lib/ffi/errno.ts";
+import { closeFd } from "../../../lib/ffi/fd.ts";
+import { libc } from "../../../lib/ffi/libc.ts";
+import { openTun, tunFlags } from "../../../lib/ffi/tun.ts";
+import { VNET_HEADER } from "../../../lib/packet/virtio.ts";
 
 /** ioctl requests (linux/if_tun.h, linux/sockios.h). */
 const TUNSETOFFLOAD = 0x400454d0n, TUNSETVNETHDRSZ = 0x400454d8n;

@@ -3,19 +3,19 @@
  *
  * @module
  */
-import { WakeFd } from "../../lib/ffi/fd.ts";
-import { countersBytes } from "./counters.ts";
+import { WakeFd } from "../../../lib/ffi/fd.ts";
+import { countersBytes } from "../shared/counters.ts";
 import type { RoutesWriter } from "./routes_writer.ts";
-import type { RoutesShape } from "./routes_layout.ts";
-import type { SharedRungs } from "./rungs.ts";
-import type { SourceCheck } from "./inbound.ts";
-import type { WorkerEnd, WorkerMessage, WorkerSetup } from "./worker_setup.ts";
+import type { RoutesShape } from "../shared/routes_layout.ts";
+import type { SharedOffloads } from "../shared/offloads.ts";
+import type { SourceCheck } from "../shared/source_check.ts";
+import type { WorkerEnd, WorkerMessage, WorkerSetup } from "../shared/worker_messages.ts";
 
 /** What the workers share, for as long as the daemon runs. */
 export interface PoolSetup {
   readonly routes: RoutesWriter;
   readonly shape: RoutesShape;
-  readonly rungs: SharedRungs;
+  readonly offloads: SharedOffloads;
   readonly sourceCheck: SourceCheck;
   /** Directions of each worker. */
   readonly workers: readonly { readonly outbound: boolean; readonly inbound: boolean }[];
@@ -35,7 +35,7 @@ export class WorkerPool implements Disposable {
   constructor(setup: PoolSetup) {
     this.#setup = setup;
     this.counters = new SharedArrayBuffer(countersBytes(setup.workers.length));
-    const url = new URL("./worker.ts", import.meta.url).href;
+    const url = new URL("../worker/worker.ts", import.meta.url).href;
     this.#workers = setup.workers.map((_, i) =>
       new Worker(url, { type: "module", name: `udp forwarder ${i}` })
     );
@@ -69,7 +69,7 @@ export class WorkerPool implements Disposable {
     { tun, socket }: Pick<WorkerSetup, "tun" | "socket">,
     onRunning: () => void,
   ): Promise<WorkerEnd> {
-    const { routes, shape, rungs, sourceCheck, workers } = this.#setup;
+    const { routes, shape, offloads, sourceCheck, workers } = this.#setup;
     const ended = new Promise<WorkerEnd>((resolve) => {
       worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
         if (data.kind === "running") onRunning();
@@ -83,7 +83,7 @@ export class WorkerPool implements Disposable {
     const setup: WorkerSetup = {
       ...{ worker: i, tun, socket, wake: this.#wake.fd, sourceCheck, shape },
       ...workers[i]!,
-      ...{ stop: this.#stop, routes: routes.memory, counters: this.counters, rungs: rungs.memory },
+      ...{ stop: this.#stop, routes: routes.memory, counters: this.counters, offloads: offloads.memory },
     };
     worker.postMessage(setup);
     return ended;

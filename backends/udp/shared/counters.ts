@@ -5,7 +5,7 @@
  */
 
 /** The counters, in the order in which they stand in memory. */
-export const COUNTERS = [
+export const COUNTER_NAMES = [
   // Packets and bytes inside the tunnel, and the system calls that moved them.
   "sentPackets",
   "sentBytes",
@@ -41,22 +41,22 @@ export const COUNTERS = [
 ] as const;
 
 /** Name of a counter. */
-export type Counter = typeof COUNTERS[number];
+export type Counter = typeof COUNTER_NAMES[number];
 
 /** Place of each counter. */
-export const C = Object.fromEntries(COUNTERS.map((name, i) => [name, i])) as {
+export const COUNTER = Object.fromEntries(COUNTER_NAMES.map((name, i) => [name, i])) as {
   readonly [name in Counter]: number;
 };
 
 /** Doubles per worker: whole cache lines, so that workers don't slow each other down. */
-const STRIDE = Math.ceil(COUNTERS.length / 8) * 8;
+const STRIDE = Math.ceil(COUNTER_NAMES.length / 8) * 8;
 
 /** Bytes of shared memory for `workers` workers. */
 export function countersBytes(workers: number): number {
   return workers * STRIDE * 8;
 }
 
-/** One worker's counters: add with `counters[C.name]! += n`. */
+/** One worker's counters: add with `counters[COUNTER.name]! += n`. */
 export function countersOf(memory: SharedArrayBuffer, worker: number): Float64Array<SharedArrayBuffer> {
   return new Float64Array(memory, worker * STRIDE * 8, STRIDE);
 }
@@ -65,7 +65,7 @@ export function countersOf(memory: SharedArrayBuffer, worker: number): Float64Ar
 export function sumCounters(memory: SharedArrayBuffer): Record<Counter, number> {
   const all = new Float64Array(memory);
   const sums = {} as Record<Counter, number>;
-  COUNTERS.forEach((name, i) => {
+  COUNTER_NAMES.forEach((name, i) => {
     let sum = 0;
     for (let at = i; at < all.length; at += STRIDE) sum += all[at]!;
     sums[name] = sum;

@@ -3,32 +3,27 @@
  *
  * @module
  */
-import { decrementTtl, TTL_EXPIRED } from "../../lib/packet/checksum.ts";
-import * as h from "../../lib/packet/headers.ts";
-import { TIME_EXCEEDED } from "../../lib/packet/icmp.ts";
-import { C } from "./counters.ts";
-import type { Lane } from "./outbound.ts";
+import { decrementTtl, TTL_EXPIRED } from "../../../lib/packet/checksum.ts";
+import * as h from "../../../lib/packet/headers.ts";
+import { TIME_EXCEEDED } from "../../../lib/packet/icmp.ts";
+import { COUNTER } from "../shared/counters.ts";
+import { CHECK_ADDRESS, CHECK_NOTHING, type SourceCheck } from "../shared/source_check.ts";
+import type { ForwardContext } from "./forward_context.ts";
 import type { Receiver } from "./receiver.ts";
 import { NO_PEER } from "./routes_reader.ts";
-
-/** How far a datagram's sender must prove to be a live peer. */
-export const CHECK_NOTHING = 0, CHECK_ADDRESS = 1, CHECK_ADDRESS_AND_PORT = 2;
-
-/** One of the CHECK_ values. */
-export type SourceCheck = typeof CHECK_NOTHING | typeof CHECK_ADDRESS | typeof CHECK_ADDRESS_AND_PORT;
 
 /** Most receive calls of one turn where each brings one message; the other direction isn't to be kept waiting. */
 const SINGLE_CALLS = 32;
 
 /** Receives datagrams, checks who sent them and what they claim, and writes them to the TUN. */
 export class Inbound {
-  readonly #lane: Lane;
+  readonly #context: ForwardContext;
   readonly #receiver: Receiver;
   readonly #check: SourceCheck;
   readonly #ip = new h.IpHeader();
 
-  constructor(lane: Lane, receiver: Receiver, check: SourceCheck) {
-    this.#lane = lane;
+  constructor(context: ForwardContext, receiver: Receiver, check: SourceCheck) {
+    this.#context = context;
     this.#receiver = receiver;
     this.#check = check;
   }
@@ -40,7 +35,7 @@ export class Inbound {
     for (let calls = receiver.capacity === 1 ? SINGLE_CALLS : 1; calls > 0; calls--) {
       const messages = receiver.receive();
       for (let i = 0; i < messages; i++) this.#message(i);
-      if (messages > 0) this.#lane.writer.flush();
+      if (messages > 0) this.#context.writer.flush();
       total += messages;
       if (messages === 0) break;
     }
@@ -51,7 +46,7 @@ export class Inbound {
     const receiver = this.#receiver;
     const length = receiver.length(i);
     if (length === 0) {
-      this.#lane.counters[C.inTruncated]!++;
+      this.#context.counters[COUNTER.inTruncated]!++;
       return;
     }
     const at = receiver.offset(i), size = receiver.segmentSize(i);
@@ -62,14 +57,14 @@ export class Inbound {
   }
 
   #packet(at: number, length: number, address: number, port: number): void {
-    const { memory, counters, writer } = this.#lane;
+    const { memory, counters, writer } = this.#context;
     const fault = this.#ip.read(memory, at, length);
     if (fault !== h.IP_OK || this.#ip.version !== 4) {
       const counter = fault === h.IP_TRUNCATED
-        ? C.inTruncated
+        ? COUNTER.inTruncated
         : fault === h.IP_VERSION || this.#ip.version === 6
-        ? C.inNotIpv4
-        : C.inMalformed;
+        ? COUNTER.inNotIpv4
+        : COUNTER.inMalformed;
       counters[counter]!++;
       return;
     }
@@ -84,27 +79,27 @@ export class Inbound {
       this.#expired(at, length, address, port);
       return;
     }
-    counters[C.receivedPackets]!++;
-    counters[C.receivedBytes]! += length;
+    counters[COUNTER.receivedPackets]!++;
+    counters[COUNTER.receivedBytes]! += length;
     writer.write(at, length);
   }
 
   /** The counter of the reason for which this sender may not send this packet, or -1. */
   #refusal(at: number, address: number, port: number): number {
-    const { memory, routes } = this.#lane;
+    const { memory, routes } = this.#context;
     const { u8 } = memory;
     // One look-up: whose is the inner source? Only that peer may use it.
     const peer = routes.peerOf(h.read32(u8, at + h.IPV4_SOURCE));
     const known = peer !== NO_PEER && routes.addressOf(peer) === address &&
       (this.#check === CHECK_ADDRESS || routes.portOf(peer) === port);
-    if (!known) return routes.isSender(address, port) ? C.inForeignSource : C.inUnknownSender;
-    return routes.isOwn(h.read32(u8, at + h.IPV4_DESTINATION)) ? -1 : C.inForeignDestination;
+    if (!known) return routes.isSender(address, port) ? COUNTER.inForeignSource : COUNTER.inUnknownSender;
+    return routes.isOwn(h.read32(u8, at + h.IPV4_DESTINATION)) ? -1 : COUNTER.inForeignDestination;
   }
 
   /** Tells the packet's sender, by the way it came, that its TTL is used up. */
   #expired(at: number, length: number, address: number, port: number): void {
-    const { counters, icmp, routes, sender } = this.#lane;
-    counters[C.inTtl]!++;
+    const { counters, icmp, routes, sender } = this.#context;
+    counters[COUNTER.inTtl]!++;
     const made = icmp.make(TIME_EXCEEDED, at, length, routes.ownAddress);
     if (made === 0) return;
     sender.add(address, port, icmp.at, made, 0, 0);

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { linkAlias } from "../../lib/kernel/link_keeper.ts";
-import { IFF_LOWER_UP } from "../../lib/netlink/constants.ts";
-import type { Link } from "../../lib/netlink/types.ts";
+import { linkAlias } from "../../../lib/kernel/link_keeper.ts";
+import { IFF_LOWER_UP } from "../../../lib/netlink/constants.ts";
+import type { Link } from "../../../lib/netlink/types.ts";
 
 /**
  * The name of this network's TUN: that of the device which carries the network's mark, else the first of

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { PacketMemory } from "../../lib/packet/memory.ts";
-import type { Arena } from "./layout.ts";
+import type { PacketMemory } from "../../../lib/packet/memory.ts";
+import type { Arena } from "./arena.ts";
 import type { PacketIo } from "./packet_io.ts";
-import type { SharedRungs } from "./rungs.ts";
+import type { SharedOffloads } from "../shared/offloads.ts";
 
 /** One worker's memory, its kernel, and what it shares with the control plane. */
-export interface PathParts {
+export interface WorkerContext {
   readonly memory: PacketMemory;
   /** Gives out the memory's room. */
   readonly arena: Arena;
@@ -17,6 +17,6 @@ export interface PathParts {
   readonly base: number;
   readonly io: PacketIo;
   /** The offloads in force. */
-  readonly rungs: SharedRungs;
+  readonly offloads: SharedOffloads;
   readonly counters: Float64Array;
 }

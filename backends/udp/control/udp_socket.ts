@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { check, errno, SystemError } from "../../lib/ffi/errno.ts";
-import { closeFd, setSocketOption } from "../../lib/ffi/fd.ts";
-import { libc } from "../../lib/ffi/libc.ts";
-import { formatIp, type Ip, ipToBytes } from "../../lib/net/ip.ts";
+import { check, errno, SystemError } from "../../../lib/ffi/errno.ts";
+import { closeFd, setSocketOption } from "../../../lib/ffi/fd.ts";
+import { libc } from "../../../lib/ffi/libc.ts";
+import { formatIp, type Ip, ipToBytes } from "../../../lib/net/ip.ts";
 import {
   SO_RCVBUF,
   SO_RCVBUFFORCE,
@@ -19,7 +19,7 @@ import {
   SOL_UDP,
   UDP_GRO,
   UDP_SEGMENT,
-} from "./layout.ts";
+} from "../shared/structs.ts";
 
 const AF_INET = 2, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0x80000;
 

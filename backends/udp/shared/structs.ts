@@ -39,25 +39,3 @@ export const MSG_DONTWAIT = 0x40, MSG_TRUNC = 0x20;
 
 /** Most bytes and most segments of one UDP send (linux/udp.h: UDP_MAX_SEGMENTS, 128 only since Linux 6.9). */
 export const MAX_DATAGRAM = 65507, MAX_SEGMENTS = 64;
-
-/** Hands out parts of one memory, in order: who needs what stands in one place, and nothing overlaps. */
-export class Arena {
-  #used = 0;
-
-  /** @param size Bytes there are. */
-  constructor(readonly size: number) {}
-
-  /**
-   * Takes `bytes` bytes at a multiple of 64 (a cache line).
-   *
-   * @throws {RangeError} If they aren't there.
-   */
-  take(bytes: number): number {
-    const at = this.#used;
-    this.#used += (bytes + 63) & ~63;
-    if (this.#used > this.size) {
-      throw new RangeError(`The packet memory is too small: ${this.size} of ${this.#used} bytes`);
-    }
-    return at;
-  }
-}

@@ -6,10 +6,10 @@
  *
  * @module
  */
-import { errno } from "../../lib/ffi/errno.ts";
-import { addressOf, libc } from "../../lib/ffi/libc.ts";
-import type { PacketMemory } from "../../lib/packet/memory.ts";
-import { MSG_DONTWAIT, SOCKADDR_IN } from "./layout.ts";
+import { errno } from "../../../lib/ffi/errno.ts";
+import { addressOf, libc } from "../../../lib/ffi/libc.ts";
+import type { PacketMemory } from "../../../lib/packet/memory.ts";
+import { MSG_DONTWAIT, SOCKADDR_IN } from "../shared/structs.ts";
 
 /** Granularity of the addresses that calls take: offsets must be multiples of this, in bytes. */
 export const ADDRESS_STEP = 64;

@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { EBADFD, EINVAL, EIO } from "../../lib/ffi/errno.ts";
-import type { PacketMemory } from "../../lib/packet/memory.ts";
-import { MAX_CHAIN_PIECES, Merger } from "../../lib/packet/merge.ts";
-import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
-import { GSO_UDP_L4, VNET_HEADER, VnetHeader } from "../../lib/packet/virtio.ts";
-import { C } from "./counters.ts";
+import { EBADFD, EINVAL, EIO } from "../../../lib/ffi/errno.ts";
+import type { PacketMemory } from "../../../lib/packet/memory.ts";
+import { MAX_CHAIN_PIECES, Merger } from "../../../lib/packet/merge.ts";
+import { IOVEC, PieceList } from "../../../lib/packet/pieces.ts";
+import { GSO_UDP_L4, VNET_HEADER, VnetHeader } from "../../../lib/packet/virtio.ts";
+import { COUNTER } from "../shared/counters.ts";
 import type { PacketIo } from "./packet_io.ts";
-import type { SharedRungs } from "./rungs.ts";
-import type { PathParts } from "./path_parts.ts";
+import type { SharedOffloads } from "../shared/offloads.ts";
+import type { WorkerContext } from "./worker_context.ts";
 
 /** Most packets between two flushes. */
 const CAPACITY = 1024;
@@ -27,7 +27,7 @@ export class TunWriter {
   fault = 0;
 
   readonly #io: PacketIo;
-  readonly #rungs: SharedRungs;
+  readonly #offloads: SharedOffloads;
   readonly #counters: Float64Array;
   readonly #merger: Merger;
   readonly #pieces: PieceList;
@@ -40,13 +40,13 @@ export class TunWriter {
   /** What the last write of a single packet gave. */
   #lastResult = 0;
 
-  constructor({ memory, arena, base, io, rungs, counters }: PathParts) {
+  constructor({ memory, arena, base, io, offloads, counters }: WorkerContext) {
     this.#memory = memory;
     this.#io = io;
-    this.#rungs = rungs;
+    this.#offloads = offloads;
     this.#counters = counters;
-    this.#hasHeader = rungs.has("vnetHeader");
-    const kinds = { tcp: rungs.has("mergeTcp"), udp: rungs.has("mergeUdp") };
+    this.#hasHeader = offloads.has("vnetHeader");
+    const kinds = { tcp: offloads.has("mergeTcp"), udp: offloads.has("mergeUdp") };
     this.#merging = this.#hasHeader && (kinds.tcp || kinds.udp);
     this.#merger = new Merger(memory, CAPACITY, kinds);
     this.#header = arena.take(VNET_HEADER);
@@ -77,8 +77,8 @@ export class TunWriter {
       merger.build(chain, this.#vnet, this.#header, this.#pieces);
       const result = this.#io.writevTun(this.#piecesAt, this.#pieces.count);
       if (result >= 0) {
-        this.#counters[C.tunWrites]!++;
-        this.#counters[C.mergedPackets]! += packets;
+        this.#counters[COUNTER.tunWrites]!++;
+        this.#counters[COUNTER.mergedPackets]! += packets;
       } else {
         this.#refused(chain, -result);
       }
@@ -93,7 +93,7 @@ export class TunWriter {
     // A device that is down refuses everything; only what passes one by one was refused for being merged.
     if (!mustStopMerging(error) || this.#lastResult < 0) return;
     const kind = this.#vnet.gsoType === GSO_UDP_L4 ? "mergeUdp" : "mergeTcp";
-    if (this.#rungs.drop(kind)) this.#counters[C.mergeDowngrades]!++;
+    if (this.#offloads.drop(kind)) this.#counters[COUNTER.mergeDowngrades]!++;
     const { kinds } = this.#merger;
     if (kind === "mergeUdp") kinds.udp = false;
     else kinds.tcp = false;
@@ -125,10 +125,10 @@ export class TunWriter {
     }
     this.#lastResult = result;
     if (result >= 0) {
-      this.#counters[C.tunWrites]!++;
+      this.#counters[COUNTER.tunWrites]!++;
       return;
     }
-    this.#counters[C.inWriteFailed]!++;
+    this.#counters[COUNTER.inWriteFailed]!++;
     if (result === -EBADFD) this.fault = EBADFD;
   }
 }

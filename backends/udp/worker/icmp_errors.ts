@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { type IcmpError, makeIcmpError, MAX_ICMP_ERROR } from "../../lib/packet/icmp.ts";
-import type { PacketMemory } from "../../lib/packet/memory.ts";
-import { C } from "./counters.ts";
-import type { Arena } from "./layout.ts";
+import { type IcmpError, makeIcmpError, MAX_ICMP_ERROR } from "../../../lib/packet/icmp.ts";
+import type { PacketMemory } from "../../../lib/packet/memory.ts";
+import { COUNTER } from "../shared/counters.ts";
+import type { Arena } from "./arena.ts";
 
 /** Errors a second, and how many may come at once: what Linux allows by default (icmp_msgs_per_sec, _burst). */
 const RATE = 1000, BURST = 50;
@@ -44,7 +44,7 @@ export class IcmpErrors {
     const made = makeIcmpError(this.#memory, error, about, length, this.at, source);
     if (made === 0) return 0;
     this.#tokens--;
-    this.#counters[C.icmpErrors]!++;
+    this.#counters[COUNTER.icmpErrors]!++;
     return made;
   }
 }

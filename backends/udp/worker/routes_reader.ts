@@ -18,7 +18,7 @@ import {
   senderHash,
   SLOT,
   subnetHash,
-} from "./routes_layout.ts";
+} from "../shared/routes_layout.ts";
 
 /** Answer of the lookups that find nothing. */
 export const NO_PEER = -1;

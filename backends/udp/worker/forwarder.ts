@@ -3,24 +3,26 @@
  *
  * @module
  */
-import { POLLERR, POLLIN } from "../../lib/ffi/fd.ts";
-import { addressOf, libc } from "../../lib/ffi/libc.ts";
-import { allocatePacketMemory } from "../../lib/packet/memory.ts";
-import { countersOf } from "./counters.ts";
-import { IcmpErrors } from "./icmp_sender.ts";
+import { POLLERR, POLLIN } from "../../../lib/ffi/fd.ts";
+import { addressOf, libc } from "../../../lib/ffi/libc.ts";
+import { allocatePacketMemory } from "../../../lib/packet/memory.ts";
+import { countersOf } from "../shared/counters.ts";
+import { IcmpErrors } from "./icmp_errors.ts";
 import { Inbound } from "./inbound.ts";
-import { Arena, POLLFD } from "./layout.ts";
-import type { PathParts } from "./path_parts.ts";
-import { type Lane, Outbound } from "./outbound.ts";
+import { POLLFD } from "../shared/structs.ts";
+import { Arena } from "./arena.ts";
+import type { WorkerContext } from "./worker_context.ts";
+import type { ForwardContext } from "./forward_context.ts";
+import { Outbound } from "./outbound.ts";
 import { LinuxPacketIo } from "./packet_io.ts";
 import { Receiver } from "./receiver.ts";
 import { RoutesReader } from "./routes_reader.ts";
-import { SharedRungs } from "./rungs.ts";
+import { SharedOffloads } from "../shared/offloads.ts";
 import { Sender } from "./sender.ts";
 import { TunWriter } from "./tun_writer.ts";
-import type { WorkerEnd, WorkerSetup } from "./worker_setup.ts";
+import type { WorkerEnd, WorkerSetup } from "../shared/worker_messages.ts";
 
-/** Enough for the buffers of both directions on any rung. */
+/** Enough for the buffers of both directions on any offload. */
 const MEMORY_BYTES = 3 << 20;
 
 /**
@@ -53,17 +55,17 @@ function assemble(setup: WorkerSetup) {
   const memory = allocatePacketMemory(MEMORY_BYTES);
   const arena = new Arena(memory.size);
   const base = Number(addressOf(memory.u8));
-  const rungs = new SharedRungs(setup.rungs);
+  const offloads = new SharedOffloads(setup.offloads);
   const counters = countersOf(setup.counters, setup.worker);
   const io = new LinuxPacketIo(memory, setup.tun, setup.socket);
   const routes = new RoutesReader(setup.routes, setup.shape, setup.worker);
-  const parts: PathParts = { memory, arena, base, io, rungs, counters };
+  const parts: WorkerContext = { memory, arena, base, io, offloads, counters };
   const sender = new Sender(parts);
   const writer = new TunWriter(parts);
   const icmp = new IcmpErrors(memory, arena, counters, () => performance.now());
-  const lane: Lane = { ...parts, routes, sender, writer, icmp };
-  const outbound = setup.outbound ? new Outbound(lane) : undefined;
-  const inbound = setup.inbound ? new Inbound(lane, new Receiver(parts), setup.sourceCheck) : undefined;
+  const context: ForwardContext = { ...parts, routes, sender, writer, icmp };
+  const outbound = setup.outbound ? new Outbound(context) : undefined;
+  const inbound = setup.inbound ? new Inbound(context, new Receiver(parts), setup.sourceCheck) : undefined;
   return { routes, writer, outbound, inbound };
 }
 

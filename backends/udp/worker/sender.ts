@@ -7,10 +7,10 @@
  *
  * @module
  */
-import { EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "../../lib/ffi/errno.ts";
-import type { PacketMemory } from "../../lib/packet/memory.ts";
-import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
-import { C } from "./counters.ts";
+import { EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "../../../lib/ffi/errno.ts";
+import type { PacketMemory } from "../../../lib/packet/memory.ts";
+import { IOVEC, PieceList } from "../../../lib/packet/pieces.ts";
+import { COUNTER } from "../shared/counters.ts";
 import {
   CMSG_SPACE,
   CMSGHDR,
@@ -20,10 +20,10 @@ import {
   SOCKADDR_IN,
   SOL_UDP,
   UDP_SEGMENT,
-} from "./layout.ts";
+} from "../shared/structs.ts";
 import type { PacketIo } from "./packet_io.ts";
-import type { SharedRungs } from "./rungs.ts";
-import type { PathParts } from "./path_parts.ts";
+import type { SharedOffloads } from "../shared/offloads.ts";
+import type { WorkerContext } from "./worker_context.ts";
 
 const AF_INET = 2;
 /** Messages of one sendmmsg, and the pieces that all of them have (UIO_MAXIOV is 1024 for each). */
@@ -50,7 +50,7 @@ export class Sender {
   readonly #memory: PacketMemory;
   readonly #io: PacketIo;
   readonly #counters: Float64Array;
-  readonly #rungs: SharedRungs;
+  readonly #offloads: SharedOffloads;
   readonly #pieces: PieceList;
   readonly #piecesAt: number;
   readonly #vector: number;
@@ -73,10 +73,10 @@ export class Sender {
   #address = 0;
   #port = 0;
 
-  constructor({ memory, arena, base, io, rungs, counters }: PathParts) {
+  constructor({ memory, arena, base, io, offloads, counters }: WorkerContext) {
     this.#memory = memory;
     this.#io = io;
-    this.#rungs = rungs;
+    this.#offloads = offloads;
     this.#counters = counters;
     this.#piecesAt = arena.take(MAX_PIECES * IOVEC);
     this.#pieces = new PieceList(memory, this.#piecesAt, MAX_PIECES, base);
@@ -86,8 +86,8 @@ export class Sender {
     this.#controls = arena.take((MAX_RUNS + 1) * CMSG_SPACE);
     this.#low = base % 2 ** 32;
     this.#high = Math.floor(base / 2 ** 32);
-    this.#batch = rungs.has("batch");
-    this.#segment = rungs.has("segment");
+    this.#batch = offloads.has("batch");
+    this.#segment = offloads.has("segment");
     for (let i = 0; i <= MAX_RUNS; i++) this.#initialise(i);
   }
 
@@ -135,8 +135,8 @@ export class Sender {
     this.#total[run]! += length;
     this.#count[run]!++;
     if (length < this.#size[run]!) this.#open = false;
-    this.#counters[C.sentPackets]!++;
-    this.#counters[C.sentBytes]! += length;
+    this.#counters[COUNTER.sentPackets]!++;
+    this.#counters[COUNTER.sentBytes]! += length;
   }
 
   #continues(run: number, address: number, port: number, length: number): boolean {
@@ -179,7 +179,7 @@ export class Sender {
     for (let run = 0; run < runs; run++) this.#compose(run);
     let tries = NOBUFS_TRIES;
     for (let run = 0; run < runs;) {
-      this.#counters[C.sendCalls]!++;
+      this.#counters[COUNTER.sendCalls]!++;
       const sent = this.#io.sendMany(this.#vector + run * MMSGHDR.size, runs - run);
       if (sent > 0) {
         run += sent;
@@ -218,21 +218,21 @@ export class Sender {
     }
     if (mustStopSegmenting(error)) {
       this.#segment = false;
-      if (this.#rungs.drop("segment")) this.#counters[C.segmentDowngrades]!++;
+      if (this.#offloads.drop("segment")) this.#counters[COUNTER.segmentDowngrades]!++;
     } else if (mustSplit(error)) {
       this.#narrow[this.#addressOf(run) & (NARROW_PLACES - 1)] = NARROW_RUNS;
     } else {
       this.#lose(this.#count[run]!, this.#total[run]!);
       return;
     }
-    this.#counters[C.splitSends]!++;
+    this.#counters[COUNTER.splitSends]!++;
     this.#sendSingly(run);
   }
 
   #lose(packets: number, bytes: number): void {
-    this.#counters[C.outSendFailed]! += packets;
-    this.#counters[C.sentPackets]! -= packets;
-    this.#counters[C.sentBytes]! -= bytes;
+    this.#counters[COUNTER.outSendFailed]! += packets;
+    this.#counters[COUNTER.sentPackets]! -= packets;
+    this.#counters[COUNTER.sentBytes]! -= bytes;
   }
 
   #addressOf(run: number): number {
@@ -256,7 +256,7 @@ export class Sender {
       left -= length;
       this.#pointer(message + MMSGHDR.pieces, this.#piecesAt + first * IOVEC);
       u32[(message + MMSGHDR.pieceCount) >>> 2] = piece - first;
-      this.#counters[C.sendCalls]!++;
+      this.#counters[COUNTER.sendCalls]!++;
       if (this.#io.sendMany(message, 1) !== 1) this.#lose(1, length);
     }
   }
