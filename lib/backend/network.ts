@@ -4,9 +4,9 @@
  * @module
  */
 import { completeConfig, parseNetworkConfig, unknownKeyWarnings } from "../config/network_config.ts";
-import { ConfigError, type ConfigFault, type JsonObject, type NetworkConfig } from "../config/types.ts";
+import { ConfigError, type JsonObject, type NetworkConfig } from "../config/types.ts";
 import type { BackendRegistry } from "./registry.ts";
-import type { BackendType, ParsedOptions } from "./types.ts";
+import type { BackendType } from "./types.ts";
 
 /** A config that can be used, and the backend that it names. */
 export interface ResolvedNetwork {
@@ -16,59 +16,35 @@ export interface ResolvedNetwork {
   readonly options: unknown;
   /** The config with every default filled in; secrets are masked. */
   readonly complete: JsonObject;
-  /** What its author should hear: unknown keys, keys without effect. */
+  /** What its author should know: unknown keys, keys without effect. */
   readonly warnings: readonly string[];
 }
 
-/** Parses and checks a config together with its backend's options. @throws {ConfigError} With all that is wrong. */
+/**
+ * Parses and checks a config together with its backend's options.
+ *
+ * @throws {ConfigError} With all that is wrong: the backend's options are checked also where the rest is at fault.
+ */
 export async function resolveNetwork(text: string, backends: BackendRegistry): Promise<ResolvedNetwork> {
-  const faults: ConfigFault[] = [];
-  const parsed = collect(faults, () => parseNetworkConfig(text));
-  // The backend's options are checked even where the rest is at fault, so that all faults are told at once.
-  const checked = parsed ?? collect([], () => parseNetworkConfig(withSoundNetwork(text)));
-  const outcome = checked && await resolveBackend(checked, backends, faults);
-  if (!parsed || !outcome || faults.length > 0) throw new ConfigError(faults);
-  const { backend, read } = outcome;
+  const config = parseNetworkConfig(text);
+  const { type, options } = config.backend;
+  // An empty type is a fault that is named already.
+  const backend = type === "" ? undefined : await backends.load(type);
+  if (backend === undefined) throw new ConfigError(config.faults);
+  if (typeof backend === "string") {
+    throw new ConfigError([...config.faults, { key: "Backend.Type", message: backend }]);
+  }
+  const read = backend.parse(options, config.enabled);
+  const faults = [...config.faults, ...read.faults];
+  if (faults.length > 0) throw new ConfigError(faults);
   return {
-    config: parsed,
+    config,
     backend,
     options: read.options,
-    complete: completeConfig(parsed, read.complete),
+    complete: completeConfig(config, read.complete),
     warnings: [
-      ...parsed.warnings,
+      ...config.warnings,
       ...unknownKeyWarnings(read.unknownKeys, Object.keys(read.complete), "Backend."),
     ],
   };
-}
-
-async function resolveBackend(
-  config: NetworkConfig,
-  backends: BackendRegistry,
-  faults: ConfigFault[],
-): Promise<{ backend: BackendType; read: ParsedOptions<unknown> } | undefined> {
-  const backend = await backends.load(config.backend.type);
-  if (typeof backend === "string") {
-    faults.push({ key: "Backend.Type", message: backend });
-    return undefined;
-  }
-  const read = backend.parse(config.backend.options, config);
-  faults.push(...read.faults);
-  return { backend, read };
-}
-
-/** The same Backend in a config whose other keys are right. */
-function withSoundNetwork(text: string): string {
-  const entries = Object.entries(JSON.parse(text) as JsonObject);
-  const backend = entries.filter(([key]) => key.toLowerCase() === "backend");
-  return JSON.stringify({ Network: "10.0.0.0/8", ...Object.fromEntries(backend) });
-}
-
-function collect<T>(faults: ConfigFault[], parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof ConfigError) faults.push(...error.faults);
-    else if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
-    return undefined;
-  }
 }

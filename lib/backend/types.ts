@@ -8,7 +8,7 @@ import type { Entry } from "../kernel/entries.ts";
 import type { DesiredLink } from "../kernel/desired_link.ts";
 import type { Lease, LeaseAttributes } from "../leases/types.ts";
 import type { Link } from "../netlink/types.ts";
-import type { PerFamily } from "../net/family.ts";
+import type { Family, PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
@@ -141,8 +141,12 @@ export interface ParsedOptions<T> {
 export interface BackendType<T = unknown> {
   /** The config's Type, lower case. */
   readonly type: string;
-  /** Pure: reads and checks the options of the config's Backend object. Keys match whatever their case. */
-  parse(options: JsonObject, config: Omit<NetworkConfig, "backend">): ParsedOptions<T>;
+  /**
+   * Pure: reads and checks the options of the config's Backend object. Keys match whatever their case.
+   *
+   * @param enabled The families that the config switches on.
+   */
+  parse(options: JsonObject, enabled: readonly Family[]): ParsedOptions<T>;
   /** Looks at the host (and the cloud), refuses what can't work, changes nothing yet. */
   open(options: T, context: OpenContext): Promise<Backend>;
   /** Takes away what lies outside the kernel (cloud routes); may be called when nothing is there. */

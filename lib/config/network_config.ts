@@ -20,15 +20,19 @@ import { JsonSyntaxError, parseJson } from "./json_text.ts";
 import { didYouMean } from "./suggest.ts";
 import {
   type BackendConfig,
-  ConfigError,
+  type ConfigFault,
   type FamilyConfig,
   type Json,
   type JsonObject,
   type NetworkConfig,
 } from "./types.ts";
 
-/** A checked config and what its author should hear about it. */
+/** A config as far as it can be read, all that is wrong with it, and what its author should know. */
 export interface ParsedNetworkConfig extends NetworkConfig {
+  /** All that is wrong. If there is anything, the config can't be used, and `families` has only what could be read. */
+  readonly faults: readonly ConfigFault[];
+  /** The families that are switched on, whether or not their keys are right. */
+  readonly enabled: readonly Family[];
   /** Keys at the top level that mean nothing, as written. */
   readonly unknownKeys: readonly string[];
   /** Sentences for the log: unknown keys, keys without effect. */
@@ -81,29 +85,38 @@ const KEYS: readonly FamilyKeys[] = [
  * Parses and checks a network config and fills in the defaults.
  *
  * @param text The JSON text as it stands in the store or a file.
- * @throws {ConfigError} With everything that is wrong with it.
  */
 export function parseNetworkConfig(text: string): ParsedNetworkConfig {
-  const reader = new FieldReader(parseObject(text));
+  const object = parseObject(text);
+  if ("message" in object) return { ...NOTHING_READ, faults: [{ key: "", message: object.message }] };
+  const reader = new FieldReader(object.value);
   const warnings: string[] = [];
   const families: FamilyConfig[] = [];
-  let anyEnabled = false;
+  const enabled: Family[] = [];
   for (const keys of KEYS) {
-    const enabled = reader.boolean(keys.enable, keys.enabledByDefault);
-    anyEnabled ||= enabled;
-    const family = enabled ? readFamily(reader, keys) : undefined;
+    if (!reader.boolean(keys.enable, keys.enabledByDefault)) {
+      warnings.push(...ignoredKeys(reader, keys));
+      continue;
+    }
+    enabled.push(keys.family);
+    const family = readFamily(reader, keys);
     if (family) families.push(family);
-    if (!enabled) warnings.push(...ignoredKeys(reader, keys));
   }
-  if (!anyEnabled) reader.fault("EnableIPv4", "one of EnableIPv4 and EnableIPv6 must be true");
+  if (enabled.length === 0) reader.fault("EnableIPv4", "one of EnableIPv4 and EnableIPv6 must be true");
   const enableNFTables = reader.boolean("EnableNFTables", false);
   const peerFilter = reader.boolean("PeerFilter", false);
   const backend = readBackend(reader);
-  if (reader.faults.length > 0) throw new ConfigError(reader.faults);
   const unknownKeys = reader.unknownKeys();
   warnings.push(...unknownKeyWarnings(unknownKeys, reader.knownKeys()));
-  return { families, enableNFTables, peerFilter, backend, unknownKeys, warnings };
+  const { faults } = reader;
+  return { families, enabled, enableNFTables, peerFilter, backend, faults, unknownKeys, warnings };
 }
+
+/** What is known of a text that is no JSON object. */
+const NOTHING_READ: Omit<ParsedNetworkConfig, "faults"> = {
+  ...{ families: [], enabled: [], enableNFTables: false, peerFilter: false },
+  ...{ backend: { type: "", options: {} }, unknownKeys: [], warnings: [] },
+};
 
 /**
  * Sentences that name keys which mean nothing, with the key that was probably meant.
@@ -140,18 +153,18 @@ export function completeConfig(config: NetworkConfig, backendComplete: JsonObjec
   return result;
 }
 
-function parseObject(text: string): JsonObject {
+function parseObject(text: string): { value: JsonObject } | { message: string } {
   let value: Json;
   try {
     value = parseJson(text);
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error;
-    throw new ConfigError([{ key: "", message: `not valid JSON: ${error.message}` }]);
+    return { message: `not valid JSON: ${error.message}` };
   }
-  if (isObject(value)) return value;
+  if (isObject(value)) return { value };
   const message = "the network config must be a JSON object in {}, like " +
     '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}';
-  throw new ConfigError([{ key: "", message }]);
+  return { message };
 }
 
 function isObject(value: Json): value is JsonObject {

@@ -100,7 +100,7 @@ function configOf(spec: UdpHostSpec): NetworkConfig {
 
 async function main(spec: UdpHostSpec): Promise<void> {
   const config = configOf(spec);
-  const { options, faults } = udp.parse(spec.options, config);
+  const { options, faults } = udp.parse(spec.options, [IPV4]);
   if (faults.length > 0) throw new Error(faults[0]!.message);
   using socket = NetlinkSocket.open();
   const networkId = "/udp-lab";

@@ -78,7 +78,7 @@ const PEER = peer("10.5.88.0-24", {
 });
 
 async function openVxlan(options: JsonObject = {}, changes: Partial<OpenContext> = {}) {
-  const read = vxlan.parse(options, context().config);
+  const read = vxlan.parse(options, [IPV4]);
   assert.deepEqual(read.faults, []);
   return await vxlan.open(read.options, context(changes));
 }
@@ -193,7 +193,7 @@ Deno.test("a VNI too long for a device name gets a shorter one", () => {
 });
 
 Deno.test("host-gw: one plain route a peer, and a reason where the peer is behind a gateway", async () => {
-  const backend = await hostGw.open(hostGw.parse({}, context().config).options, context());
+  const backend = await hostGw.open(hostGw.parse({}, [IPV4]).options, context());
   const value = { PublicIP: "172.30.0.3", PublicIPv6: null, BackendType: "host-gw" };
   const near = backend.plan(environment(["172.30.0.3"]), OWN);
   assert.deepEqual(near.forPeer(peer("10.5.88.0-24", value)).entries.map(describeEntry), [
@@ -218,7 +218,7 @@ Deno.test("host-gw refuses to start where the public address isn't the interface
 });
 
 Deno.test("alloc: nothing but the MTU", async () => {
-  const backend = await alloc.open(alloc.parse({}, context().config).options, context());
+  const backend = await alloc.open(alloc.parse({}, [IPV4]).options, context());
   assert.deepEqual(backend.attributes, { backendData: {} });
   const plan = backend.plan(environment(), OWN);
   assert.deepEqual([plan.mtu, plan.links, plan.entries, plan.forPeer(PEER).entries], [1500, [], [], []]);
@@ -227,7 +227,7 @@ Deno.test("alloc: nothing but the MTU", async () => {
 Deno.test("vxlan options: every one is checked, and named with its range", () => {
   const read = vxlan.parse(
     { VNI: 16777216, Port: 70000, GBP: "yes", TxChecksumOffload: "maybe" },
-    context().config,
+    [IPV4],
   );
   assert.deepEqual(read.faults.map(({ key }) => key), [
     "Backend.VNI",

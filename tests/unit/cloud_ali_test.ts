@@ -7,6 +7,7 @@ import type { JsonObject } from "../../lib/config/types.ts";
 import { FakeAli } from "../fakes/ali.ts";
 import { FakeAliMetadata } from "../fakes/ali_metadata.ts";
 import { peerLease, startBackend, type TestHost, testHost, until, within } from "../fakes/session.ts";
+import { IPV4 } from "../../lib/net/family.ts";
 
 /** One instance in a fake VPC, with a RAM role. */
 class Host implements AsyncDisposable {
@@ -30,7 +31,7 @@ class Host implements AsyncDisposable {
     return starting;
   }
   async #start(subnet: string, options: JsonObject) {
-    const parsed = this.type.parse(options, this.test.context.config);
+    const parsed = this.type.parse(options, [IPV4]);
     assert.deepEqual(parsed.faults, []);
     const backend = await this.type.open(parsed.options, this.test.context);
     return await startBackend(backend, this.test.session(this.test.lease(subnet)));
@@ -161,14 +162,14 @@ Deno.test("ali-vpc: keys from the config, then from the environment; wrong ones 
 });
 
 Deno.test("ali-vpc: options are checked, and the secret is masked in what is shown", () => {
-  const { type, context } = { type: makeAliVpc({} as CloudEdges), context: testHost("10.0.0.1").context };
-  const both = type.parse({ accesskeyid: "LTAI", AccessKeySecret: "hidden-one" }, context.config);
+  const type = makeAliVpc({} as CloudEdges);
+  const both = type.parse({ accesskeyid: "LTAI", AccessKeySecret: "hidden-one" }, [IPV4]);
   assert.deepEqual(both.options.keys, { id: "LTAI", secret: "hidden-one" });
   assert.doesNotMatch(JSON.stringify(both.complete), /hidden-one/);
-  const half = type.parse({ AccessKeySecret: "hidden-one" }, context.config);
+  const half = type.parse({ AccessKeySecret: "hidden-one" }, [IPV4]);
   assert.match(half.faults[0]!.message, /AccessKeyID/);
   assert.doesNotMatch(JSON.stringify(half), /hidden-one/);
-  assert.match(type.parse({ AccessKeyID: "LTAI" }, context.config).faults[0]!.message, /AccessKeySecret/);
+  assert.match(type.parse({ AccessKeyID: "LTAI" }, [IPV4]).faults[0]!.message, /AccessKeySecret/);
 });
 
 Deno.test("ali-vpc: plain metadata, sparse answers that lag, an API that is down", async () => {

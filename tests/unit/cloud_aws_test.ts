@@ -4,6 +4,7 @@ import type { CloudEdges } from "../../backends/cloud/backend.ts";
 import { FakeAws } from "../fakes/aws.ts";
 import { FakeImds } from "../fakes/aws_imds.ts";
 import { peerLease, startBackend, type TestHost, testHost, until, within } from "../fakes/session.ts";
+import { IPV4 } from "../../lib/net/family.ts";
 
 /** One host in a fake VPC, with static keys in its environment. */
 class Host implements AsyncDisposable {
@@ -32,7 +33,7 @@ class Host implements AsyncDisposable {
   }
   async #start(subnets: string | string[], options: Record<string, string | string[]>) {
     const type = makeAwsVpc(this.edges);
-    const parsed = type.parse(options, this.test.context.config);
+    const parsed = type.parse(options, [IPV4]);
     assert.deepEqual(parsed.faults, []);
     const backend = await type.open(parsed.options, this.test.context);
     return await startBackend(backend, this.test.session(this.test.lease(...[subnets].flat())));
@@ -237,7 +238,7 @@ Deno.test("aws-vpc: what waiting doesn't mend is an error that says what would b
   await assert.rejects(host.start("10.20.7.0/24", { RouteTableID: "rtb-0far" }), /vpc-0bbb.*vpc-0aaa/);
   host.env.set("AWS_EC2_METADATA_DISABLED", "true");
   await assert.rejects(host.start("10.20.7.0/24"), /AWS_EC2_METADATA_DISABLED/);
-  const { faults } = makeAwsVpc(host.edges).parse({ routetableid: ["vpc-1"] }, host.test.context.config);
+  const { faults } = makeAwsVpc(host.edges).parse({ routetableid: ["vpc-1"] }, [IPV4]);
   assert.match(faults[0]!.message, /Backend.RouteTableID/);
 });
 

@@ -77,10 +77,9 @@ Deno.test("cloud SDKs: choosing vxlan, or only checking a cloud's config, loads 
     const { BACKENDS } = await import(${JSON.stringify(registry)});
     const sdks = () => Object.keys(createRequire(import.meta.url).cache)
       .filter((path) => /@aws-sdk|@smithy|@googleapis|@alicloud/.test(path)).length;
-    const families = { families: [], enableNFTables: false, peerFilter: false };
     const counts = [];
     for (const type of ["vxlan", "host-gw", "alloc", "aws-vpc", "gce", "ali-vpc"]) {
-      (await BACKENDS.load(type)).parse({}, families);
+      (await BACKENDS.load(type)).parse({}, []);
       counts.push(sdks());
     }
     await import("@googleapis/compute");

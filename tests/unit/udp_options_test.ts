@@ -29,7 +29,7 @@ function config(families = [IPV4]): NetworkConfig {
   };
 }
 
-const parse = (options: JsonObject, families = [IPV4]) => parseUdpOptions(options, config(families));
+const parse = (options: JsonObject, families = [IPV4]) => parseUdpOptions(options, families);
 
 const tun = (name: string, more: Partial<Link> = {}): Link => ({
   ...{ index: 5, name, flags: 0x10041, mtu: 1472, kind: "tun" },

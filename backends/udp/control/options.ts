@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { JsonObject, NetworkConfig } from "../../../lib/config/types.ts";
+import type { JsonObject } from "../../../lib/config/types.ts";
+import type { Family } from "../../../lib/net/family.ts";
 import { OptionReader } from "../../../lib/backend/option_reader.ts";
 import type { ParsedOptions } from "../../../lib/backend/types.ts";
 import {
@@ -30,7 +31,7 @@ export interface UdpOptions {
 /** Reads and checks the options. `Offload` is the default of all finer switches. */
 export function parseUdpOptions(
   options: JsonObject,
-  config: Omit<NetworkConfig, "backend">,
+  enabled: readonly Family[],
 ): ParsedOptions<UdpOptions> {
   const reader = new OptionReader(options);
   const port = reader.integer("Port", { min: 1, max: 65535 }, 8285);
@@ -50,7 +51,7 @@ export function parseUdpOptions(
   };
   const sourceCheck = readSourceCheck(reader);
   const workers = reader.integer("Workers", { min: 1, max: 2, zeroIsUnset: true });
-  if (config.families.some(({ family }) => family.name !== "ipv4")) {
+  if (enabled.some((family) => family.name !== "ipv4")) {
     reader.faults.push({
       key: "EnableIPv6",
       message: "EnableIPv6 true: must be false with Backend.Type udp, which carries IPv4 only",
