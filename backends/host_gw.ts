@@ -6,7 +6,13 @@
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family } from "../lib/net/family.ts";
 import { formatIp, sameIp } from "../lib/net/ip.ts";
-import { namedType, type PeerPlan, planFamilies, unreachable } from "../lib/backend/peer_plan.ts";
+import {
+  isOwnAddress,
+  namedType,
+  type PeerPlan,
+  planFamilies,
+  unreachable,
+} from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType, Environment, HostPlan, OwnSubnets } from "../lib/backend/types.ts";
 
@@ -79,8 +85,7 @@ function problemWith(family: Family, peer: Lease, environment: Environment): str
     return `its lease has ${namedType(peer)}, not host-gw`;
   }
   if (!gateway) return `it has no public ${family.label} address`;
-  // A lease of this host's past: a route to it would lead packets round in a circle.
-  if (sameIp(gateway, external.addresses[family.name])) {
+  if (isOwnAddress(external, gateway)) {
     return `${formatIp(gateway)} is this host's own address`;
   }
   if (!environment.isOnLink(gateway)) {

@@ -11,10 +11,16 @@ import type { ChecksumOffload, DesiredVxlan } from "../lib/kernel/desired_link.t
 import { KERNEL_VXLAN_PORT, vxlanOverhead } from "../lib/kernel/link_keeper.ts";
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/family.ts";
-import { formatIp, sameIp } from "../lib/net/ip.ts";
+import { formatIp } from "../lib/net/ip.ts";
 import { firstIp } from "../lib/net/prefix.ts";
 import { type Mac, parseMac } from "../lib/net/mac.ts";
-import { namedType, type PeerPlan, planFamilies, unreachable } from "../lib/backend/peer_plan.ts";
+import {
+  isOwnAddress,
+  namedType,
+  type PeerPlan,
+  planFamilies,
+  unreachable,
+} from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import { findVtep, type Vtep } from "./vtep.ts";
 import type { Json, JsonObject } from "../lib/config/types.ts";
@@ -120,8 +126,7 @@ class Vxlan implements KernelBackend {
     }
     if (!remote) return unreachable(`it has no public ${family.label} address`);
     const { external } = environment;
-    // A lease of this host's past: a path to it would lead packets round in a circle.
-    if (sameIp(remote, external.addresses[family.name])) {
+    if (isOwnAddress(external, remote)) {
       return unreachable(`${formatIp(remote)} is this host's own address`);
     }
     if (this.options.directRouting && environment.isOnLink(remote)) {
@@ -131,6 +136,7 @@ class Vxlan implements KernelBackend {
     }
     const mac = vtepMac(peer.attributes.backendData[family.name]);
     if (!mac) return unreachable(`its lease has no usable VtepMAC for ${family.label}`);
+    if (mac === this.vteps[family.name]!.mac) return unreachable(`${mac} is this host's own VtepMAC`);
     const link = this.vteps[family.name]!.name;
     const gateway = firstIp(destination);
     return {

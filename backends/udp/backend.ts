@@ -24,7 +24,7 @@ import type {
 import { UDP_PORT } from "./control/daemon_options.ts";
 import { tunName } from "./control/device_name.ts";
 import { parseUdpOptions, type UdpOptions } from "./control/options.ts";
-import { peerRoute } from "./control/peer_route.ts";
+import { ownEnd, peerRoute } from "./control/peer_route.ts";
 import { UdpSession } from "./control/session.ts";
 
 /** Outer headers: IPv4 and UDP. */
@@ -83,7 +83,7 @@ class Udp implements SessionBackend {
       multiQueue: false,
       addresses: subnet ? [{ ip: firstIp(subnet), prefixLength: subnet.family.bits }] : [],
     };
-    const own = { address: external.publicIps.ipv4, port: this.#port };
+    const own = ownEnd(external, this.#port);
     return {
       mtu,
       links: [link],

@@ -5,7 +5,8 @@
  */
 import type { Entry } from "../kernel/entries.ts";
 import type { Lease } from "../leases/types.ts";
-import type { Family } from "../net/family.ts";
+import type { Family, PerFamily } from "../net/family.ts";
+import { type Ip, sameIp } from "../net/ip.ts";
 
 /** The entries of one peer. */
 export interface PeerPlan {
@@ -21,6 +22,19 @@ export const NO_ENTRIES: PeerPlan = { entries: [] };
 /** A peer that can't be reached. @param problem The reason, to stand after "peer 10.5.9.0/24 skipped: ". */
 export function unreachable(problem: string): PeerPlan {
   return { entries: [], problem };
+}
+
+/**
+ * Whether peers reach this host at `ip`, or it sends from there. A lease with such an address is one of this
+ * host's past, or belongs to a host that publishes an address that isn't its own: a path to it would lead
+ * packets round in a circle.
+ */
+export function isOwnAddress(
+  { addresses, publicIps }: { readonly addresses: PerFamily<Ip>; readonly publicIps: PerFamily<Ip> },
+  ip: Ip,
+): boolean {
+  const { name } = ip.family;
+  return sameIp(ip, addresses[name]) || sameIp(ip, publicIps[name]);
 }
 
 /** A peer's plan put together from its families; of several problems the first is named. */

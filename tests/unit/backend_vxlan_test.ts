@@ -134,6 +134,44 @@ Deno.test("vxlan: a peer that can't be used is named with the reason, and gets n
   }
 });
 
+Deno.test("a lease of this host's past is no peer, behind -public-ip either", async () => {
+  const publicIps = { ipv4: parseIp("203.0.113.7") };
+  const now = environment(["172.30.0.2", "203.0.113.7"], { publicIps });
+  const backends = [
+    await openVxlan(),
+    await openVxlan({ DirectRouting: true }),
+    await hostGw.open(
+      { mtu: undefined },
+      context(),
+    ),
+  ];
+  for (const backend of backends) {
+    const { backendType } = backend.attributes;
+    for (const PublicIP of ["172.30.0.2", "203.0.113.7"]) {
+      const past = peer("10.5.88.0-24", {
+        PublicIP,
+        BackendType: backendType,
+        BackendData: { VNI: 1, VtepMAC: "3e:4b:bc:75:ce:44" },
+      });
+      const { entries, problem } = backend.plan(now, OWN).forPeer(past);
+      assert.deepEqual(entries, []);
+      assert.equal(problem, `${PublicIP} is this host's own address`);
+    }
+  }
+});
+
+Deno.test("vxlan: a lease with this host's own VtepMAC is no peer", async () => {
+  const backend = await openVxlan();
+  const past = peer("10.5.88.0-24", {
+    PublicIP: "172.30.0.77",
+    BackendType: "vxlan",
+    BackendData: backend.attributes.backendData.ipv4!,
+  });
+  const { entries, problem } = backend.plan(environment(), OWN).forPeer(past);
+  assert.deepEqual(entries, []);
+  assert.match(problem ?? "", /is this host's own VtepMAC$/);
+});
+
 Deno.test("vxlan: what the lease says is the original's, byte for byte", async () => {
   const existing = vxlanLink("flannel.1", 1, 8472);
   const backend = await openVxlan({}, {

@@ -45,7 +45,7 @@ const lease = (data?: Json, more: Partial<Lease["attributes"]> = {}): Lease => (
   },
 });
 
-const OWN = { address: parseIp("172.30.0.1"), port: 8285 };
+const OWN = { addresses: [parseIp("172.30.0.1")], port: 8285 };
 
 Deno.test("an empty Backend object gives port 8285, every offload and the full source check", () => {
   const { options, complete, faults, unknownKeys } = parse({});
@@ -138,10 +138,10 @@ Deno.test("what a peer lacks is said, and both forms of its type are accepted", 
   );
   assert.equal(peerRoute(lease(undefined, { publicIps: {} }), 8285, OWN), "it has no public IPv4 address");
   assert.equal(peerRoute({ ...lease(), subnets: {} }, 8285, OWN), "it has no IPv4 subnet");
-  const behindNat = lease({ Port: 8286 }, { publicIps: { ipv4: OWN.address } });
+  const behindNat = lease({ Port: 8286 }, { publicIps: { ipv4: OWN.addresses[0]! } });
   assert.equal(typeof peerRoute(behindNat, 8285, OWN), "object", "same address, another port");
   assert.match(
-    String(peerRoute(lease({ Port: 8285 }, { publicIps: { ipv4: OWN.address } }), 8285, OWN)),
+    String(peerRoute(lease({ Port: 8285 }, { publicIps: { ipv4: OWN.addresses[0]! } }), 8285, OWN)),
     /own$/,
   );
 });

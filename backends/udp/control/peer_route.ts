@@ -8,12 +8,13 @@ import type { Lease } from "../../../lib/leases/types.ts";
 import { formatIp, type Ip, sameIp } from "../../../lib/net/ip.ts";
 import { firstIp } from "../../../lib/net/prefix.ts";
 import { namedType } from "../../../lib/backend/peer_plan.ts";
-import type { OwnSubnets } from "../../../lib/backend/types.ts";
+import type { ExternalInterface, OwnSubnets } from "../../../lib/backend/types.ts";
 import type { OwnRoute, PeerRoute } from "./routes_writer.ts";
 
 /** This host as its peers see it. */
 export interface OwnEnd {
-  readonly address: Ip | undefined;
+  /** Addresses at which it is reached, and from which it sends. */
+  readonly addresses: readonly Ip[];
   readonly port: number;
 }
 
@@ -30,8 +31,9 @@ export function peerRoute(peer: Lease, defaultPort: number, own: OwnEnd): PeerRo
   if (!remote) return "it has no public IPv4 address";
   const port = portOf(backendData.ipv4, defaultPort);
   if (port === undefined) return "the Port in its lease is no port number";
-  // A lease of this host's past: a path to it would lead packets round in a circle.
-  if (sameIp(remote, own.address) && port === own.port) {
+  // A lease of this host's past: a path to it would lead packets round in a circle. Another port of the same
+  // address is another host behind the same NAT.
+  if (port === own.port && own.addresses.some((ip) => sameIp(ip, remote))) {
     return `${formatIp(remote)} port ${port} is this host's own`;
   }
   return { base: Number(subnet.base), length: subnet.length, address: Number(remote.value), port };
@@ -42,6 +44,11 @@ function portOf(data: Json | undefined, defaultPort: number): number | undefined
   const port = (data as JsonObject)["Port"];
   if (port === undefined) return defaultPort;
   return typeof port === "number" && Number.isInteger(port) && port > 0 && port < 65536 ? port : undefined;
+}
+
+/** The end of the tunnel on this host. */
+export function ownEnd({ addresses, publicIps }: ExternalInterface, port: number): OwnEnd {
+  return { addresses: [addresses.ipv4, publicIps.ipv4].filter((ip) => ip !== undefined), port };
 }
 
 /** This host's own subnet. @throws {Error} If the lease has no IPv4 subnet. */

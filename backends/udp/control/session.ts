@@ -12,7 +12,7 @@ import { type Ip, sameIp } from "../../../lib/net/ip.ts";
 import type { BackendSession, ExternalInterface, HostPlan } from "../../../lib/backend/types.ts";
 import { CHECK_NOTHING } from "../shared/source_check.ts";
 import type { UdpOptions } from "./options.ts";
-import { ownRoute, peerRoute } from "./peer_route.ts";
+import { ownEnd, ownRoute, peerRoute } from "./peer_route.ts";
 import { describeOffloads, reportMetrics, statusOf } from "./report.ts";
 import { type RoutesShape, routesShape } from "../shared/routes_layout.ts";
 import { RoutesWriter } from "./routes_writer.ts";
@@ -129,7 +129,7 @@ export class UdpSession implements AsyncDisposable {
   /** Brings the routes of these peers up to date. */
   #update(keys: readonly string[]): void {
     const { peers, log } = this.#session;
-    const own = { address: this.#external.publicIps.ipv4, port: this.#setup.port };
+    const own = ownEnd(this.#external, this.#setup.port);
     for (const key of keys) {
       const peer = peers.peers.get(key);
       const route = peer && peerRoute(peer, this.#setup.options.port, own);
