@@ -6,6 +6,7 @@
 import { FAMILIES, type Family } from "../net/family.ts";
 import { formatPrefix } from "../net/prefix.ts";
 import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
+import { type FirewallChange, FirewallError } from "./change.ts";
 import { type CommandRunner, systemRunner } from "./command.ts";
 import { droppingChains } from "./foreign_chains.ts";
 import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
@@ -33,14 +34,6 @@ export interface FirewallOptions {
   readonly probe?: HostProbe;
 }
 
-/** Some of a pass failed; the rest was done. The message has each cause. */
-export class FirewallError extends AggregateError {
-  override readonly name = "FirewallError";
-  constructor(errors: readonly Error[]) {
-    super(errors, errors.map((error) => error.message).join("; "));
-  }
-}
-
 /** What the probe says of each firewall in the kernel: the same number, the same rules. */
 type Stamps = Readonly<Record<IptablesTool["backend"], number | undefined>>;
 
@@ -48,8 +41,8 @@ type Stamps = Readonly<Record<IptablesTool["backend"], number | undefined>>;
 interface Keeper {
   /** What its changes show in. */
   readonly stamp: keyof Stamps;
-  /** @returns Whether anything was written. */
-  pass(rules: Ruleset): Promise<boolean>;
+  /** Looks and repairs. Never rejects. */
+  pass(rules: Ruleset): Promise<PassResult>;
 }
 
 /** Keeps one network's rules. Calls are carried out one after the other. */
@@ -66,8 +59,8 @@ export class Firewall implements Disposable {
   /** To be said once there are rules to write. */
   #notice: string | undefined;
   #wanted: Ruleset | undefined;
-  /** The stamps at which everything was found right; undefined before that. */
-  #rightAt: Stamps | undefined;
+  /** The stamps at which everything was found as wanted; undefined before that. */
+  #verifiedAt: Stamps | undefined;
   readonly #turns = new Turns();
   readonly #warnedOf = new Set<string>();
 
@@ -75,8 +68,8 @@ export class Firewall implements Disposable {
     this.#log = options.log;
     this.#metrics = options.metrics ?? noMetrics;
     this.#problems = tools.problems;
-    this.#nft = tools.nft ? new Nftables(names, run, options.log) : undefined;
-    this.#iptables = tools.iptables.map((tool) => new Iptables(tool, names, run, options.log));
+    this.#nft = tools.nft ? new Nftables(names, run, options.log, this.#metrics) : undefined;
+    this.#iptables = tools.iptables.map((tool) => new Iptables(tool, names, run, options.log, this.#metrics));
     const useNft = choosesNft(options.mode, tools);
     this.#notice = noticeOf(options.mode, tools);
     const main = useNft ? undefined : this.#iptables[0];
@@ -106,15 +99,16 @@ export class Firewall implements Disposable {
   apply(rules: Ruleset): Promise<boolean> {
     return this.#turns.take(async () => {
       this.#wanted = rules;
-      this.#rightAt = undefined;
+      this.#verifiedAt = undefined;
       if (!isEmptyRuleset(rules)) {
         if (this.description === "none") throw this.#unavailable();
         if (this.#notice !== undefined) this.#log.warn(this.#notice);
         this.#notice = undefined;
       }
-      const wrote = await this.#pass(rules);
+      const { changes, errors } = await this.#pass(rules);
+      if (errors.length > 0) throw new FirewallError(errors);
       await this.#warnOfForeignChains(rules);
-      return wrote;
+      return changes.length > 0;
     });
   }
 
@@ -127,12 +121,10 @@ export class Firewall implements Disposable {
   resync(): Promise<boolean> {
     return this.#turns.take(async () => {
       if (!this.#wanted) return false;
-      const wrote = await this.#pass(this.#wanted);
-      if (wrote) {
-        this.#log.warn("Firewall rules had been changed by someone else and were put back");
-        this.#metrics.count("firewall_repairs_total", "Times that changed firewall rules were put back");
-      }
-      return wrote;
+      const { changes, errors } = await this.#pass(this.#wanted);
+      this.#report(changes);
+      if (errors.length > 0) throw new FirewallError(errors);
+      return changes.length > 0;
     });
   }
 
@@ -156,11 +148,11 @@ export class Firewall implements Disposable {
       const removals = this.#iptables.flatMap((tool) => FAMILIES.map((family) => () => tool.remove(family)));
       const nft = this.#nft;
       if (nft) removals.push(() => nft.remove());
-      if (nft && !this.#hasNftIptables) removals.push(() => nft.applyBeside({ families: [] }));
-      const results: PromiseSettledResult<boolean>[] = [];
+      if (nft && !this.#hasNftIptables) removals.push(() => nft.acceptInFilterTable({ families: [] }));
       // One after the other: they change the same tables.
-      for (const removal of removals) results.push(...await Promise.allSettled([removal()]));
-      return outcome(results);
+      const { changes, errors } = await inOrder(removals);
+      if (errors.length > 0) throw new FirewallError(errors);
+      return changes.length > 0;
     });
   }
 
@@ -176,7 +168,7 @@ export class Firewall implements Disposable {
 
   #makeKeepers(nft: Nftables | undefined, main: Iptables | undefined): Keeper[] {
     const keepers: Keeper[] = [];
-    if (nft) keepers.push({ stamp: "nf_tables", pass: (rules) => nft.apply(rules) });
+    if (nft) keepers.push({ stamp: "nf_tables", pass: (rules) => inOrder([() => nft.apply(rules)]) });
     for (const tool of this.#iptables) {
       keepers.push({
         stamp: tool.tool.backend,
@@ -185,27 +177,47 @@ export class Firewall implements Disposable {
     }
     const found = this.#nft;
     if (found && !this.#hasNftIptables) {
-      keepers.push({ stamp: "nf_tables", pass: (rules) => found.applyBeside(rules) });
+      keepers.push({
+        stamp: "nf_tables",
+        pass: (rules) => inOrder([() => found.acceptInFilterTable(rules)]),
+      });
     }
-    if (found && !nft) keepers.push({ stamp: "nf_tables", pass: () => found.remove() });
+    if (found && !nft) keepers.push({ stamp: "nf_tables", pass: () => inOrder([() => found.remove()]) });
     return keepers;
   }
 
   /** One look at everything that may have changed. */
-  async #pass(rules: Ruleset): Promise<boolean> {
+  async #pass(rules: Ruleset): Promise<PassResult> {
     // Read before the rules are: what changes in between shows in the next pass.
     const now: Stamps = { nf_tables: this.#probe.generation(), legacy: this.#probe.legacyStamp() };
-    const right = this.#rightAt;
+    const verified = this.#verifiedAt;
     const due = this.#keepers.filter(({ stamp }) =>
-      now[stamp] === undefined || now[stamp] !== right?.[stamp]
+      now[stamp] === undefined || now[stamp] !== verified?.[stamp]
     );
-    this.#rightAt = undefined;
-    const results: PromiseSettledResult<boolean>[] = [];
+    this.#verifiedAt = undefined;
+    const changes: FirewallChange[] = [];
+    const errors: Error[] = [];
     // The order matters: new rules are there before the other mode's go.
-    for (const keeper of due) results.push(...await Promise.allSettled([keeper.pass(rules)]));
-    const wrote = outcome(results);
-    if (!wrote) this.#rightAt = now;
-    return wrote;
+    for (const keeper of due) {
+      const result = await keeper.pass(rules);
+      changes.push(...result.changes);
+      errors.push(...result.errors);
+    }
+    if (changes.length === 0 && errors.length === 0) this.#verifiedAt = now;
+    return { changes, errors };
+  }
+
+  /** What others damaged is a warning; what follows from new rules of others is none. */
+  #report(changes: readonly FirewallChange[]): void {
+    const textOf = (some: readonly FirewallChange[]) => some.map(({ what }) => what).join("; ");
+    const repairs = changes.filter(({ isRepair }) => isRepair);
+    const others = changes.filter(({ isRepair }) => !isRepair);
+    if (others.length > 0) {
+      this.#log.info(`Firewall rules follow a change of other programs' rules: ${textOf(others)}`);
+    }
+    if (repairs.length === 0) return;
+    this.#log.warn(`Another program changed firewall rules, which are restored: ${textOf(repairs)}`);
+    this.#metrics.count("firewall_repairs_total", "Times that changed firewall rules were restored");
   }
 
   /** Says once for each chain of others that drops what is to be forwarded, and what to do. */
@@ -258,21 +270,34 @@ function noticeOf(mode: FirewallMode, tools: HostTools): string | undefined {
 }
 
 /** One tool's pass over both families; one family's trouble doesn't keep the rules from the other. */
-async function passOf(tool: Iptables, rules: Ruleset, isMain: boolean): Promise<boolean> {
-  const one = (family: Family): Promise<boolean> => {
+async function passOf(tool: Iptables, rules: Ruleset, isMain: boolean): Promise<PassResult> {
+  const one = (family: Family): Promise<FirewallChange[]> => {
     const wanted = rules.families.find((other) => other.family === family);
     // A family that isn't in use keeps nothing from an earlier config; that it can't be used at all is no fault.
-    if (!wanted) return tool.remove(family).catch(() => false);
-    return isMain ? tool.apply(wanted, rules.fullyRandom) : tool.applyBeside(wanted);
+    if (!wanted) return tool.remove(family).catch(() => []);
+    return isMain ? tool.apply(wanted, rules.fullyRandom) : tool.acceptInFilterTable(wanted);
   };
   return outcome(await Promise.allSettled(FAMILIES.map(one)));
 }
 
-/** Whether any of the parts wrote. @throws {FirewallError} If any failed. */
-function outcome(results: readonly PromiseSettledResult<boolean>[]): boolean {
-  const errors = results.flatMap((result) => result.status === "rejected" ? [result.reason] : []);
-  if (errors.length > 0) throw new FirewallError(errors);
-  return results.some((result) => result.status === "fulfilled" && result.value);
+/** What became of the parts of a pass. */
+interface PassResult {
+  readonly changes: FirewallChange[];
+  readonly errors: Error[];
+}
+
+/** Does all parts, one after the other, whatever becomes of each. */
+async function inOrder(parts: readonly (() => Promise<FirewallChange[]>)[]): Promise<PassResult> {
+  const results: PromiseSettledResult<FirewallChange[]>[] = [];
+  for (const part of parts) results.push(...await Promise.allSettled([part()]));
+  return outcome(results);
+}
+
+function outcome(results: readonly PromiseSettledResult<FirewallChange[]>[]): PassResult {
+  return {
+    changes: results.flatMap((result) => result.status === "fulfilled" ? result.value : []),
+    errors: results.flatMap((result) => result.status === "rejected" ? [result.reason] : []),
+  };
 }
 
 function describe({ tool }: Iptables): string {

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { parseListing } from "./nftables_text.ts";
+import { type NftObject, parseListing } from "./nftables_text.ts";
 
 /** A base chain at the forward hook whose policy is drop. */
 export interface DroppingChain {
@@ -29,4 +29,19 @@ export function droppingChains(listing: string): DroppingChain[] {
     if (!isIptables) found.push({ family, table, name });
   }
   return found;
+}
+
+/**
+ * Whether the chain that `nft -j list chain` printed drops packets whatever they are: by its policy, or by a rule
+ * without a condition.
+ */
+export function cutsForwarding(listing: string): boolean {
+  return parseListing(listing).some(({ chain, rule }) =>
+    chain?.policy === "drop" || (rule !== undefined && isUnconditionalDrop(rule.expr as NftObject[]))
+  );
+}
+
+function isUnconditionalDrop(expr: readonly NftObject[]): boolean {
+  const [only, ...more] = expr.filter((expression) => !("counter" in expression));
+  return more.length === 0 && only !== undefined && ("drop" in only || "reject" in only);
 }

@@ -3,13 +3,24 @@
  *
  * @module
  */
-import type { Family } from "../net/family.ts";
-import type { Log } from "../observe/types.ts";
+import { FAMILIES, type Family, type PerFamily, perFamily } from "../net/family.ts";
+import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
+import { type FirewallChange, madeChanges } from "./change.ts";
 import { CommandError, type CommandResult, type CommandRunner, NOT_FOUND, TIMED_OUT } from "./command.ts";
-import { mayCutForwarding, planIptables, type SavedTables, TABLES } from "./iptables_plan.ts";
-import { type IptablesAbilities, parseSavedTable } from "./iptables_text.ts";
+import {
+  mayCutForwarding,
+  ownParts,
+  planIptables,
+  restoreInput,
+  type SavedTables,
+  type TableName,
+  TABLES,
+} from "./iptables_plan.ts";
+import { type IptablesAbilities, isIncompatible, parseSavedTable } from "./iptables_text.ts";
 import type { FirewallNames } from "./names.ts";
 import type { FamilyRuleset, Ruleset } from "./rules.ts";
+import { UnreadableTables } from "./unreadable_tables.ts";
+import { WriteBackoff } from "./write_backoff.ts";
 
 /** Seconds to wait for the lock that all iptables programs share (/run/xtables.lock). */
 const LOCK_WAIT = "5";
@@ -49,101 +60,142 @@ export class Iptables {
    */
   readonly #natIsClean = new Set<Family>();
   readonly #abilities = new Map<Family, IptablesAbilities>();
+  /** Chains and jumps of ours that were there when all was last found right. */
+  readonly #seen = new Map<Family, ReadonlySet<string>>();
+  readonly #unreadable: UnreadableTables;
+  readonly #backoff: PerFamily<WriteBackoff>;
 
-  constructor(readonly tool: IptablesTool, names: FirewallNames, run: CommandRunner, log: Log) {
+  constructor(
+    readonly tool: IptablesTool,
+    names: FirewallNames,
+    run: CommandRunner,
+    log: Log,
+    metrics: Metrics = noMetrics,
+  ) {
+    this.#backoff = perFamily(FAMILIES, () => new WriteBackoff(metrics));
     this.#names = names;
     this.#run = run;
     this.#log = log;
+    this.#unreadable = new UnreadableTables(names, run, log);
   }
 
   /**
-   * Makes one family's tables hold `rules`, in one iptables-restore call, or none where they do.
+   * Makes one family's tables hold `rules`, in one iptables-restore call, or none where they do. A table that
+   * iptables can't show is not written to.
    *
    * @param fullyRandom Masquerade with random ports, if this host can.
-   * @returns Whether anything was written.
+   * @returns What was written.
    * @throws {CommandError} If a program fails.
+   * @throws {UnreadableTableError} If rules that are needed can't be written; the other table's are.
+   * @throws {IneffectiveWriteError} If what was written isn't there afterwards; then writes become rare.
    */
-  async apply(rules: FamilyRuleset, fullyRandom: Ruleset["fullyRandom"]): Promise<boolean> {
+  async apply(rules: FamilyRuleset, fullyRandom: Ruleset["fullyRandom"]): Promise<FirewallChange[]> {
     const { family } = rules;
     const most = this.#abilities.get(family) ?? { comment: true, fullyRandom: this.#knowsFullyRandom() };
     const failures: CommandError[] = [];
     for (const able of ladder({ ...most, fullyRandom: most.fullyRandom && fullyRandom })) {
-      const plan = planIptables(await this.#read(family), rules, this.#names, able);
-      const result = plan === "" ? undefined : await this.#restore(family, plan);
-      if (result === undefined || result.code === 0) {
+      const written = await this.#write(rules, able, await this.#read(family), () => this.#read(family));
+      if (!(written instanceof CommandError)) {
         if (able.comment !== most.comment || able.fullyRandom !== (most.fullyRandom && fullyRandom)) {
           this.#settleFor(family, able, fullyRandom, failures[0]!);
         }
-        return result !== undefined;
+        return written;
       }
-      failures.push(new CommandError(this.#program(family, "restore"), this.#restoreArgs(), result));
-      if (!mayBeUnsupported(result)) break;
+      failures.push(written);
+      if (!mayBeUnsupported(written.result)) break;
     }
     throw failures[0]!;
   }
 
   /**
-   * Keeps nothing here but what another firewall in the same kernel calls for. An accept in our own table
+   * Keeps nothing here but what another firewall in the same kernel calls for. An accept in a table of its own
    * doesn't undo a drop in this one: where the filter table may cut off containers, it gets the forward rules.
    * Tables that aren't there are not made.
    *
-   * @returns Whether anything was written.
+   * @returns What was written.
    * @throws {CommandError} If a program fails.
+   * @throws {UnreadableTableError} If the filter table drops forwarded packets and can't be written to.
    */
-  async applyBeside({ family, forward }: FamilyRuleset): Promise<boolean> {
-    const wrote = await this.#keepBeside(
-      { family, ...(forward && { forward }) },
-      this.#natIsClean.has(family),
-    );
+  async acceptInFilterTable({ family, forward }: FamilyRuleset): Promise<FirewallChange[]> {
+    const withoutNat = this.#natIsClean.has(family);
+    const read = () => this.#readExisting(family, withoutNat);
+    const saved = await read();
+    const isNeeded = forward && (!saved.filter || mayCutForwarding(saved.filter, family));
+    const wanted = isNeeded ? { family, forward } : { family };
+    const written = await this.#write(wanted, ALL_ABILITIES, saved, read);
+    if (written instanceof CommandError) throw written;
     this.#natIsClean.add(family);
-    return wrote;
+    return written;
   }
 
   /**
    * Takes away what is ours.
    *
-   * @returns Whether there was anything.
+   * @returns What was removed.
    * @throws {CommandError} If a program fails.
+   * @throws {UnreadableTableError} If a table that iptables can't show holds rules of ours.
    */
-  remove(family: Family): Promise<boolean> {
-    return this.#keepBeside({ family }, false);
+  async remove(family: Family): Promise<FirewallChange[]> {
+    const read = () => this.#readExisting(family, false);
+    const saved = await read();
+    const removed = await this.#write({ family }, ALL_ABILITIES, saved, read);
+    if (removed instanceof CommandError) throw removed;
+    await this.#unreadable.checkRemoved(family, saved);
+    return removed;
   }
 
-  async #keepBeside({ family, forward }: FamilyRuleset, withoutNat: boolean): Promise<boolean> {
-    const saved = await this.#readExisting(family, withoutNat);
-    if (!saved) return false;
-    const wanted = forward && mayCutForwarding(saved.filter, family) ? { family, forward } : { family };
-    const plan = planIptables(saved, wanted, this.#names, ALL_ABILITIES);
-    if (plan === "") return false;
-    const restored = await this.#restore(family, plan);
-    if (restored.code === 0) return true;
-    throw new CommandError(this.#program(family, "restore"), this.#restoreArgs(), restored);
+  /** Writes what differs and looks whether it is there then. @returns The failure, if iptables-restore fails. */
+  async #write(
+    rules: FamilyRuleset,
+    able: IptablesAbilities,
+    saved: SavedTables,
+    readAgain: () => Promise<SavedTables>,
+  ): Promise<FirewallChange[] | CommandError> {
+    const { family } = rules;
+    const planned = planIptables(saved, rules, this.#names, able);
+    const input = restoreInput(planned);
+    const changes = madeChanges(family, planned, this.#seen.get(family));
+    const backoff = this.#backoff[family.name]!;
+    let held = saved;
+    let left = planned;
+    if (input !== "") {
+      const program = this.#program(family, "restore");
+      backoff.check(program, changes);
+      const result = await this.#restore(family, input);
+      if (result.code !== 0) return new CommandError(program, this.#restoreArgs(), result);
+      held = await readAgain();
+      left = planIptables(held, rules, this.#names, able);
+      if (restoreInput(left) === input) throw backoff.fail(program, changes);
+    }
+    // What others did between the write and this look is for the next pass.
+    if (left.length === 0) {
+      backoff.reset();
+      this.#seen.set(family, ownParts(held, this.#names));
+    }
+    await this.#unreadable.check(rules, held);
+    return changes;
   }
 
-  /** What those tables hold that exist; undefined where the family has no programs. @throws {CommandError} */
-  async #readExisting(family: Family, withoutNat: boolean): Promise<SavedTables | undefined> {
+  /** What those tables hold that exist; nothing where the family has no programs. @throws {CommandError} */
+  async #readExisting(family: Family, withoutNat: boolean): Promise<SavedTables> {
     // Without -t the programs print the tables that exist; with it legacy iptables makes the table.
     const args = withoutNat && this.tool.backend === "nf_tables" ? ["-t", "filter"] : [];
     const program = this.#program(family, "save");
     const result = await this.#run(program, args);
-    if (result.code === NOT_FOUND) return undefined;
-    if (result.code !== 0) throw new CommandError(program, args, result);
-    return {
-      nat: parseSavedTable(result.stdout, "nat"),
-      filter: parseSavedTable(result.stdout, "filter"),
-    };
+    if (result.code !== 0 && result.code !== NOT_FOUND) throw new CommandError(program, args, result);
+    return readTables(TABLES.map((table) => [table, result.stdout]));
   }
 
   /** What one family's tables hold now. @throws {CommandError} If iptables-save fails. */
   async #read(family: Family): Promise<SavedTables> {
     const program = this.#program(family, "save");
-    const [nat, filter] = await Promise.all(TABLES.map(async (table) => {
+    const texts = await Promise.all(TABLES.map(async (table) => {
       const args = ["-t", table];
       const result = await this.#run(program, args);
       if (result.code !== 0) throw new CommandError(program, args, result);
-      return parseSavedTable(result.stdout, table);
+      return [table, result.stdout] as const;
     }));
-    return { nat: nat!, filter: filter! };
+    return readTables(texts);
   }
 
   #restore(family: Family, input: string): Promise<CommandResult> {
@@ -190,4 +242,12 @@ function ladder(most: IptablesAbilities): IptablesAbilities[] {
 /** Whether less might do: not so for a lock that others hold, a missing program or one that hangs. */
 function mayBeUnsupported(result: CommandResult): boolean {
   return ![RESOURCE_PROBLEM, NOT_FOUND, TIMED_OUT].includes(result.code);
+}
+
+/** Parses what iptables-save printed; a table that it can't show is left out. */
+function readTables(texts: readonly (readonly [table: TableName, text: string])[]): SavedTables {
+  return Object.fromEntries(
+    texts.filter(([table, text]) => !isIncompatible(text, table))
+      .map(([table, text]) => [table, parseSavedTable(text, table)]),
+  );
 }

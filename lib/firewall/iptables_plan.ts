@@ -5,11 +5,12 @@
  */
 import type { Family } from "../net/family.ts";
 import { containsPrefix, type Prefix } from "../net/prefix.ts";
+import type { PlannedChange } from "./change.ts";
+import { DOCKER_USER, jumpRange, refuses } from "./iptables_place.ts";
 import {
   formatJump,
   formatRule,
   type IptablesAbilities,
-  isUnconditional,
   ruleComment,
   ruleOptions,
   rulePrefixes,
@@ -28,17 +29,23 @@ import {
 } from "./names.ts";
 import { type FamilyRuleset, multicast, type Rule } from "./rules.ts";
 
-/** Docker's chain for other people's rules: Docker calls it before its own and never changes it. */
-const DOCKER_USER = "DOCKER-USER";
-
 /** The tables that hold rules of ours. */
 export const TABLES = ["nat", "filter"] as const;
 
-/** What iptables holds for one family. */
-export type SavedTables = Readonly<Record<(typeof TABLES)[number], SavedTable>>;
+/** A table that holds rules of ours. */
+export type TableName = (typeof TABLES)[number];
+
+/** What iptables holds for one family. A table that can't be read is left out, and nothing is written into it. */
+export type SavedTables = Readonly<Partial<Record<TableName, SavedTable>>>;
+
+/** A change of one table. */
+export interface IptablesChange extends PlannedChange {
+  readonly table: TableName;
+}
 
 /** One chain of ours: where it hangs and what it holds. */
 interface ChainGoal {
+  readonly table: TableName;
   readonly family: Family;
   readonly chain: string;
   /** The built-in chain that jumps to it. */
@@ -50,7 +57,7 @@ interface ChainGoal {
 }
 
 /**
- * The input for `iptables-restore --noflush` that makes the tables hold `rules`; empty when they do.
+ * What has to change so that the tables hold `rules`; empty when they do.
  *
  * Rules that are not ours are never touched. Ours are: the chains by name, jumps to them, and what old
  * releases of the original put straight into POSTROUTING and FORWARD, told by its comment and our network.
@@ -60,9 +67,11 @@ export function planIptables(
   rules: FamilyRuleset,
   names: FirewallNames,
   able: IptablesAbilities,
-): string {
+): IptablesChange[] {
   const { family } = rules;
+  const plain = firewallNames(DEFAULT_NETWORK_ID);
   const nat: ChainGoal = {
+    table: "nat",
     family,
     chain: names.masqueradeChain,
     base: "POSTROUTING",
@@ -71,6 +80,7 @@ export function planIptables(
     able,
   };
   const filter: ChainGoal = {
+    table: "filter",
     family,
     chain: names.forwardChain,
     base: "FORWARD",
@@ -78,15 +88,35 @@ export function planIptables(
     rules: rules.forward,
     able,
   };
-  const plain = firewallNames(DEFAULT_NETWORK_ID);
-  return (
-    section("nat", [...planChain(saved.nat, nat), ...planTakeover(saved.nat, nat, plain.masqueradeChain)]) +
-    section("filter", [
-      ...planChain(saved.filter, filter),
-      ...planTakeover(saved.filter, filter, plain.forwardChain),
-    ])
-  );
+  return [
+    ...(saved.nat ? planTable(saved.nat, nat, plain.masqueradeChain) : []),
+    ...(saved.filter ? planTable(saved.filter, filter, plain.forwardChain) : []),
+  ];
 }
+
+/** The input for `iptables-restore --noflush` that makes the changes; empty for none. */
+export function restoreInput(changes: readonly IptablesChange[]): string {
+  return TABLES.map((table) => {
+    const lines = changes.filter((change) => change.table === table).flatMap((change) => change.lines);
+    return lines.length === 0 ? "" : `*${table}\n${lines.join("\n")}\nCOMMIT\n`;
+  }).join("");
+}
+
+/** Chains of ours and jumps to them that the tables hold, as {@link PlannedChange} calls them. */
+export function ownParts(saved: SavedTables, names: FirewallNames): ReadonlySet<string> {
+  const parts = new Set<string>();
+  for (const [table, chain] of [["nat", names.masqueradeChain], ["filter", names.forwardChain]] as const) {
+    if (saved[table]?.policies.has(chain)) parts.add(chainPart(chain));
+    for (const [base, rules] of saved[table]?.rules ?? []) {
+      if (rules.some((rule) => ruleTarget(rule) === chain)) parts.add(jumpPart(chain, base));
+    }
+  }
+  return parts;
+}
+
+/** Names of the parts, the same for iptables and nft. */
+export const chainPart = (chain: string) => `chain ${chain}`;
+export const jumpPart = (chain: string, base: string) => `jump to ${chain} in ${base}`;
 
 /**
  * Whether packets between containers may be dropped by what the filter table holds besides our rules: by
@@ -95,103 +125,90 @@ export function planIptables(
 export function mayCutForwarding(filter: SavedTable, family: Family): boolean {
   const policy = filter.policies.get("FORWARD");
   return (policy !== undefined && policy !== "ACCEPT") || filter.policies.has(DOCKER_USER) ||
-    refuses(filter, family, "FORWARD", 0);
+    refuses(filter, family, "FORWARD");
 }
 
-/** A table's part of iptables-restore's input. */
-function section(table: string, lines: readonly string[]): string {
-  return lines.length === 0 ? "" : `*${table}\n${lines.join("\n")}\nCOMMIT\n`;
-}
-
-function planChain(saved: SavedTable, goal: ChainGoal): string[] {
-  if (!goal.rules) return removeChain(saved, goal.chain);
+function planTable(saved: SavedTable, goal: ChainGoal, plainChain: string): IptablesChange[] {
+  if (!goal.rules) return removeChain(saved, goal.table, goal.chain);
   const bases = goal.base === "FORWARD" && saved.policies.has(DOCKER_USER)
     ? [goal.base, DOCKER_USER]
     : [goal.base];
-  return [...fillChain(saved, goal, goal.rules), ...bases.flatMap((base) => placeJump(saved, goal, base))];
+  return [
+    ...fillChain(saved, goal, goal.rules),
+    ...bases.flatMap((base) => placeJump(saved, goal, base)),
+    ...planTakeover(saved, goal, goal.rules, plainChain),
+  ];
 }
 
-function fillChain(saved: SavedTable, goal: ChainGoal, rules: readonly Rule[]): string[] {
-  const { chain, family } = goal;
+function fillChain(saved: SavedTable, goal: ChainGoal, rules: readonly Rule[]): IptablesChange[] {
+  const { table, chain, family } = goal;
+  const isThere = saved.policies.has(chain);
   const wanted = rules.map((rule) => formatRule(rule, goal.comment, goal.able));
   const held = saved.rules.get(chain) ?? [];
-  const same = saved.policies.has(chain) && held.length === wanted.length &&
+  const same = isThere && held.length === wanted.length &&
     wanted.every((rule, i) => sameRule(rule, held[i]!, family));
-  // Naming a chain empties it, within the same transaction as the filling.
-  return same ? [] : [`:${chain} - [0:0]`, ...wanted.map((rule) => `-A ${chain} ${rule}`)];
+  if (same) return [];
+  return [{
+    table,
+    what: chainPart(chain),
+    state: isThere ? "changed" : "missing",
+    // Naming a chain empties it, within the same transaction as the filling.
+    lines: [`:${chain} - [0:0]`, ...wanted.map((rule) => `-A ${chain} ${rule}`)],
+  }];
 }
 
 /** Sees to one jump from `base` to our chain, at a place where it counts. */
-function placeJump(saved: SavedTable, goal: ChainGoal, base: string): string[] {
+function placeJump(saved: SavedTable, goal: ChainGoal, base: string): IptablesChange[] {
   const held = saved.rules.get(base) ?? [];
   const wanted = formatJump(goal.chain, goal.comment, goal.able);
   const isOurs = (rule: string) => ruleTarget(rule) === goal.chain;
   const ours = held.filter(isOurs);
   const others = held.filter((rule) => !isOurs(rule));
-  const first = others.findIndex((rule) => mustComeAfter(saved, goal.family, base, rule));
-  const latest = first < 0 ? others.length : first;
-  if (ours.length === 1 && sameRule(ours[0]!, wanted, goal.family) && held.indexOf(ours[0]!) <= latest) {
-    return [];
-  }
+  const { earliest, latest } = jumpRange(saved, goal.family, base, others);
+  const isOne = ours.length === 1 && sameRule(ours[0]!, wanted, goal.family);
+  const at = isOne ? held.indexOf(ours[0]!) : -1;
+  if (isOne && at >= earliest && at <= latest) return [];
   const insert = latest === others.length ? `-A ${base} ${wanted}` : `-I ${base} ${latest + 1} ${wanted}`;
-  return [...ours.map((rule) => `-D ${base} ${rule}`), insert];
+  return [{
+    table: goal.table,
+    what: jumpPart(goal.chain, base),
+    state: isOne ? "misplaced" : ours.length === 0 ? "missing" : "changed",
+    lines: [...ours.map((rule) => `-D ${base} ${rule}`), insert],
+  }];
 }
 
-/**
- * Whether our jump must stand before `rule` of chain `base`. Otherwise it stays where it is, or goes to the
- * end, as the original puts it: network policies and people's own exceptions come first and keep working.
- */
-function mustComeAfter(saved: SavedTable, family: Family, base: string, rule: string): boolean {
-  const target = ruleTarget(rule);
-  if (target === undefined) return false;
-  if (base === DOCKER_USER) return !isForwardChain(target);
-  if (base === "POSTROUTING") {
-    // It would masquerade packets between containers, or decide for all packets.
-    return !isMasqueradeChain(target) &&
-      (target === "MASQUERADE" || (isUnconditional(rule, family) && isVerdict(target)));
-  }
-  return isUnconditional(rule, family) && refuses(saved, family, target, 0);
-}
-
-function isVerdict(target: string): boolean {
-  return ["ACCEPT", "DROP", "RETURN", "SNAT", "NETMAP"].includes(target);
-}
-
-/** Whether a packet that gets to `target` never comes back from it accepted: DROP, REJECT or a chain that ends so. */
-function refuses(saved: SavedTable, family: Family, target: string, depth: number): boolean {
-  if (target === "DROP" || target === "REJECT") return true;
-  // The kernel refuses loops of chains; the bound is for tables that changed while they were read.
-  if (isForwardChain(target) || depth > 16) return false;
-  for (const rule of saved.rules.get(target) ?? []) {
-    if (!isUnconditional(rule, family)) continue;
-    const next = ruleTarget(rule);
-    if (next === "ACCEPT" || next === "RETURN") return false;
-    if (next !== undefined && refuses(saved, family, next, depth + 1)) return true;
-  }
-  return false;
-}
-
-function removeChain(saved: SavedTable, chain: string): string[] {
-  const jumps: string[] = [];
+function removeChain(saved: SavedTable, table: TableName, chain: string): IptablesChange[] {
+  const lines: string[] = [];
   for (const [from, rules] of saved.rules) {
     if (from === chain) continue;
-    for (const rule of rules) if (ruleTarget(rule) === chain) jumps.push(`-D ${from} ${rule}`);
+    for (const rule of rules) if (ruleTarget(rule) === chain) lines.push(`-D ${from} ${rule}`);
   }
-  return saved.policies.has(chain) ? [...jumps, `-F ${chain}`, `-X ${chain}`] : jumps;
+  if (saved.policies.has(chain)) lines.push(`-F ${chain}`, `-X ${chain}`);
+  return lines.length === 0 ? [] : [{ table, what: chainPart(chain), state: "unwanted", lines }];
 }
 
 /**
  * Removes what the original left for the same network under other names: rules straight in the base chain
  * (before its release 0.20), and its chain where this network's chain has a name of its own.
  */
-function planTakeover(saved: SavedTable, goal: ChainGoal, plainChain: string): string[] {
-  if (!goal.rules) return [];
-  const stale = (saved.rules.get(goal.base) ?? []).filter((rule) => isLeftover(rule, goal, goal.rules!));
-  const lines = stale.map((rule) => `-D ${goal.base} ${rule}`);
-  if (goal.chain !== plainChain && holdsOnly(saved.rules.get(plainChain) ?? [], goal, goal.rules)) {
-    lines.push(...removeChain(saved, plainChain));
+function planTakeover(
+  saved: SavedTable,
+  goal: ChainGoal,
+  rules: readonly Rule[],
+  plainChain: string,
+): IptablesChange[] {
+  const { table, base, chain } = goal;
+  const stale = (saved.rules.get(base) ?? []).filter((rule) => isLeftover(rule, goal, rules));
+  const changes: IptablesChange[] = stale.length === 0 ? [] : [{
+    table,
+    what: `rules of an earlier flanneld in ${base}`,
+    state: "unwanted",
+    lines: stale.map((rule) => `-D ${base} ${rule}`),
+  }];
+  if (chain !== plainChain && holdsOnly(saved.rules.get(plainChain) ?? [], goal, rules)) {
+    changes.push(...removeChain(saved, table, plainChain));
   }
-  return lines;
+  return changes;
 }
 
 function isLeftover(rule: string, goal: ChainGoal, rules: readonly Rule[]): boolean {

@@ -46,6 +46,14 @@ export function parseSavedTable(text: string, table: string): SavedTable {
   return { policies, rules };
 }
 
+/**
+ * Whether iptables-save says that it can't show `table`. iptables-nft does so, and exits with 0, where nft has
+ * put something into a table of iptables' that iptables has no words for.
+ */
+export function isIncompatible(text: string, table: string): boolean {
+  return text.includes(`# Table \`${table}' is incompatible`);
+}
+
 /** A rule's text after `-A CHAIN`, in the order in which iptables-save prints it. */
 export function formatRule(rule: Rule, comment: string, able: IptablesAbilities): string {
   const mark = rule.mark === undefined ? undefined : `0x${rule.mark.toString(16)}`;
@@ -118,11 +126,15 @@ export function rulePrefixes(rule: string, family: Family): Prefix[] {
   return [...matches].flatMap((match) => readPrefix(match[1]!, family) ?? []);
 }
 
-/** Whether the rule takes every packet. */
+/** Whether the rule takes every packet. What follows the target are the target's own options, no conditions. */
 export function isUnconditional(rule: string, family: Family): boolean {
-  return ruleOptions(rule, family).every((option) =>
-    /^(-[jg]|--comment|--reject-with|--random-fully) ?/.test(option)
-  );
+  const conditions = withoutComments(rule).split(/(?:^|\s)-[jg] /, 1)[0]!;
+  return ruleOptions(conditions, family).every((option) => option.startsWith("--comment"));
+}
+
+/** What the rule says of a packet's mark, as `--mark 0x4000/0x4000` or `! --mark 0x4000/0x4000`. */
+export function ruleMark(rule: string): string | undefined {
+  return /(?:^|\s)((?:! )?--mark \S+)/.exec(withoutComments(rule))?.[1];
 }
 
 /** Undefined for what says nothing: modules that do nothing without their options, and matches of everything. */

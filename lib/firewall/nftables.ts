@@ -4,15 +4,23 @@
  * @module
  */
 import { FAMILIES, type Family } from "../net/family.ts";
-import type { Log } from "../observe/types.ts";
+import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
+import { type FirewallChange, madeChanges, type PlannedChange } from "./change.ts";
 import { CommandError, type CommandRunner } from "./command.ts";
 import type { FirewallNames } from "./names.ts";
-import { planBeside } from "./nftables_beside.ts";
+import { filterTableParts, planFilterTable } from "./nftables_filter_table.ts";
 import { nftFamily, removeScript, tableHolds, tableScript } from "./nftables_text.ts";
 import type { FamilyRuleset, Ruleset } from "./rules.ts";
+import { WriteBackoff } from "./write_backoff.ts";
 
 /** Arguments with which nft reads one transaction from stdin. */
 const FROM_STDIN = ["-f", "-"];
+
+/** A table of ours that isn't as wanted. */
+interface DifferingTable {
+  readonly rules: FamilyRuleset;
+  readonly state: PlannedChange["state"];
+}
 
 /** Keeps one network's tables in nftables. Calls must not overlap. */
 export class Nftables {
@@ -21,8 +29,16 @@ export class Nftables {
   readonly #log: Log;
   /** False once the kernel has refused random ports. */
   #canFullyRandom = true;
+  /** Families whose table was right when it was last looked at. */
+  readonly #seen = new Set<Family>();
+  readonly #backoff: WriteBackoff;
+  readonly #filterBackoff: WriteBackoff;
+  /** What of ours was in iptables' filter table when it was last found right. */
+  readonly #filterSeen = new Map<Family, ReadonlySet<string>>();
 
-  constructor(names: FirewallNames, run: CommandRunner, log: Log) {
+  constructor(names: FirewallNames, run: CommandRunner, log: Log, metrics: Metrics = noMetrics) {
+    this.#backoff = new WriteBackoff(metrics);
+    this.#filterBackoff = new WriteBackoff(metrics);
     this.#names = names;
     this.#run = run;
     this.#log = log;
@@ -32,55 +48,77 @@ export class Nftables {
    * Makes the tables of both families hold `rules`, in one transaction, or none where they do. A family that
    * isn't in `rules` gets no table.
    *
-   * @returns Whether anything was written.
+   * @returns What was written.
    * @throws {CommandError} If nft fails; families that it didn't fail for are right then.
+   * @throws {IneffectiveWriteError} If what was written isn't there afterwards.
    */
-  async apply(rules: Ruleset): Promise<boolean> {
+  async apply(rules: Ruleset): Promise<FirewallChange[]> {
     const wanted = FAMILIES.map((family) =>
       rules.families.find((other) => other.family === family) ?? { family }
     );
     const differing = await this.#differing(wanted, rules.fullyRandom);
-    if (differing.length === 0) return false;
-    const together = await this.#write(differing, rules.fullyRandom);
-    if (!together) return true;
-    // One family's trouble must not keep the rules from the other.
-    const each = differing.length === 1 ? [together] : [
-      await this.#write([differing[0]!], rules.fullyRandom),
-      await this.#write(differing.slice(1), rules.fullyRandom),
-    ];
-    const failure = each.find((error) => error !== undefined);
-    if (failure) throw failure;
-    return true;
+    if (differing.length === 0) {
+      this.#backoff.reset();
+      return [];
+    }
+    const changes = differing.flatMap(({ rules, state }) => this.#changesOf(rules.family, state));
+    this.#backoff.check("nft", changes);
+    await this.#writeEach(differing.map(({ rules }) => rules), rules.fullyRandom);
+    const still = await this.#differing(differing.map(({ rules }) => rules), rules.fullyRandom);
+    if (still.length > 0) throw this.#backoff.fail("nft", changes);
+    this.#backoff.reset();
+    return changes;
   }
 
-  /** Removes our tables. @returns Whether there were any. @throws {CommandError} If nft fails. */
-  async remove(): Promise<boolean> {
+  /** Removes our tables. @returns What was removed. @throws {CommandError} If nft fails. */
+  async remove(): Promise<FirewallChange[]> {
     const there = await this.#differing(FAMILIES.map((family) => ({ family })), false);
-    if (there.length === 0) return false;
-    const script = there.map(({ family }) => removeScript(family, this.#names.table(family))).join("\n");
-    const result = await this.#run("nft", FROM_STDIN, script + "\n");
-    if (result.code !== 0) throw new CommandError("nft", FROM_STDIN, result);
-    return true;
+    if (there.length === 0) return [];
+    const families = there.map(({ rules }) => rules.family);
+    const script = families.map((family) => removeScript(family, this.#names.table(family))).join("\n");
+    await this.#commit(script + "\n");
+    return there.flatMap(({ rules, state }) => this.#changesOf(rules.family, state));
   }
 
   /**
    * Keeps our forward rules in iptables' filter table where that may cut off containers, and nowhere else.
    * Only for hosts where no iptables program does it.
    *
-   * @returns Whether anything was written.
+   * @returns What was written.
    * @throws {CommandError} If nft fails.
+   * @throws {IneffectiveWriteError} If what was written isn't there afterwards.
    */
-  async applyBeside(rules: Pick<Ruleset, "families">): Promise<boolean> {
-    const scripts = await Promise.all(FAMILIES.map(async (family) => {
-      const forward = rules.families.find((other) => other.family === family)?.forward;
-      const listing = await listTable(this.#run, nftFamily(family), "filter");
-      return planBeside(listing, family, forward, this.#names.forwardChain);
-    }));
-    const script = scripts.join("");
-    if (script === "") return false;
-    const result = await this.#run("nft", FROM_STDIN, script);
-    if (result.code !== 0) throw new CommandError("nft", FROM_STDIN, result);
-    return true;
+  async acceptInFilterTable(rules: Pick<Ruleset, "families">): Promise<FirewallChange[]> {
+    const target = this.#names.forwardChain;
+    const plans = async () =>
+      await Promise.all(FAMILIES.map(async (family) => {
+        const forward = rules.families.find((other) => other.family === family)?.forward;
+        const listing = await listTable(this.#run, nftFamily(family), "filter");
+        return { family, listing, planned: planFilterTable(listing, family, forward, target) };
+      }));
+    const scriptOf = (all: readonly { readonly planned: readonly PlannedChange[] }[]) =>
+      all.flatMap(({ planned }) => planned.flatMap(({ lines }) => lines)).map((line) => `${line}\n`).join("");
+    // A rule that is written anew has another handle.
+    const withoutHandles = (script: string) => script.replace(/ handle \d+/g, "");
+    const before = await plans();
+    const script = scriptOf(before);
+    const changes = before.flatMap(({ family, planned }) =>
+      madeChanges(family, planned, this.#filterSeen.get(family))
+    );
+    let after = before;
+    if (script !== "") {
+      this.#filterBackoff.check("nft", changes);
+      await this.#commit(script);
+      after = await plans();
+      if (withoutHandles(scriptOf(after)) === withoutHandles(script)) {
+        throw this.#filterBackoff.fail("nft", changes);
+      }
+    }
+    this.#filterBackoff.reset();
+    for (const { family, listing, planned } of after) {
+      if (planned.length === 0) this.#filterSeen.set(family, filterTableParts(listing, target));
+    }
+    return changes;
   }
 
   /** What `nft -j list chains` prints: every chain of the namespace. @throws {CommandError} If nft fails. */
@@ -91,17 +129,52 @@ export class Nftables {
     return result.stdout;
   }
 
-  async #differing(wanted: readonly FamilyRuleset[], fullyRandom: boolean): Promise<FamilyRuleset[]> {
+  /** Which tables aren't as wanted, and how they are found. */
+  async #differing(wanted: readonly FamilyRuleset[], fullyRandom: boolean): Promise<DifferingTable[]> {
     const random = fullyRandom && this.#canFullyRandom;
-    const right = await Promise.all(
-      wanted.map(async (rules) => tableHolds(await this.#list(rules.family), rules, random)),
+    const found = await Promise.all(wanted.map(async (rules): Promise<DifferingTable | undefined> => {
+      const listing = await this.#list(rules.family);
+      if (tableHolds(listing, rules, random)) {
+        if (listing === undefined) this.#seen.delete(rules.family);
+        else this.#seen.add(rules.family);
+        return undefined;
+      }
+      const isWanted = rules.masquerade !== undefined || rules.forward !== undefined;
+      return { rules, state: listing === undefined ? "missing" : isWanted ? "changed" : "unwanted" };
+    }));
+    return found.filter((table) => table !== undefined);
+  }
+
+  #changesOf(family: Family, state: PlannedChange["state"]): FirewallChange[] {
+    const what = `table ${nftFamily(family)} ${this.#names.table(family)}`;
+    return madeChanges(
+      family,
+      [{ what, state, lines: [] }],
+      this.#seen.has(family) ? new Set([what]) : undefined,
     );
-    return wanted.filter((_, i) => !right[i]);
   }
 
   /** What nft prints of our table, or undefined if it isn't there. */
   #list(family: Family): Promise<string | undefined> {
     return listTable(this.#run, nftFamily(family), this.#names.table(family));
+  }
+
+  /** Writes all together, or, where nft refuses that, each by itself. @throws {CommandError} The first failure. */
+  async #writeEach(differing: readonly FamilyRuleset[], fullyRandom: boolean): Promise<void> {
+    const together = await this.#write(differing, fullyRandom);
+    if (!together) return;
+    // One family's trouble must not keep the rules from the other.
+    const each = differing.length === 1 ? [together] : [
+      await this.#write([differing[0]!], fullyRandom),
+      await this.#write(differing.slice(1), fullyRandom),
+    ];
+    const failure = each.find((error) => error !== undefined);
+    if (failure) throw failure;
+  }
+
+  async #commit(script: string): Promise<void> {
+    const result = await this.#run("nft", FROM_STDIN, script);
+    if (result.code !== 0) throw new CommandError("nft", FROM_STDIN, result);
   }
 
   /** @returns The failure, if it is one. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { systemRunner } from "../../lib/firewall/command.ts";
-import { Firewall, FirewallError } from "../../lib/firewall/firewall.ts";
+import { FirewallError } from "../../lib/firewall/change.ts";
+import { Firewall } from "../../lib/firewall/firewall.ts";
 import { ruleset } from "../../lib/firewall/rules.ts";
 import { FirewallUnavailableError } from "../../lib/firewall/tools.ts";
 import { silentLog } from "../../lib/observe/types.ts";

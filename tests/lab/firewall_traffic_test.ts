@@ -243,6 +243,30 @@ async function testDocker(
   assert.match(left, /-A DOCKER-USER -j DROP/);
 }
 
+for (const programs of [undefined, ["nft"]] as const) {
+  const name = programs ? "nftables, only nft at hand" : "iptables";
+  firewallTest(`firewall ${name}: what an administrator drops in DOCKER-USER stays dropped`, async () => {
+    // Our accept stood first in DOCKER-USER, and let in whom the administrator keeps out.
+    await using crossing = await Crossing.make(programs);
+    const { host } = crossing;
+    for (const { version } of FAMILIES) {
+      const program = version === 6 ? "ip6tables" : "iptables";
+      await host.exec(...dockerRules(program));
+      await host.exec(`${program} -A DOCKER-USER -i outside -j DROP`);
+      await host.exec(`${program} -A DOCKER-USER -j RETURN`);
+    }
+    using firewall = await host.firewall(programs ? "nftables" : "iptables");
+    await firewall.apply(RULES);
+    await assertOpen(crossing, true, "with our rules");
+    for (const { name } of FAMILIES) {
+      const when = `${name} from outside to our container`;
+      assert.equal(await crossing.sourceSeen("outside", "pod", name), undefined, when);
+      await host.exec(`${name === "ipv6" ? "ip6tables" : "iptables"} -D DOCKER-USER -i outside -j DROP`);
+      await crossing.arrival("outside", "pod", name);
+    }
+  });
+}
+
 for (const mode of MODES) {
   firewallTest(`firewall ${mode}: a chain of others that drops by policy is named in a warning`, async () => {
     await using host = await FirewallHost.make();

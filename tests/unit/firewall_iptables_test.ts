@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { type CommandResult, type CommandRunner } from "../../lib/firewall/command.ts";
-import { Iptables, isAtLeast } from "../../lib/firewall/iptables.ts";
-import { mayCutForwarding, planIptables } from "../../lib/firewall/iptables_plan.ts";
+import { isAtLeast } from "../../lib/firewall/iptables.ts";
+import { mayCutForwarding, planIptables, restoreInput } from "../../lib/firewall/iptables_plan.ts";
 import {
   type IptablesAbilities,
   isUnconditional,
@@ -16,7 +15,6 @@ import { type FamilyRuleset, ruleset } from "../../lib/firewall/rules.ts";
 import { parseIptablesVersion } from "../../lib/firewall/tools.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { formatPrefix, parsePrefix } from "../../lib/net/prefix.ts";
-import { type Log, silentLog } from "../../lib/observe/types.ts";
 
 const RULES = ruleset({
   families: [{ family: IPV4, network: parsePrefix("10.5.0.0/16") }],
@@ -60,7 +58,7 @@ const RIGHT = { nat: NAT_CHAIN + NAT_JUMP, filter: FILTER_CHAIN + FILTER_JUMP };
 /** What is written to a host with these tables. */
 function plan(nat: string, filter: string, rules: FamilyRuleset = RULES, networkId?: string): string {
   const names = networkId === undefined ? NAMES : firewallNames(networkId);
-  return planIptables(saved(nat, filter), rules, names, ABLE);
+  return restoreInput(planIptables(saved(nat, filter), rules, names, ABLE));
 }
 
 Deno.test("firewall iptables: a bare host gets both chains and the jumps to them", () => {
@@ -158,18 +156,62 @@ Deno.test("firewall iptables: somebody's masquerading comes after ours", () => {
   assert.equal(plan(NAT_CHAIN + NAT_JUMP + docker, RIGHT.filter), "");
 });
 
-Deno.test("firewall iptables: where Docker has its chain for others, we are first in it", () => {
-  const docker = ":DOCKER-USER - [0:0]\n-A DOCKER-USER -i eth0 -j DROP\n-A DOCKER-USER -j RETURN\n";
-  const jump = `DOCKER-USER 1 ${FWD} -j FLANNEL-FWD\n`;
-  assert.equal(plan(RIGHT.nat, RIGHT.filter + docker), `*filter\n-I ${jump}COMMIT\n`);
-  const first = docker.replace("-A", `-A DOCKER-USER ${FWD} -j FLANNEL-FWD\n-A`);
-  assert.equal(plan(RIGHT.nat, RIGHT.filter + first), "");
-  const afterOther = first.replace("-A", "-A DOCKER-USER -j FLANNEL-FWD-0123abcd\n-A");
+Deno.test("firewall iptables: in DOCKER-USER an administrator's rules stay before our accept", () => {
+  const jump = `${FWD} -j FLANNEL-FWD`;
+  const chain = (...rules: string[]) =>
+    ":DOCKER-USER - [0:0]\n" + rules.map((rule) => `-A DOCKER-USER ${rule}\n`).join("");
+  const inserted = (place: number) => `*filter\n-I DOCKER-USER ${place} ${jump}\nCOMMIT\n`;
+  const drop = "-s 203.0.113.0/24 -i eth0 -j DROP";
+  for (const end of ["-j RETURN", "-j DROP", "-j REJECT --reject-with icmp-port-unreachable"]) {
+    assert.equal(plan(RIGHT.nat, RIGHT.filter + chain(end)), inserted(1), end);
+    assert.equal(plan(RIGHT.nat, RIGHT.filter + chain(drop, end)), inserted(2), end);
+    assert.equal(plan(RIGHT.nat, RIGHT.filter + chain(drop, jump, end)), "", end);
+  }
   assert.equal(
-    plan(RIGHT.nat, RIGHT.filter + afterOther),
-    "",
-    "two networks must not fight for the first place",
+    plan(RIGHT.nat, RIGHT.filter + chain(drop)),
+    `*filter\n-A DOCKER-USER ${jump}\nCOMMIT\n`,
+    "nothing ends the chain",
   );
+  assert.equal(
+    plan(RIGHT.nat, RIGHT.filter + chain(jump, drop, "-j RETURN")),
+    `*filter\n-D DOCKER-USER ${jump}\n-I DOCKER-USER 2 ${jump}\nCOMMIT\n`,
+    "a drop that came after our jump, or was behind it since an earlier release",
+  );
+  const other = "-j FLANNEL-FWD-0123abcd";
+  for (const jumps of [[jump, other], [other, jump]]) {
+    const held = chain(drop, ...jumps, "-j RETURN");
+    assert.equal(plan(RIGHT.nat, RIGHT.filter + held), "", "two networks don't fight for a place");
+  }
+});
+
+Deno.test("firewall iptables: whatever translates source addresses comes after ours", () => {
+  const jump = NAT_JUMP.slice("-A POSTROUTING ".length);
+  const moved = `*nat\n-D POSTROUTING ${jump}-I POSTROUTING 1 ${jump}COMMIT\n`;
+  const before = [
+    "-A POSTROUTING -j SNAT --to-source 192.0.2.1\n",
+    "-A POSTROUTING -o eth0 -j SNAT --to-source 192.0.2.1 --persistent\n",
+    "-A POSTROUTING -s 10.5.0.0/16 -j NETMAP --to 192.0.2.0/24\n",
+    "-A POSTROUTING -j MASQUERADE --random\n",
+    ":SITE - [0:0]\n-A SITE -p tcp -j RETURN\n-A SITE ! -d 224.0.0.0/4 -j MASQUERADE\n" +
+    "-A POSTROUTING -s 10.5.72.3/32 -j SITE\n",
+    ":SITE - [0:0]\n:SITE2 - [0:0]\n-A SITE2 -j SNAT --to-source 192.0.2.1\n-A SITE -j SITE2\n" +
+    "-A POSTROUTING -j SITE\n",
+  ];
+  for (const rules of before) {
+    assert.equal(plan(NAT_CHAIN + rules + NAT_JUMP, RIGHT.filter), moved, rules);
+    assert.equal(plan(NAT_CHAIN + NAT_JUMP + rules, RIGHT.filter), "", rules);
+  }
+  const harmless = [
+    // kube-proxy's: only for packets with its mark, which our chain leaves alone.
+    ":KUBE-POSTROUTING - [0:0]\n-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n" +
+    "-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0\n" +
+    `-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic" -j MASQUERADE --random-fully\n` +
+    "-A POSTROUTING -j KUBE-POSTROUTING\n",
+    "-A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE\n",
+    ":SITE - [0:0]\n-A SITE -j RETURN\n-A SITE -j MASQUERADE\n-A POSTROUTING -j SITE\n",
+    ":SITE - [0:0]\n-A SITE -s 10.5.1.1/32 -j ACCEPT\n-A POSTROUTING -j SITE\n",
+  ];
+  for (const rules of harmless) assert.equal(plan(NAT_CHAIN + rules + NAT_JUMP, RIGHT.filter), "", rules);
 });
 
 Deno.test("firewall iptables: rules that old releases left in the base chains go", () => {
@@ -215,7 +257,7 @@ Deno.test("firewall iptables: two networks on one host have chains of their own"
     RIGHT.filter,
   );
   assert.equal(
-    planIptables(both, { family: IPV4 }, firewallNames(id), ABLE),
+    restoreInput(planIptables(both, { family: IPV4 }, firewallNames(id), ABLE)),
     `*nat\n-D POSTROUTING ${MASQ} -j ${masqueradeChain}\n-F ${masqueradeChain}\n-X ${masqueradeChain}\nCOMMIT\n`,
   );
 });
@@ -270,74 +312,4 @@ Deno.test("firewall iptables: versions are read and compared", () => {
   assert.equal(parseIptablesVersion("iptables v1.4.21\n", "")?.backend, "legacy");
   assert.equal(parseIptablesVersion("usage: iptables", ""), undefined);
   assert.ok(isAtLeast([1, 8], [1, 6, 2]) && isAtLeast([1, 6, 2], [1, 6, 2]) && !isAtLeast([1, 6], [1, 6, 2]));
-});
-
-/** A host whose iptables-restore says what `restore` says; its tables stay bare. */
-function scripted(
-  restore: (input: string) => Partial<CommandResult>,
-): { run: CommandRunner; inputs: string[] } {
-  const inputs: string[] = [];
-  const run: CommandRunner = (command, _args, stdin = "") => {
-    const result = { code: 0, stdout: "", stderr: "" };
-    if (!command.endsWith("-restore")) return Promise.resolve(result);
-    inputs.push(stdin);
-    return Promise.resolve({ ...result, ...restore(stdin) });
-  };
-  return { run, inputs };
-}
-
-const TOOL = { variant: "", backend: "nf_tables", version: [1, 8, 9] } as const;
-
-Deno.test("firewall iptables: a kernel without xt_comment or random ports gets rules without, and one warning", async () => {
-  for (const missing of ["--random-fully", "--comment"]) {
-    const warnings: string[] = [];
-    const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
-    const { run, inputs } = scripted((input) =>
-      input.includes(missing) ? { code: 2, stderr: "no such thing" } : {}
-    );
-    const iptables = new Iptables(TOOL, NAMES, run, log);
-    assert.equal(await iptables.apply(RULES, true), true);
-    assert.ok(!inputs.at(-1)!.includes(missing));
-    const kept = missing === "--comment" ? "--random-fully" : "--comment";
-    assert.ok(inputs.at(-1)!.includes(kept), `what the host can do is kept: ${kept}`);
-    const before = inputs.length;
-    await iptables.apply(RULES, true);
-    assert.equal(inputs.length, before + 1, "what was found out is remembered");
-    assert.equal(warnings.length, 1);
-  }
-});
-
-Deno.test("firewall iptables: a lock that others hold is an error with its cause, and no reason to do with less", async () => {
-  const stderr = "Another app is currently holding the xtables lock; still 0s 0us time ahead\n";
-  const { run, inputs } = scripted(() => ({ code: 4, stderr }));
-  const iptables = new Iptables(TOOL, NAMES, run, silentLog);
-  await assert.rejects(
-    iptables.apply(RULES, true),
-    /^CommandError: iptables-restore --noflush -w 5 failed with status 4: Another app/,
-  );
-  assert.equal(inputs.length, 1);
-});
-
-Deno.test("firewall iptables: a race with another program is tried again as it was", async () => {
-  let first = true;
-  const { run, inputs } = scripted(() => {
-    const failed = first;
-    first = false;
-    return failed ? { code: 1, stderr: "RULE_DELETE failed (No such file or directory)" } : {};
-  });
-  const warnings: string[] = [];
-  const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
-  assert.equal(await new Iptables(TOOL, NAMES, run, log).apply(RULES, true), true);
-  assert.equal(inputs[0], inputs[1]);
-  assert.deepEqual(warnings, []);
-});
-
-Deno.test("firewall iptables: old versions get no options that they don't know", async () => {
-  const args: string[][] = [];
-  const run: CommandRunner = (command, given) => {
-    if (command.endsWith("-restore")) args.push([...given]);
-    return Promise.resolve({ code: 0, stdout: "", stderr: "" });
-  };
-  await new Iptables({ ...TOOL, version: [1, 4, 21] }, NAMES, run, silentLog).apply(RULES, true);
-  assert.deepEqual(args, [["--noflush"]]);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { CommandResult, CommandRunner } from "../../lib/firewall/command.ts";
 import { firewallNames } from "../../lib/firewall/names.ts";
 import { Nftables } from "../../lib/firewall/nftables.ts";
-import { planBeside } from "../../lib/firewall/nftables_beside.ts";
+import { planFilterTable } from "../../lib/firewall/nftables_filter_table.ts";
 import { tableHolds, tableScript } from "../../lib/firewall/nftables_text.ts";
 import {
   differenceScript,
@@ -156,28 +156,73 @@ Deno.test("firewall nftables: masquerade flags are read in each of nft's spellin
   assert.equal(tableHolds(print({ flags: ["random", "persistent"] }), rules, true), false);
 });
 
+/** What nft prints, with -j, of a table that `script` has written. */
+function printed(script: string, family: string, table: string): string {
+  const nftables: unknown[] = [{ table: { family, name: table } }];
+  for (const line of script.split("\n")) {
+    const [verb, kind, inFamily, inTable, chain, ...rest] = line.split(" ");
+    if (verb !== "add" || inFamily !== family || inTable !== table) continue;
+    if (kind === "chain") {
+      const [type, hook, priority] = [rest[2], rest[4], rest[6]];
+      const prio = priority === "srcnat;" ? 100 : 0;
+      nftables.push({ chain: { family, table, name: chain, type, hook, prio, policy: "accept" } });
+    } else if (kind === "rule") {
+      nftables.push({ rule: { family, table, chain, ...printedRule(family, rest.join(" ")) } });
+    }
+  }
+  return JSON.stringify({ nftables });
+}
+
+function printedRule(family: string, text: string): { comment: string; expr: unknown[] } {
+  const expr: unknown[] = [];
+  if (text.includes("meta mark")) {
+    expr.push({ match: { op: "==", left: { "&": [{ meta: { key: "mark" } }, 0x4000] }, right: 0x4000 } });
+  }
+  for (const [, field, not, addr, len] of text.matchAll(/ip6? ([sd]addr) (!= )?(\S+)\/(\d+)/g)) {
+    const left = { payload: { protocol: family, field } };
+    expr.push({ match: { op: not ? "!=" : "==", left, right: { prefix: { addr, len: Number(len) } } } });
+  }
+  const random = text.includes("fully-random") ? { flags: "fully-random" } : null;
+  const action = / (accept|return|masquerade)/.exec(` ${text}`)![1]!;
+  expr.push({ [action]: action === "masquerade" ? random : null });
+  return { comment: /comment "(.*)"/.exec(text)![1]!, expr };
+}
+
 /** An nft that has no tables and takes what `accept` says. */
-function scripted(accept: (script: string) => boolean): { run: CommandRunner; scripts: string[] } {
+function scripted(
+  accept: (script: string) => boolean,
+): { run: CommandRunner; scripts: string[]; wipe(): void } {
   const scripts: string[] = [];
+  let held = "";
   const run: CommandRunner = (_command, args, stdin = "") => {
     const gone: CommandResult = { code: 1, stdout: "", stderr: "Error: No such file or directory\n" };
-    if (args.includes("list")) return Promise.resolve(gone);
+    if (args.includes("list")) {
+      const [family, table] = args.slice(-2) as [string, string];
+      const isThere = held.includes(`add chain ${family} ${table} `);
+      return Promise.resolve(isThere ? { code: 0, stdout: printed(held, family, table), stderr: "" } : gone);
+    }
     scripts.push(stdin);
     const failed: CommandResult = {
       code: 1,
       stdout: "",
       stderr: "Error: Could not process rule: not supported\n",
     };
-    return Promise.resolve(accept(stdin) ? { code: 0, stdout: "", stderr: "" } : failed);
+    if (!accept(stdin)) return Promise.resolve(failed);
+    held = stdin;
+    return Promise.resolve({ code: 0, stdout: "", stderr: "" });
   };
-  return { run, scripts };
+  return { run, scripts, wipe: () => held = "" };
 }
 
 const NAMES = firewallNames("/coreos.com/network");
 
 Deno.test("firewall nftables: both families go in by one transaction", async () => {
   const { run, scripts } = scripted(() => true);
-  assert.equal(await new Nftables(NAMES, run, silentLog).apply(RULES), true);
+  const changes = await new Nftables(NAMES, run, silentLog).apply(RULES);
+  assert.deepEqual(changes.map(({ what, isRepair }) => [what, isRepair]), [
+    ["IPv4: table ip flannel-ipv4 missing", false],
+    ["IPv6: table ip6 flannel-ipv6 missing", false],
+  ]);
   assert.equal(scripts.length, 1);
   assert.ok(scripts[0]!.includes("flannel-ipv4") && scripts[0]!.endsWith(GOLDEN_V6));
 });
@@ -196,10 +241,12 @@ Deno.test("firewall nftables: one family's refusal doesn't keep the rules from t
 Deno.test("firewall nftables: a kernel without random ports gets rules without, and one warning", async () => {
   const warnings: string[] = [];
   const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
-  const { run, scripts } = scripted((script) => !script.includes("fully-random"));
+  const { run, scripts, wipe } = scripted((script) => !script.includes("fully-random"));
   const nft = new Nftables(NAMES, run, log);
-  assert.equal(await nft.apply(RULES), true);
   await nft.apply(RULES);
+  wipe();
+  const changes = await nft.apply(RULES);
+  assert.ok(changes.length === 2 && changes.every(({ isRepair }) => isRepair));
   assert.equal(scripts.length, 3, "what was found out is remembered");
   assert.equal(warnings.length, 1);
 });
@@ -281,7 +328,9 @@ Deno.test("firewall nftables: iptables' filter table gets our rules only where i
   const chain = (name: string) => ({ chain: { ...table, name, handle: 3 } });
   const counter = { counter: { packets: 1, bytes: 60 } };
   const jump = { jump: { target: "FLANNEL-FWD" } };
-  const plan = (listing: string | undefined) => planBeside(listing, IPV4, forward, "FLANNEL-FWD");
+  const plan = (listing: string | undefined) =>
+    planFilterTable(listing, IPV4, forward, "FLANNEL-FWD")
+      .flatMap(({ lines }) => lines.map((line) => `${line}\n`)).join("");
 
   assert.equal(plan(undefined), "");
   assert.equal(plan(print("accept")), "");
@@ -301,10 +350,6 @@ add rule ip filter FLANNEL-FWD ip daddr 10.5.0.0/16 counter accept
   assert.equal(plan(print("drop", ...right)), "");
   assert.equal(plan(print("drop", right[0], right[2], right[1], right[3])), filling, "out of order");
   assert.equal(
-    plan(print("drop", ...right, chain("DOCKER-USER"), rule("DOCKER-USER", 20, { drop: null }))),
-    "insert rule ip filter DOCKER-USER counter jump FLANNEL-FWD\n",
-  );
-  assert.equal(
     plan(print("drop", ...right, rule("FORWARD", 13, counter, jump))),
     "delete rule ip filter FORWARD handle 12\ndelete rule ip filter FORWARD handle 13\n" +
       "add rule ip filter FORWARD counter jump FLANNEL-FWD\n",
@@ -312,5 +357,29 @@ add rule ip filter FLANNEL-FWD ip daddr 10.5.0.0/16 counter accept
   const removal = "delete rule ip filter FORWARD handle 12\nflush chain ip filter FLANNEL-FWD\n" +
     "delete chain ip filter FLANNEL-FWD\n";
   assert.equal(plan(print("accept", ...right)), removal, "nobody drops any more");
-  assert.equal(planBeside(print("drop", ...right), IPV4, undefined, "FLANNEL-FWD"), removal, "switched off");
+  const switchedOff = planFilterTable(print("drop", ...right), IPV4, undefined, "FLANNEL-FWD");
+  assert.deepEqual(switchedOff.flatMap(({ lines }) => lines), removal.trim().split("\n"));
+
+  // An accept before an administrator's drop in DOCKER-USER let in whom it was to keep out.
+  const docker = (...rules: unknown[]) => plan(print("drop", ...right, chain("DOCKER-USER"), ...rules));
+  const inserted = (handle: number) =>
+    `insert rule ip filter DOCKER-USER handle ${handle} counter jump FLANNEL-FWD\n`;
+  const dropOutsider = rule("DOCKER-USER", 20, match("saddr", "203.0.113.0", 24), counter, { drop: null });
+  const dropBySet = rule("DOCKER-USER", 21, { xt: null }, counter, { drop: null });
+  const end = rule("DOCKER-USER", 30, counter, { return: null });
+  const ours = rule("DOCKER-USER", 25, counter, jump);
+  const others = rule("DOCKER-USER", 26, counter, { jump: { target: "FLANNEL-FWD-0123abcd" } });
+  assert.equal(docker(rule("DOCKER-USER", 20, { drop: null })), inserted(20));
+  assert.equal(docker(dropOutsider, dropBySet, end), inserted(30));
+  assert.equal(docker(dropOutsider, ours, end), "");
+  assert.equal(docker(dropOutsider, ours, others, end), "");
+  assert.equal(docker(others, ours, end), "");
+  assert.equal(
+    docker(ours, dropBySet, end),
+    `delete rule ip filter DOCKER-USER handle 25\n${inserted(30)}`,
+  );
+  const added = "add rule ip filter DOCKER-USER counter jump FLANNEL-FWD\n";
+  assert.equal(docker(dropOutsider), added);
+  assert.equal(docker(dropBySet), added, "a match that nft has no name for");
+  assert.equal(docker(rule("DOCKER-USER", 31, { xt: null }, counter, { return: null })), inserted(31));
 });

@@ -6,12 +6,14 @@
  */
 import type { Family } from "../net/family.ts";
 import { formatPrefix } from "../net/prefix.ts";
+import type { PlannedChange } from "./change.ts";
+import { DOCKER_USER } from "./iptables_place.ts";
+import { chainPart, jumpPart } from "./iptables_plan.ts";
 import { isForwardChain } from "./names.ts";
 import { nftFamily, type NftObject, parseListing, ruleConditions } from "./nftables_text.ts";
 import type { Rule } from "./rules.ts";
 
 const TABLE = "filter";
-const DOCKER_USER = "DOCKER-USER";
 
 /** A rule of the table as nft printed it. */
 interface PrintedRule {
@@ -33,44 +35,61 @@ function parseFilterTable(listing: string | undefined): FilterTable {
 }
 
 /**
- * The commands, one transaction, that make iptables' filter table let our networks through; empty where it
+ * What has to change, in one transaction, so that iptables' filter table lets our networks through; empty where it
  * does or doesn't have to. What isn't needed any more is taken away.
  *
  * @param listing What `nft -j list table ip filter` (ip6) printed; undefined if there is no such table.
  * @param forward The rules to have; undefined for none.
  * @param target Name of our chain.
  */
-export function planBeside(
+export function planFilterTable(
   listing: string | undefined,
   family: Family,
   forward: readonly Rule[] | undefined,
   target: string,
-): string {
+): PlannedChange[] {
   const table = parseFilterTable(listing);
   const base = table.get("FORWARD");
   const needed = base?.chain.policy === "drop" || (base && table.has(DOCKER_USER));
-  const lines = forward && needed
-    ? [
-      ...fillChain(table, family, forward, target),
-      ...placeJump(table, family, "FORWARD", target, false),
-      ...(table.has(DOCKER_USER) ? placeJump(table, family, DOCKER_USER, target, true) : []),
-    ]
-    : removeChain(table, family, target);
-  return lines.length === 0 ? "" : lines.join("\n") + "\n";
+  if (!forward || !needed) return removeChain(table, family, target);
+  return [
+    ...fillChain(table, family, forward, target),
+    ...placeJump(table, family, "FORWARD", target),
+    ...(table.has(DOCKER_USER) ? placeJump(table, family, DOCKER_USER, target) : []),
+  ];
 }
 
-function fillChain(table: FilterTable, family: Family, rules: readonly Rule[], target: string): string[] {
+/** The chain of ours and the jumps to it that the table holds, as {@link PlannedChange} calls them. */
+export function filterTableParts(listing: string | undefined, target: string): ReadonlySet<string> {
+  const parts = new Set<string>();
+  for (const [chain, { rules }] of parseFilterTable(listing)) {
+    if (chain === target) parts.add(chainPart(chain));
+    if (rules.some((rule) => jumpTarget(rule) === target)) parts.add(jumpPart(target, chain));
+  }
+  return parts;
+}
+
+function fillChain(
+  table: FilterTable,
+  family: Family,
+  rules: readonly Rule[],
+  target: string,
+): PlannedChange[] {
   const held = table.get(target)?.rules;
   const wanted = rules.map((rule) => conditionsOf(rule, family));
   const same = held?.length === wanted.length &&
     held.every((rule, i) => ruleConditions(essence(rule.expr), family) === wanted[i]);
   if (same) return [];
   const name = `${nftFamily(family)} ${TABLE} ${target}`;
-  return [
-    `add chain ${name}`,
-    `flush chain ${name}`,
-    ...rules.map((rule) => `add rule ${name} ${formatForward(rule, family)} counter accept`),
-  ];
+  return [{
+    what: chainPart(target),
+    state: held ? "changed" : "missing",
+    lines: [
+      `add chain ${name}`,
+      `flush chain ${name}`,
+      ...rules.map((rule) => `add rule ${name} ${formatForward(rule, family)} counter accept`),
+    ],
+  }];
 }
 
 function formatForward({ source, destination }: Rule, family: Family): string {
@@ -99,26 +118,51 @@ function isComment(expression: NftObject): boolean {
   return match === null || match.name === "comment";
 }
 
-function placeJump(
-  table: FilterTable,
-  family: Family,
-  chain: string,
-  target: string,
-  first: boolean,
-): string[] {
+/** Sees to one jump: in DOCKER-USER as {@link jumpRange} has it, elsewhere anywhere. */
+function placeJump(table: FilterTable, family: Family, chain: string, target: string): PlannedChange[] {
   const { rules } = table.get(chain)!;
   const ours = rules.filter((rule) => jumpTarget(rule) === target);
-  const foreign = rules.findIndex((rule) => !isForwardChain(jumpTarget(rule) ?? ""));
-  const isPlaced = ours.length === 1 && (!first || foreign < 0 || rules.indexOf(ours[0]!) < foreign);
-  if (isPlaced) return [];
+  const others = rules.filter((rule) => !ours.includes(rule));
+  const isDockerUser = chain === DOCKER_USER;
+  const latest = isDockerUser ? endOf(others) : others.length;
+  let earliest = isDockerUser ? latest : 0;
+  while (earliest > 0 && isForwardChain(jumpTarget(others[earliest - 1]!) ?? "")) earliest--;
+  const at = ours.length === 1 ? rules.indexOf(ours[0]!) : -1;
+  if (at >= earliest && at <= latest) return [];
   const name = `${nftFamily(family)} ${TABLE} ${chain}`;
-  return [
-    ...ours.map(({ handle }) => `delete rule ${name} handle ${handle}`),
-    `${first ? "insert" : "add"} rule ${name} counter jump ${target}`,
-  ];
+  const behind = others[latest];
+  const verb = behind ? `insert rule ${name} handle ${behind.handle}` : `add rule ${name}`;
+  return [{
+    what: jumpPart(target, chain),
+    state: ours.length === 0 ? "missing" : ours.length === 1 ? "misplaced" : "changed",
+    lines: [
+      ...ours.map(({ handle }) => `delete rule ${name} handle ${handle}`),
+      `${verb} counter jump ${target}`,
+    ],
+  }];
 }
 
-function removeChain(table: FilterTable, family: Family, target: string): string[] {
+/** Where the chain ends: at the first rule that lets no packet go on, or behind the last rule. */
+function endOf(rules: readonly PrintedRule[]): number {
+  const end = rules.findIndex(({ expr }) => isVerdict(expr.filter((one) => !isNamedComment(one))));
+  if (end >= 0) return end;
+  // A match that nft can't name may be a comment: a RETURN that comes last is taken as unconditional.
+  const last = rules.at(-1);
+  const isReturn = last !== undefined && isVerdict(essence(last.expr)) && "return" in essence(last.expr)[0]!;
+  return isReturn ? rules.length - 1 : rules.length;
+}
+
+function isVerdict(expr: readonly NftObject[]): boolean {
+  const [only, ...more] = expr.filter((expression) => !("counter" in expression));
+  return more.length === 0 && only !== undefined &&
+    ["accept", "drop", "reject", "return"].some((verdict) => verdict in only);
+}
+
+function isNamedComment(expression: NftObject): boolean {
+  return (expression.xt as NftObject | null | undefined)?.name === "comment";
+}
+
+function removeChain(table: FilterTable, family: Family, target: string): PlannedChange[] {
   if (!table.has(target)) return [];
   const name = `${nftFamily(family)} ${TABLE}`;
   const lines: string[] = [];
@@ -127,7 +171,8 @@ function removeChain(table: FilterTable, family: Family, target: string): string
       if (jumpTarget(rule) === target) lines.push(`delete rule ${name} ${chain} handle ${rule.handle}`);
     }
   }
-  return [...lines, `flush chain ${name} ${target}`, `delete chain ${name} ${target}`];
+  lines.push(`flush chain ${name} ${target}`, `delete chain ${name} ${target}`);
+  return [{ what: chainPart(target), state: "unwanted", lines }];
 }
 
 /** The chain that an unconditional jump leads to. */

@@ -1,0 +1,176 @@
+/** What iptables.ts makes of the programs' answers, on hosts whose programs are scripted. */
+import assert from "node:assert/strict";
+import { IneffectiveWriteError } from "../../lib/firewall/change.ts";
+import { type CommandResult, type CommandRunner } from "../../lib/firewall/command.ts";
+import { Iptables } from "../../lib/firewall/iptables.ts";
+import { firewallNames } from "../../lib/firewall/names.ts";
+import { ruleset } from "../../lib/firewall/rules.ts";
+import { WriteBackoff } from "../../lib/firewall/write_backoff.ts";
+import { IPV4 } from "../../lib/net/family.ts";
+import { parsePrefix } from "../../lib/net/prefix.ts";
+import { type Log, type Metrics, noMetrics, silentLog } from "../../lib/observe/types.ts";
+
+const RULES = ruleset({
+  families: [{ family: IPV4, network: parsePrefix("10.5.0.0/16") }],
+  subnets: { ipv4: parsePrefix("10.5.72.0/24") },
+  masquerade: true,
+  forward: true,
+  fullyRandom: true,
+  exclude: [],
+}).families[0]!;
+
+const NAMES = firewallNames("/coreos.com/network");
+
+/** A bare host whose iptables-restore says what `restore` says; what it takes is in the tables then. */
+function scripted(
+  restore: (input: string) => Partial<CommandResult>,
+): { run: CommandRunner; inputs: string[]; wipe(): void } {
+  const inputs: string[] = [];
+  let tables = "";
+  const run: CommandRunner = (command, _args, stdin = "") => {
+    const result = { code: 0, stdout: tables, stderr: "" };
+    if (!command.endsWith("-restore")) return Promise.resolve(result);
+    inputs.push(stdin);
+    const outcome = { ...result, ...restore(stdin) };
+    // Input for a bare host reads as iptables-save's output.
+    if (outcome.code === 0) tables = stdin;
+    return Promise.resolve(outcome);
+  };
+  return { run, inputs, wipe: () => tables = "" };
+}
+
+const TOOL = { variant: "", backend: "nf_tables", version: [1, 8, 9] } as const;
+
+Deno.test("firewall iptables: a kernel without xt_comment or random ports gets rules without, and one warning", async () => {
+  for (const missing of ["--random-fully", "--comment"]) {
+    const warnings: string[] = [];
+    const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
+    const { run, inputs, wipe } = scripted((input) =>
+      input.includes(missing) ? { code: 2, stderr: "no such thing" } : {}
+    );
+    const iptables = new Iptables(TOOL, NAMES, run, log);
+    assert.notDeepEqual(await iptables.apply(RULES, true), []);
+    assert.ok(!inputs.at(-1)!.includes(missing));
+    const kept = missing === "--comment" ? "--random-fully" : "--comment";
+    assert.ok(inputs.at(-1)!.includes(kept), `what the host can do is kept: ${kept}`);
+    const before = inputs.length;
+    wipe();
+    await iptables.apply(RULES, true);
+    assert.equal(inputs.length, before + 1, "what was found out is remembered");
+    assert.equal(warnings.length, 1);
+  }
+});
+
+Deno.test("firewall iptables: a lock that others hold is an error with its cause, and no reason to do with less", async () => {
+  const stderr = "Another app is currently holding the xtables lock; still 0s 0us time ahead\n";
+  const { run, inputs } = scripted(() => ({ code: 4, stderr }));
+  const iptables = new Iptables(TOOL, NAMES, run, silentLog);
+  await assert.rejects(
+    iptables.apply(RULES, true),
+    /^CommandError: iptables-restore --noflush -w 5 failed with status 4: Another app/,
+  );
+  assert.equal(inputs.length, 1);
+});
+
+Deno.test("firewall iptables: a race with another program is tried again as it was", async () => {
+  let first = true;
+  const { run, inputs } = scripted(() => {
+    const failed = first;
+    first = false;
+    return failed ? { code: 1, stderr: "RULE_DELETE failed (No such file or directory)" } : {};
+  });
+  const warnings: string[] = [];
+  const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
+  assert.notDeepEqual(await new Iptables(TOOL, NAMES, run, log).apply(RULES, true), []);
+  assert.equal(inputs[0], inputs[1]);
+  assert.deepEqual(warnings, []);
+});
+
+Deno.test("firewall iptables: old versions get no options that they don't know", async () => {
+  const args: string[][] = [];
+  const { run: host } = scripted(() => ({}));
+  const run: CommandRunner = (command, given, stdin) => {
+    if (command.endsWith("-restore")) args.push([...given]);
+    return host(command, given, stdin);
+  };
+  await new Iptables({ ...TOOL, version: [1, 4, 21] }, NAMES, run, silentLog).apply(RULES, true);
+  assert.deepEqual(args, [["--noflush"]]);
+});
+
+/** Counts what is counted, by name. */
+function countingMetrics(): { metrics: Metrics; counts: Map<string, number> } {
+  const counts = new Map<string, number>();
+  const count = (name: string) => void counts.set(name, (counts.get(name) ?? 0) + 1);
+  return { metrics: { ...noMetrics, count }, counts };
+}
+
+Deno.test("firewall iptables: a write that reports success and has no effect is an error, counted, and not repeated at once", async () => {
+  let writes = 0;
+  const run: CommandRunner = (command) => {
+    if (command.endsWith("-restore")) writes++;
+    return Promise.resolve({ code: 0, stdout: "", stderr: "" });
+  };
+  const { metrics, counts } = countingMetrics();
+  const iptables = new Iptables(TOOL, NAMES, run, silentLog, metrics);
+  for (let pass = 0; pass < 3; pass++) {
+    await assert.rejects(iptables.apply(RULES, true), (error) => {
+      assert.ok(error instanceof IneffectiveWriteError);
+      assert.match(
+        error.message,
+        /^iptables-restore reports success and changes nothing \(IPv4: chain FLANNEL-POST/,
+      );
+      return true;
+    });
+  }
+  assert.equal(writes, 1);
+  assert.equal(counts.get("firewall_ineffective_writes_total"), 1);
+});
+
+Deno.test("firewall: writes without effect are tried again after 10 s, then twice as late each time up to 10 minutes", () => {
+  let now = 0;
+  const backoff = new WriteBackoff(noMetrics, () => now);
+  const delays: number[] = [];
+  for (let i = 0; i < 9; i++) {
+    backoff.check("nft", []);
+    backoff.fail("nft", []);
+    const begin = now;
+    for (;;) {
+      try {
+        backoff.check("nft", []);
+        break;
+      } catch (error) {
+        assert.ok(error instanceof IneffectiveWriteError);
+        now += 1000;
+      }
+    }
+    delays.push((now - begin) / 1000);
+  }
+  assert.deepEqual(delays, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
+  backoff.fail("nft", []);
+  backoff.reset();
+  backoff.check("nft", []);
+});
+
+Deno.test("firewall iptables: a table that iptables can't show is not written to", async () => {
+  const inputs: string[] = [];
+  const run: CommandRunner = (command, args, stdin) => {
+    const table = args[1]!;
+    const answer = (stdout: string, code = 0) => Promise.resolve({ code, stdout, stderr: "" });
+    if (command === "nft") {
+      const chain = { family: "ip", table: "filter", name: "FORWARD", hook: "forward", policy: "accept" };
+      return answer(JSON.stringify({ nftables: [{ chain }] }));
+    }
+    if (stdin !== undefined) inputs.push(stdin);
+    if (table === "filter") return answer("# Table `filter' is incompatible, use 'nft' tool.\n");
+    return answer(inputs.at(-1) ?? "");
+  };
+  const warnings: string[] = [];
+  const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
+  const iptables = new Iptables(TOOL, NAMES, run, log);
+  await iptables.apply(RULES, true);
+  assert.deepEqual(await iptables.apply(RULES, true), []);
+  assert.equal(inputs.length, 1);
+  assert.doesNotMatch(inputs[0]!, /filter/);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0]!, /^iptables cannot show table ip filter, because it holds rules made with nft/);
+});
