@@ -56,6 +56,10 @@ export class StatusServer implements AsyncDisposable {
         log.error("Cannot answer a request", {
           error: messageOf(error),
         }),
+      onAcceptError: (message) => {
+        if (message === undefined) problems.clear("health port", "accepts connections");
+        else problems.set("health port", `cannot accept connections, trying again: ${message}`);
+      },
     };
     this.#http = options.healthzPort > 0
       ? serveHealth({ address: options.healthzIp, port: options.healthzPort, ...this.#options })

@@ -7,6 +7,8 @@ import { messageOf } from "../errors.ts";
 import type { JsonObject } from "../config/types.ts";
 import { IPV6 } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
+import type { HttpRequest } from "./http_request.ts";
+import { type ConnectionSource, type HttpAnswer, HttpServer } from "./http_server.ts";
 import type { MetricsRegistry } from "./metrics.ts";
 import type { Problems } from "./problems.ts";
 
@@ -18,6 +20,8 @@ export interface HealthOptions {
   status(): JsonObject | Promise<JsonObject>;
   /** Called with what went wrong in an answer. */
   onError(error: unknown): void;
+  /** Accepting connections fails and is tried again, or (undefined) works again. */
+  onAcceptError(message: string | undefined): void;
 }
 
 /** Where the server listens. */
@@ -30,13 +34,10 @@ export interface ListenAddress {
 /** A running server. */
 export type HealthServer = AsyncDisposable;
 
-/** The server can't listen. The message names address and port, the cause and how to mend it. */
+/** The server can't listen. The message names address and port, the cause and what to do. */
 export class ListenError extends Error {
   override readonly name = "ListenError";
 }
-
-/** How long answers under way may take when the server ends, in milliseconds. */
-const GRACE = 200;
 
 /**
  * Starts the server. Disposing it lets answers under way finish, for a moment.
@@ -47,87 +48,53 @@ export function serveHealth(
   options: HealthOptions & ListenAddress,
 ): HealthServer & { readonly port: number } {
   const { address, port } = options;
+  let listener: Deno.TcpListener;
   try {
-    const answers = new Answers(options);
-    const server = Deno.serve({ hostname: formatIp(address), port, ...answers.handlers }, answers.handle);
-    return { port: server.addr.port, [Symbol.asyncDispose]: () => answers.end(server) };
+    listener = Deno.listen({ hostname: formatIp(address), port });
   } catch (error) {
     throw new ListenError(explain(address, port, error), { cause: error });
   }
+  const server = serve(listener, options);
+  return { port: listener.addr.port, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
 /** As {@link serveHealth}, on a Unix socket. @throws {Error} If the path can't be listened on. */
 export function serveHealthLocally(path: string, options: HealthOptions): HealthServer {
-  const answers = new Answers(options);
-  const server = Deno.serve({ path, ...answers.handlers }, answers.handle);
-  return { [Symbol.asyncDispose]: () => answers.end(server) };
+  return serve(Deno.listen({ transport: "unix", path }), options);
 }
 
-/** Answers requests until the end, which doesn't wait for a hanging one. */
-class Answers {
-  readonly #pending = new Set<(response: Response) => void>();
-  readonly handlers;
-
-  constructor(readonly options: HealthOptions) {
-    this.handlers = { onListen() {}, onError: failed(options) };
-  }
-
-  handle = async (request: Request): Promise<Response> => {
-    const { promise, resolve, reject } = Promise.withResolvers<Response>();
-    this.#pending.add(resolve);
-    answer(request, this.options).then(resolve, reject);
-    try {
-      return await promise;
-    } finally {
-      this.#pending.delete(resolve);
-    }
-  };
-
-  async end(server: { shutdown(): Promise<void> }): Promise<void> {
-    const timer = setTimeout(() => {
-      for (const resolve of this.#pending) resolve(text("flanneld ends\n", 503));
-    }, GRACE);
-    await server.shutdown();
-    clearTimeout(timer);
-  }
-}
-
-function failed(options: HealthOptions): (error: unknown) => Response {
-  return (error) => {
-    options.onError(error);
-    return text("internal error\n", 500);
-  };
+function serve(source: ConnectionSource, options: HealthOptions): HttpServer {
+  return new HttpServer(source, {
+    answer: (request) => answer(request, options),
+    onError: options.onError,
+    onAcceptError: options.onAcceptError,
+  });
 }
 
 /** Answers one request. */
-async function answer(request: Request, options: HealthOptions): Promise<Response> {
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return text("only GET and HEAD\n", 405, { allow: "GET, HEAD" });
+async function answer({ method, path }: HttpRequest, options: HealthOptions): Promise<HttpAnswer> {
+  if (method !== "GET" && method !== "HEAD") {
+    return { status: 405, body: "only GET and HEAD\n", allow: "GET, HEAD" };
   }
-  switch (new URL(request.url).pathname) {
+  switch (path) {
     case "/healthz":
-      return text("ok\n", 200);
+      return { status: 200, body: "ok\n" };
     case "/readyz": {
       const reasons = options.problems.notReady();
-      if (reasons.length === 0) return text("ok\n", 200);
-      return text(reasons.map((reason) => `${reason}\n`).join(""), 503);
+      if (reasons.length === 0) return { status: 200, body: "ok\n" };
+      return { status: 503, body: reasons.map((reason) => `${reason}\n`).join("") };
     }
     case "/metrics": {
-      const read = await options.metrics.render();
-      return text(read.text, 200, { "content-type": read.contentType });
+      const { text, contentType } = await options.metrics.render();
+      return { status: 200, body: text, contentType };
     }
     case "/status": {
       const body = JSON.stringify(await options.status(), null, 2);
-      return text(`${body}\n`, 200, { "content-type": "application/json" });
+      return { status: 200, body: `${body}\n`, contentType: "application/json" };
     }
     default:
-      return text("not found: there are /healthz, /readyz, /metrics, /status\n", 404);
+      return { status: 404, body: "not found: there are /healthz, /readyz, /metrics, /status\n" };
   }
-}
-
-function text(body: string, status: number, headers: Record<string, string> = {}): Response {
-  const common = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" };
-  return new Response(body, { status, headers: { ...common, ...headers } });
 }
 
 function explain(address: Ip, port: number, error: unknown): string {

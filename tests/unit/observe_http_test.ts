@@ -12,6 +12,7 @@ function options(more: Partial<HealthOptions & ListenAddress> = {}): HealthOptio
     metrics: new MetricsRegistry(),
     status: () => ({}),
     onError: () => {},
+    onAcceptError: () => {},
     ...more,
   };
 }

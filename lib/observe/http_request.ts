@@ -1,0 +1,73 @@
+/**
+ * The head of an HTTP/1 request (RFC 9112), as far as a server needs it that answers GET and HEAD and closes. Pure.
+ *
+ * @module
+ */
+
+/** What is asked for. */
+export interface HttpRequest {
+  readonly method: string;
+  /** Without the query: `/healthz`. */
+  readonly path: string;
+}
+
+/** A request that can't be answered; the message is for the client. */
+export class BadRequestError extends Error {
+  override readonly name = "BadRequestError";
+  constructor(readonly status: 400 | 505, message: string) {
+    super(message);
+  }
+}
+
+/** tchar of RFC 9110, 5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Where the head ends: after the first empty line, or -1 if that has not come yet. */
+export function headLength(bytes: Uint8Array): number {
+  for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) {
+    const next = bytes[at + 1] === CR ? at + 2 : at + 1;
+    if (bytes[next] === LF) return next + 1;
+  }
+  return -1;
+}
+
+const CR = 13, LF = 10;
+
+/**
+ * Reads a request's head.
+ *
+ * @param head Up to and including the empty line.
+ * @throws {BadRequestError} If it is no HTTP/1 request, or its Host field is missing, doubled or no host (RFC 9112, 3.2).
+ */
+export function parseRequest(head: Uint8Array): HttpRequest {
+  const [first = "", ...fields] = new TextDecoder("latin1").decode(head).trimEnd().split(/\r?\n/);
+  const line = /^(\S+) (\S+) HTTP\/(\d)\.(\d)$/.exec(first);
+  if (!line || !TOKEN.test(line[1]!)) throw new BadRequestError(400, "not an HTTP request");
+  const [, method, target, major, minor] = line;
+  if (major !== "1") throw new BadRequestError(505, "only HTTP/1.1 and HTTP/1.0");
+  checkHost(fields, minor !== "0");
+  return { method: method!, path: pathOf(target!) };
+}
+
+function checkHost(fields: readonly string[], isNeeded: boolean): void {
+  const hosts: string[] = [];
+  for (const field of fields) {
+    const colon = field.indexOf(":");
+    const name = field.slice(0, Math.max(colon, 0));
+    if (!TOKEN.test(name)) throw new BadRequestError(400, "a header line that is no field");
+    if (name.toLowerCase() === "host") hosts.push(field.slice(colon + 1).trim());
+  }
+  if (hosts.length > 1 || (isNeeded && hosts.length === 0)) {
+    throw new BadRequestError(400, "exactly one Host field is needed");
+  }
+  // uri-host [ ":" port ] (RFC 3986, 3.2.2); empty is allowed.
+  const good = /^(\[[0-9A-Fa-fv:.%~_-]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/;
+  if (!hosts.every((host) => good.test(host))) throw new BadRequestError(400, "the Host field is no host");
+}
+
+/** The path of an origin-form (`/x?y`) or absolute-form (`http://host/x`) target. */
+function pathOf(target: string): string {
+  const path = target.startsWith("/") ? target : /^https?:\/\/[^/?#]*([^]*)$/i.exec(target)?.[1];
+  if (path === undefined) throw new BadRequestError(400, "the target is no path");
+  return path.split(/[?#]/, 1)[0] || "/";
+}
