@@ -1,9 +1,9 @@
 /** The HTTP port under clients that take all they can get. */
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { HEALTH_PORT, type Host } from "./harness/host.ts";
-import { labTest } from "./harness/lab_test_case.ts";
-import { run, until } from "./harness/process.ts";
+import { HEALTH_PORT, type Host } from "../../scripts/lab/host.ts";
+import { labTest } from "./lab_test_case.ts";
+import { run, until } from "../../scripts/lab/process.ts";
 
 const FLOOD = fileURLToPath(new URL("http_flood.ts", import.meta.url));
 const CONNECTIONS = 5_000;
