@@ -2,7 +2,7 @@
  * What the kernel has of ours, read in one go.
  *
  * Ours is everything on a device of our own, and every route inside our network that carries our protocol
- * number. Routes that somebody else made are read only where they stand in the way of a desired one.
+ * number. What somebody else made isn't read here: {@link ./occupants.ts} looks at it where it is in the way.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { Route } from "../netlink/types.ts";
 import { FAMILIES, type Family, type FamilyName } from "../net/family.ts";
 import { containsPrefix, type Prefix } from "../net/prefix.ts";
 import type { Entry } from "./entries.ts";
-import type { ActualEntry } from "./plan.ts";
+import type { ActualEntry } from "./diff.ts";
 
 /**
  * Protocol number of our routes and next hops: how they are told from everybody else's
@@ -66,7 +66,7 @@ function* readLink(
     if (kind === "vxlan") {
       for (const { ip, mac, state } of listNeighbours(socket, { family, linkIndex })) {
         // The kernel's own entries (unresolved, learned, multicast) come and go by themselves.
-        if (mac && state & NUD_PERMANENT) yield { entry: { kind: "neighbour", link, ip, mac }, ours: true };
+        if (mac && state & NUD_PERMANENT) yield { entry: { kind: "neighbour", link, ip, mac } };
       }
     }
     for (const route of routesThrough(socket, { family, linkIndex })) {
@@ -78,7 +78,7 @@ function* readLink(
   for (const { mac, remote, state } of listFdb(socket, linkIndex)) {
     // What the device learned by itself (Learning) is not permanent.
     if (remote && state & (NUD_PERMANENT | NUD_NOARP)) {
-      yield { entry: { kind: "fdb", link, mac, remote }, ours: true };
+      yield { entry: { kind: "fdb", link, mac, remote } };
     }
   }
 }
@@ -102,7 +102,6 @@ function routesThrough(socket: NetlinkSocket, filter: { family: Family; linkInde
 function ownRoute(route: Route, entry: Entry): ActualEntry {
   return {
     entry,
-    ours: true,
     protocol: route.protocol,
     metric: route.metric,
     ...(route.nexthopId === undefined ? {} : { nexthopId: route.nexthopId }),

@@ -33,7 +33,7 @@ const COALESCE_MS = 50;
 /** A full pass at least this often. */
 const PASS_INTERVAL_MS = 60_000;
 
-/** Retry of what failed: doubled up to {@link PASS_INTERVAL_MS}. */
+/** A pass that failed as a whole is made again after this long: doubled up to {@link PASS_INTERVAL_MS}. */
 const RETRY_MS = 500;
 
 /** A pass over more entries leaves tens of megabytes of garbage. */
@@ -99,21 +99,21 @@ export class HostKeeper {
   }
 
   /**
-   * Carries out what changed. Never throws: what fails brings a pass soon. Before the first pass it does
+   * Carries out what changed. Never throws: what fails is tried again soon. Before the first pass it does
    * nothing: the pass finds what is right already, and writes only the rest.
    */
   async flush(): Promise<void> {
     if (!this.#passed) return;
     try {
       const { failures } = await this.#reconciler.flush();
-      if (failures > 0) this.#wake?.up("ours");
+      if (failures > 0) this.#wake?.up("failed");
     } catch (error) {
       this.#tell(messageOf(error));
       this.#wake?.up("ours");
     }
   }
 
-  /** Puts right whatever differs: devices first, then entries. Never throws for what a later pass may mend. */
+  /** Makes everything what it is to be: devices first, then entries. Never throws: it is tried again. */
   async pass(): Promise<ReconcileResult> {
     this.#passed = true;
     try {
@@ -149,26 +149,40 @@ export class HostKeeper {
   ): Promise<void> {
     const wake = this.#wake = new Wake(signal);
     const reading = this.#read(monitor, wake);
-    let retry = RETRY_MS;
-    let { failures } = await this.pass();
+    await this.pass();
     // Starting leaves garbage that a daemon at rest has no cause to collect; a large pass has seen to it already.
     if (this.#reconciler.size <= MANY_ENTRIES) await releaseHeap();
+    let retry = RETRY_MS;
+    let passAt = performance.now() + PASS_INTERVAL_MS;
     while (!signal.aborted) {
-      await wake.next(failures > 0 ? retry : PASS_INTERVAL_MS);
+      if (this.#problem === undefined) retry = RETRY_MS;
+      else passAt = Math.min(passAt, performance.now() + retry);
+      await wake.next(Math.min(passAt, this.#reconciler.retryAt) - performance.now());
       await pause(COALESCE_MS, signal);
       if (signal.aborted) break;
       const began = performance.now();
       const reasons = wake.take();
-      const isTime = reasons.size === 0;
+      const isTime = began >= passAt;
       const changed = (isTime || reasons.has("host")) && await this.#follow(onHostChange);
       // Containers come and go, and most of what they change is nothing to us.
-      if (isTime || reasons.has("ours") || changed || failures > 0) {
-        ({ failures } = await this.pass());
-        retry = failures > 0 ? Math.min(retry * 2, PASS_INTERVAL_MS) : RETRY_MS;
-      }
+      if (isTime || reasons.has("ours") || changed) {
+        await this.pass();
+        passAt = performance.now() + PASS_INTERVAL_MS;
+        retry = Math.min(retry * 2, PASS_INTERVAL_MS);
+      } else await this.#retry();
       await pause(Math.min((performance.now() - began) * DUTY, LONGEST_REST_MS), signal);
     }
     await reading;
+  }
+
+  /** Tries again what failed: a full pass would make each event cost as much as all peers together. */
+  async #retry(): Promise<void> {
+    if (this.#reconciler.retryAt > performance.now()) return;
+    try {
+      await this.#reconciler.retry();
+    } catch (error) {
+      this.#tell(messageOf(error));
+    }
   }
 
   async #follow(onHostChange: () => Promise<boolean>): Promise<boolean> {
@@ -207,8 +221,11 @@ export class HostKeeper {
         if (this.#isOwn(linkIndex)) return ["ours"];
         return [...this.#carriers.values()].includes(linkIndex) ? ["host", "ours"] : ["host"];
       }
-      case "nexthop":
-        return this.#isOwn(change.value.linkIndex) && change.change === "delete" ? ["ours"] : [];
+      case "nexthop": {
+        // Our own changes don't come back: whoever changes an object of ours leads its routes elsewhere.
+        const { id, linkIndex } = change.value;
+        return this.#isOwn(linkIndex) || this.#reconciler.usesNexthop(id) ? ["ours"] : [];
+      }
       default: {
         const reason = this.#judgeEntry(change);
         return reason ? [reason] : [];
@@ -262,8 +279,8 @@ function problemOf(errors: readonly Error[]): string | undefined {
   return errors.length === 0 ? undefined : errors.map(({ message }) => message).join("; ");
 }
 
-/** Whose change it was: of what we keep, or of what the plan may depend on. */
-type Reason = "ours" | "host";
+/** Why there is work: a change of what we keep, one of what the plan may depend on, or a flush with failures. */
+type Reason = "ours" | "host" | "failed";
 
 /** Remembers that something happened; one waiter. */
 class Wake {

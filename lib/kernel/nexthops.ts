@@ -1,15 +1,15 @@
 /**
- * Next-hop objects: which ids are ours, and which gateway has which.
+ * Next-hop objects: which ids are ours, and which of our routes uses which.
  *
  * Each plain route `via GATEWAY dev flannel.1` makes the kernel look through all next hops of that device:
  * 20,000 of them take seconds, and a tenth of that with next-hop objects (RTM_NEWNEXTHOP, Linux 5.3), which
  * aren't kept in that list. Up to {@link PLAIN_ROUTES} a host's routes stay as everybody knows them.
  *
+ * Each route has an object of its own: the kernel takes all routes of an object along when the object goes.
+ *
  * @module
  */
-import { formatIp } from "../net/ip.ts";
 import type { Nexthop } from "../netlink/types.ts";
-import type { RouteEntry } from "./entries.ts";
 
 /** How many routes are made without next-hop objects: what they cost grows with the square. */
 export const PLAIN_ROUTES = 1_000;
@@ -18,10 +18,14 @@ export const PLAIN_ROUTES = 1_000;
 const FIRST_ID = 0x4600_0000;
 const LAST_ID = 0x46ff_ffff;
 
-/** The next-hop objects of one network. */
+/** The next-hop objects of one network. Pure bookkeeping: nothing here knows the kernel. */
 export class Nexthops {
+  /** Key of a route to the id of its object: only of objects that the kernel has confirmed. */
   readonly #ids = new Map<string, number>();
-  #used = new Set<number>();
+  /** Ids within our range that somebody has, ourselves included. */
+  readonly #taken = new Set<number>();
+  /** Objects of ours that a dump showed and that no route was found to use yet. */
+  readonly #unused = new Set<number>();
   #next: number;
 
   /** @param networkId Tells this network from others on the host: their ids start elsewhere. */
@@ -31,48 +35,77 @@ export class Nexthops {
     this.#next = FIRST_ID + ((hash & 0xff) << 16);
   }
 
-  /** Takes over what a dump says: `all` for the ids in use, those in `own` as ours. */
-  refresh(all: readonly Nexthop[], own: ReadonlyMap<number, string>, protocol: number): Nexthop[] {
-    this.#used = new Set(all.map((nexthop) => nexthop.id));
-    this.#ids.clear();
-    const ours: Nexthop[] = [];
-    for (const nexthop of all) {
-      const link = nexthop.linkIndex === undefined ? undefined : own.get(nexthop.linkIndex);
-      if (link === undefined || !nexthop.gateway || nexthop.protocol !== protocol) continue;
-      ours.push(nexthop);
-      this.#ids.set(`${link} ${formatIp(nexthop.gateway)}`, nexthop.id);
-    }
-    return ours;
-  }
-
-  /** The id for a route's gateway; `isNew` when the object has still to be made. */
-  take(route: RouteEntry): { id: number; isNew: boolean } {
-    const key = gatewayKey(route);
-    const known = this.#ids.get(key);
-    if (known !== undefined) return { id: known, isNew: false };
-    do {
-      this.#next = this.#next >= LAST_ID ? FIRST_ID : this.#next + 1;
-    } while (this.#used.has(this.#next));
-    this.#used.add(this.#next);
-    this.#ids.set(key, this.#next);
-    return { id: this.#next, isNew: true };
-  }
-
-  /** Forgets the object for a route's gateway and gives its id, if there is one. */
-  release(route: RouteEntry): number | undefined {
-    const key = gatewayKey(route);
-    const id = this.#ids.get(key);
-    this.#ids.delete(key);
-    return id;
-  }
-
-  /** How many objects are known. */
+  /** How many objects are in use. */
   get size(): number {
     return this.#ids.size;
   }
-}
 
-/** What a next-hop object stands for: a gateway behind a link. */
-export function gatewayKey(route: RouteEntry): string {
-  return `${route.link} ${route.gateway ? formatIp(route.gateway) : ""}`;
+  /**
+   * Begins anew with what a dump of all objects says.
+   *
+   * @param isOurs Whether an object is this network's.
+   */
+  refresh(all: readonly Nexthop[], isOurs: (nexthop: Nexthop) => boolean): void {
+    this.#ids.clear();
+    this.#taken.clear();
+    this.#unused.clear();
+    for (const nexthop of all) {
+      const { id } = nexthop;
+      if (id >= FIRST_ID && id <= LAST_ID) this.#taken.add(id);
+      if (isOurs(nexthop)) this.#unused.add(id);
+    }
+  }
+
+  /**
+   * Notes that the kernel's route under `key` uses the object `id`.
+   *
+   * @returns False if it must not: the object isn't ours, or another route uses it.
+   */
+  adopt(key: string, id: number): boolean {
+    if (!this.#unused.delete(id)) return false;
+    this.#ids.set(key, id);
+    return true;
+  }
+
+  /** The objects of the last {@link refresh} that no route has adopted. */
+  get unused(): ReadonlySet<number> {
+    return this.#unused;
+  }
+
+  /** An id that is free as far as is known; ours only once {@link assign} says so. */
+  propose(): number {
+    do {
+      this.#next = this.#next >= LAST_ID ? FIRST_ID : this.#next + 1;
+    } while (this.#taken.has(this.#next));
+    this.#taken.add(this.#next);
+    return this.#next;
+  }
+
+  /** The object is gone. */
+  free(id: number): void {
+    this.#taken.delete(id);
+    this.#unused.delete(id);
+  }
+
+  /**
+   * The kernel has made the route under `key` with the object `id`, or without one.
+   *
+   * @returns The object that the route used before, which nothing needs any more.
+   */
+  assign(key: string, id: number | undefined): number | undefined {
+    const before = this.#ids.get(key);
+    if (id !== undefined) this.#ids.set(key, id);
+    else this.#ids.delete(key);
+    return before === id ? undefined : before;
+  }
+
+  /** The object of the route under `key`. */
+  idOf(key: string): number | undefined {
+    return this.#ids.get(key);
+  }
+
+  /** Whether a route of ours uses the object. Reads all of them: for notifications, which are rare. */
+  uses(id: number): boolean {
+    return this.#ids.values().some((each) => each === id);
+  }
 }

@@ -8,11 +8,11 @@ import { fdbRequest, neighbourRequest } from "../netlink/neighbour.ts";
 import { nexthopRequest } from "../netlink/nexthop.ts";
 import { routeRequest } from "../netlink/route.ts";
 import type { NetlinkRequest } from "../netlink/socket.ts";
+import type { Route } from "../netlink/types.ts";
 import { IPV6 } from "../net/family.ts";
-import { type ActualEntry } from "./plan.ts";
 import { DEFAULT_METRIC, ROUTE_PROTOCOL } from "./actual_entries.ts";
+import type { RemoveOperation } from "./diff.ts";
 import type { Entry, RouteEntry } from "./entries.ts";
-import type { Nexthops } from "./nexthops.ts";
 
 /**
  * Metric of the blackhole route: the kernel prefers every other route to the subnet, above all the container
@@ -20,109 +20,115 @@ import type { Nexthops } from "./nexthops.ts";
  */
 export const BLACKHOLE_METRIC = 4_294_967_294;
 
-/** What requests are made of: index of a link by name, and next-hop objects where they are used. */
-export interface RequestContext {
-  linkIndex(name: string): number | undefined;
-  /** Whether a new route is to go through a next-hop object. */
-  useNexthop(route: RouteEntry): boolean;
-  readonly nexthops: Nexthops;
+/** Where an entry is to be written. */
+export interface Place {
+  /** Index of its link; undefined for what has none. */
+  readonly linkIndex: number | undefined;
+  /** The next-hop object that its route uses, in place of link and gateway. */
+  readonly nexthopId?: number | undefined;
+  /**
+   * For routes: whether one that is there is replaced. Without it the kernel refuses (EEXIST) where any route
+   * to the destination has the same metric.
+   */
+  readonly replaces: boolean;
 }
 
-/** An entry can't be made now because its link isn't there; it is made when the link is. */
-export class LinkMissing {
-  constructor(readonly link: string) {}
-}
-
-/** The requests that put `entry` in place, whatever of its key is there. */
-export function setRequests(entry: Entry, context: RequestContext): NetlinkRequest[] | LinkMissing {
+/** The request that puts an entry in its place. Neighbours and fdb entries stand on our devices: any is replaced. */
+export function setRequest(entry: Entry, { linkIndex, nexthopId, replaces }: Place): NetlinkRequest {
+  const verb = replaces ? "replace" : "add";
   if (entry.kind === "blackhole") {
-    return [routeRequest("replace", {
+    return routeRequest(verb, {
       destination: entry.destination,
       type: RTN_BLACKHOLE,
       protocol: ROUTE_PROTOCOL,
       metric: BLACKHOLE_METRIC,
-      onlink: false,
-    })];
+    });
   }
-  const linkIndex = context.linkIndex(entry.link);
-  if (linkIndex === undefined) return new LinkMissing(entry.link);
+  if (linkIndex === undefined) throw new RangeError(`A ${entry.kind} needs a link`);
   if (entry.kind === "neighbour") {
-    return [neighbourRequest("replace", { linkIndex, ip: entry.ip, mac: entry.mac })];
+    return neighbourRequest("replace", { linkIndex, ip: entry.ip, mac: entry.mac });
   }
   if (entry.kind === "fdb") {
-    return [fdbRequest("replace", { linkIndex, mac: entry.mac, remote: entry.remote })];
+    return fdbRequest("replace", { linkIndex, mac: entry.mac, remote: entry.remote });
   }
-  return routeRequests(entry, linkIndex, context);
-}
-
-function routeRequests(entry: RouteEntry, linkIndex: number, context: RequestContext): NetlinkRequest[] {
   const { destination, gateway, onlink } = entry;
   const route = { destination, type: RTN_UNICAST, protocol: ROUTE_PROTOCOL };
-  if (!gateway) return [routeRequest("replace", { ...route, linkIndex, onlink })];
-  if (!context.useNexthop(entry)) return [routeRequest("replace", { ...route, linkIndex, gateway, onlink })];
-  const { id, isNew } = context.nexthops.take(entry);
-  const viaObject = routeRequest("replace", { ...route, nexthopId: id, onlink: false });
-  if (!isNew) return [viaObject];
-  return [
-    nexthopRequest("create", {
-      id,
-      family: gateway.family,
-      gateway,
-      linkIndex,
-      onlink,
-      protocol: ROUTE_PROTOCOL,
-    }),
-    viaObject,
-  ];
+  if (nexthopId !== undefined) return routeRequest(verb, { ...route, nexthopId });
+  return routeRequest(verb, { ...route, linkIndex, onlink, ...(gateway && { gateway }) });
+}
+
+/** The request to make the next-hop object of a route; EEXIST where the id is taken. */
+export function nexthopOf(entry: RouteEntry, id: number, linkIndex: number): NetlinkRequest {
+  const { destination: { family }, gateway, onlink } = entry;
+  return nexthopRequest("create", {
+    id,
+    family,
+    linkIndex,
+    onlink,
+    protocol: ROUTE_PROTOCOL,
+    ...(gateway && { gateway }),
+  });
 }
 
 /**
- * Whether a route may have been refused because another route to its destination is there: IPv6 takes an onlink
+ * Whether a route may have been refused because another one to its destination is there. IPv6 takes an onlink
  * gateway only where no route leads to it by another link (ip6_route_check_nh_onlink), and the gateway lies in
  * the very subnet that is to be routed.
  */
-export function mayBeInTheWay(entry: Entry, errorCode: string): entry is RouteEntry {
+export function mayBeInTheWay(entry: Entry, errorCode: string): boolean {
+  if (errorCode === "EEXIST") return entry.kind === "route" || entry.kind === "blackhole";
   return errorCode === "EINVAL" && entry.kind === "route" && entry.onlink &&
     entry.destination.family === IPV6;
 }
 
-/** The request that removes the route in whose place `entry` is to be, by whatever link, gateway and maker. */
-export function clearRequest({ destination }: RouteEntry): NetlinkRequest {
-  const metric = DEFAULT_METRIC[destination.family.name];
-  return routeRequest("delete", { destination, protocol: RTPROT_UNSPEC, metric });
+/** The request that removes a route, whoever made it. */
+export function removeRouteRequest(route: Route): NetlinkRequest {
+  const { destination, type, metric, protocol } = route;
+  return routeRequest("delete", { destination, type, metric, protocol, ...hopOf(route) });
 }
 
-/** The requests that take exactly this entry away. Nothing where its link is gone: it went with it. */
-export function removeRequests(actual: ActualEntry, context: RequestContext): NetlinkRequest[] {
+/**
+ * The request that takes exactly this entry away.
+ *
+ * @param linkIndex Index of its link; the entries of a link that is gone went with it.
+ * @param isOwnLink Whether that is a device of ours, on which every route is ours.
+ */
+export function removeRequest(
+  { actual }: RemoveOperation,
+  linkIndex: number | undefined,
+  isOwnLink: boolean,
+): NetlinkRequest | undefined {
   const { entry } = actual;
   if (entry.kind === "blackhole") {
-    return [routeRequest("delete", {
+    return routeRequest("delete", {
       destination: entry.destination,
       type: RTN_BLACKHOLE,
       protocol: ROUTE_PROTOCOL,
       metric: actual.metric ?? BLACKHOLE_METRIC,
-      onlink: false,
-    })];
+    });
   }
-  const linkIndex = context.linkIndex(entry.link);
-  if (linkIndex === undefined) return [];
-  if (entry.kind === "neighbour") return [neighbourRequest("delete", { linkIndex, ip: entry.ip })];
-  if (entry.kind === "fdb") {
-    return [fdbRequest("delete", { linkIndex, mac: entry.mac, remote: entry.remote })];
-  }
-  const id = context.nexthops.release(entry);
-  const nexthopId = actual.nexthopId ?? id;
-  // A route by a next-hop object is found by the object's id alone (fib_nh_match, net/ipv4/fib_semantics.c).
-  const hop = nexthopId !== undefined
-    ? { nexthopId }
-    : { linkIndex, ...(entry.gateway ? { gateway: entry.gateway } : {}) };
-  const route = routeRequest("delete", {
-    destination: entry.destination,
+  if (linkIndex === undefined) return undefined;
+  if (entry.kind === "neighbour") return neighbourRequest("delete", { linkIndex, ip: entry.ip });
+  if (entry.kind === "fdb") return fdbRequest("delete", { linkIndex, mac: entry.mac, remote: entry.remote });
+  const { destination, gateway } = entry;
+  return routeRequest("delete", {
+    destination,
     type: RTN_UNICAST,
-    protocol: actual.protocol ?? ROUTE_PROTOCOL,
-    metric: actual.metric ?? DEFAULT_METRIC[entry.destination.family.name],
-    ...hop,
-    onlink: false,
+    // The original's routes on a device that was taken over have another one.
+    protocol: actual.protocol ?? (isOwnLink ? RTPROT_UNSPEC : ROUTE_PROTOCOL),
+    metric: actual.metric ?? DEFAULT_METRIC[destination.family.name],
+    ...hopOf({ nexthopId: actual.nexthopId, linkIndex, gateway }),
   });
-  return id === undefined ? [route] : [route, nexthopRequest("delete", { id })];
+}
+
+/** A route by a next-hop object is found by the object's id alone (fib_nh_match, net/ipv4/fib_semantics.c). */
+function hopOf(
+  { nexthopId, linkIndex, gateway }: {
+    readonly nexthopId?: number | undefined;
+    readonly linkIndex?: number | undefined;
+    readonly gateway?: RouteEntry["gateway"] | undefined;
+  },
+) {
+  if (nexthopId !== undefined) return { nexthopId };
+  return { ...(linkIndex === undefined ? {} : { linkIndex }), ...(gateway ? { gateway } : {}) };
 }

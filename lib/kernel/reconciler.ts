@@ -6,38 +6,45 @@
  *
  * @module
  */
-import type { NetlinkError } from "../netlink/error.ts";
-import type { NetlinkRequest, NetlinkSocket } from "../netlink/socket.ts";
+import type { NetlinkSocket } from "../netlink/socket.ts";
 import { findLink } from "../netlink/link.ts";
-import { listNexthops, nexthopRequest, nexthopsSupported } from "../netlink/nexthop.ts";
+import { listNexthops, nexthopsSupported } from "../netlink/nexthop.ts";
 import type { Prefix } from "../net/prefix.ts";
-import type { Log, Metrics } from "../observe/types.ts";
+import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import { type OwnLink, readActualEntries, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import { DesiredEntries, type EntryChanges } from "./desired_entries.ts";
-import { describeEntry, type Entry, entryKey, type RouteEntry } from "./entries.ts";
-import { gatewayKey, Nexthops, PLAIN_ROUTES } from "./nexthops.ts";
-import {
-  clearRequest,
-  LinkMissing,
-  mayBeInTheWay,
-  removeRequests,
-  type RequestContext,
-  setRequests,
-} from "./operation_requests.ts";
-import { inOrder, type Operation, planPass } from "./plan.ts";
+import { diffEntries, entryOf, inOrder, type Operation } from "./diff.ts";
+import { describeEntry, type Entry } from "./entries.ts";
+import { EntryWriter, type Refusal } from "./entry_writer.ts";
+import { Nexthops, PLAIN_ROUTES } from "./nexthops.ts";
 
 /** Operations done before other work of the daemon gets its turn: some 20 ms in the kernel. */
 const OPERATIONS_PER_TURN = 1_024;
 
-/** Entries that fail are named one by one up to this many at a time, and once for each reason. */
+/** Entries that fail are named one by one up to this many. */
 const NAMED_FAILURES = 5;
+
+/** A VXLAN peer's neighbour, fdb entry and route. */
+const ENTRIES_PER_PEER = 3;
+
+/** What failed is tried again after this long, in milliseconds; doubled each time, up to a pass's interval. */
+const RETRY_MS = 500;
+const RETRY_MAX_MS = 60_000;
 
 /** What a pass or flush did. */
 export interface ReconcileResult {
   /** Operations carried out, failed ones included. */
   readonly operations: number;
-  /** Entries that could not be put right; they are tried again by the next pass. */
+  /** How many of them failed; {@link Reconciler.retry} tries them again. */
   readonly failures: number;
+}
+
+/** What could not be done, and when it is tried again. */
+interface Failure extends Refusal {
+  /** Of `performance.now()`. */
+  readonly due: number;
+  /** How long that was from the last time, in milliseconds. */
+  readonly delay: number;
 }
 
 /** What the reconciler needs. */
@@ -49,6 +56,8 @@ export interface ReconcilerOptions {
   readonly networkId: string;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Gets `kernel entries` while some can't be written. */
+  readonly problems: ProblemReporter;
 }
 
 /** Owns all entries of one network on this host. Calls may overlap; the work is done one after the other. */
@@ -56,19 +65,17 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #desired = new DesiredEntries();
   readonly #nexthops: Nexthops;
-  readonly #failed = new Map<string, string>();
-  /** What had failed before this pass, and how much of what fails is new. */
-  #failedBefore: ReadonlyMap<string, string> = new Map();
-  #newFailures = 0;
+  readonly #writer: EntryWriter;
+  /** What failed last, by the entry's key. */
+  #failed = new Map<string, Failure>();
   #changes: EntryChanges = new Map();
-  #links: readonly OwnLink[] = [];
-  #missing: ReadonlySet<string> = new Set();
   #nexthopsSupported: boolean | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#nexthops = new Nexthops(options.networkId);
+    this.#writer = new EntryWriter({ ...options, nexthops: this.#nexthops });
   }
 
   /**
@@ -77,8 +84,7 @@ export class Reconciler {
    * @param missing Names of those that aren't there: what has such a name now is somebody else's.
    */
   setLinks(links: readonly OwnLink[], missing: readonly string[] = []): void {
-    this.#links = links;
-    this.#missing = new Set(missing);
+    this.#writer.setLinks(links, missing);
   }
 
   /** What `owner` needs from now on; takes effect with the next {@link flush} or {@link pass}. */
@@ -91,17 +97,27 @@ export class Reconciler {
     return this.#desired.size;
   }
 
+  /** When something that failed is to be tried again, of `performance.now()`; infinite if nothing did. */
+  get retryAt(): number {
+    return this.#failed.values().reduce((earliest, { due }) => Math.min(earliest, due), Infinity);
+  }
+
   /** The entry that is desired under a key. */
   desired(key: string): Entry | undefined {
     return this.#desired.get(key);
   }
 
-  /** How many entries are desired, and the ones that the kernel refused with its reasons. */
+  /** Whether one of our routes uses the next-hop object. */
+  usesNexthop(id: number): boolean {
+    return this.#nexthops.uses(id);
+  }
+
+  /** How many entries are desired, and the ones that could not be written, with the reasons. */
   state(): { entries: number; nexthops: number; failures: { entry: string; error: string }[] } {
-    const failures = [...this.#failed].map(([key, error]) => {
-      const entry = this.#desired.get(key);
-      return { entry: entry ? describeEntry(entry) : key, error };
-    });
+    const failures = Array.from(this.#failed.values(), ({ operation, reason }) => ({
+      entry: describeEntry(entryOf(operation)),
+      error: reason,
+    }));
     return { entries: this.#desired.size, nexthops: this.#nexthops.size, failures };
   }
 
@@ -113,163 +129,105 @@ export class Reconciler {
       const operations: Operation[] = [];
       for (const [key, before] of changes) {
         const entry = this.#desired.get(key);
-        if (entry) operations.push({ verb: "set", key, entry });
-        else if (before) operations.push({ verb: "remove", key, actual: { entry: before, ours: true } });
+        const wasWritten = before !== undefined && !this.#failed.has(key);
+        if (entry) operations.push({ verb: "set", key, entry, replaces: wasWritten });
+        else if (before) {
+          const nexthopId = this.#nexthops.idOf(key);
+          const actual = { entry: before, ...(nexthopId === undefined ? {} : { nexthopId }) };
+          operations.push({ verb: "remove", key, actual });
+        }
       }
       return this.#carryOut(inOrder(operations));
     });
   }
 
-  /** Compares everything with the kernel and puts right what differs. */
+  /** Tries again what failed and is due, and nothing else: the others needn't wait for it. */
+  retry(): Promise<ReconcileResult> {
+    return this.#serially(() => {
+      const now = performance.now();
+      const operations = this.#failed.values()
+        // What changed meanwhile is the next flush's.
+        .filter(({ due, operation }) => due <= now && !this.#changes.has(operation.key))
+        .map(({ operation }) => operation);
+      return this.#carryOut(inOrder([...operations]));
+    });
+  }
+
+  /** Compares everything with the kernel, and writes what differs. */
   pass(): Promise<ReconcileResult> {
     return this.#serially(async () => {
       this.#changes = new Map();
-      this.#failedBefore = new Map(this.#failed);
-      this.#failed.clear();
-      const { socket, networks } = this.#options;
+      const failedBefore = this.#failed;
+      this.#failed = new Map();
+      this.#refreshNexthops();
+      const { socket, networks, log } = this.#options;
       const linkName = memoized((index: number) => findLink(socket, index)?.name);
-      const orphans = this.#refreshNexthops();
-      const actual = readActualEntries(socket, { networks, links: this.#links, linkName });
-      const operations = planPass(this.#desired, actual);
-      const result = await this.#carryOut(operations);
-      socket.batch(orphans);
-      if (operations.length > 0) {
-        this.#options.log.debug("Kernel entries put right", { operations: operations.length });
-      }
+      const actual = readActualEntries(socket, { networks, links: this.#writer.links, linkName });
+      const operations = diffEntries(
+        this.#desired,
+        actual,
+        (key, { nexthopId }) => nexthopId === undefined || this.#nexthops.adopt(key, nexthopId),
+      );
+      const result = await this.#carryOut(operations, failedBefore);
+      this.#writer.removeNexthops(this.#nexthops.unused);
+      if (operations.length > 0) log.debug("Kernel entries reconciled", { operations: operations.length });
       return result;
     });
   }
 
-  /** Reads our next-hop objects; gives the requests that remove those that no desired route uses. */
-  #refreshNexthops(): NetlinkRequest[] {
+  #refreshNexthops(): void {
     const { socket } = this.#options;
     this.#nexthopsSupported ??= nexthopsSupported(socket);
-    if (!this.#nexthopsSupported) return [];
-    const own = new Map(this.#links.map((link) => [link.index, link.name]));
-    const ours = this.#nexthops.refresh(listNexthops(socket), own, ROUTE_PROTOCOL);
-    if (ours.length === 0) return [];
-    const inUse = new Set<string>();
-    for (const [, entry] of this.#desired.entries()) {
-      if (entry.kind === "route") inUse.add(gatewayKey(entry));
-    }
-    return ours
-      .filter(({ linkIndex, gateway, family }) => {
-        const link = own.get(linkIndex!)!;
-        const destination = { family, base: gateway!.value, length: family.bits };
-        return !inUse.has(gatewayKey({ kind: "route", link, destination, gateway: gateway!, onlink: true }));
-      })
-      .map(({ id }) => nexthopRequest("delete", { id }));
+    if (!this.#nexthopsSupported) return;
+    const own = new Set(this.#writer.links.map(({ index }) => index));
+    this.#nexthops.refresh(
+      listNexthops(socket),
+      ({ linkIndex, protocol }) =>
+        protocol === ROUTE_PROTOCOL && linkIndex !== undefined && own.has(linkIndex),
+    );
   }
 
-  async #carryOut(operations: readonly Operation[]): Promise<ReconcileResult> {
-    this.#newFailures = 0;
+  async #carryOut(
+    operations: readonly Operation[],
+    failedBefore: ReadonlyMap<string, Failure> = new Map(this.#failed),
+  ): Promise<ReconcileResult> {
+    const { metrics } = this.#options;
+    let failures = 0;
     for (let start = 0; start < operations.length; start += OPERATIONS_PER_TURN) {
       if (start > 0) await new Promise((resolve) => setTimeout(resolve, 0));
-      this.#carryOutSome(operations.slice(start, start + OPERATIONS_PER_TURN));
+      const some = operations.slice(start, start + OPERATIONS_PER_TURN);
+      for (const { key } of some) this.#failed.delete(key);
+      const refusals = this.#writer.write(some, this.#withNexthops);
+      for (const refusal of refusals) {
+        const { key } = refusal.operation;
+        const last = failedBefore.get(key)?.delay;
+        const delay = last === undefined ? RETRY_MS : Math.min(last * 2, RETRY_MAX_MS);
+        this.#failed.set(key, { ...refusal, delay, due: performance.now() + delay });
+      }
+      failures += refusals.length;
+      metrics.count("entry_operations_total", "Kernel entries written or removed", {}, some.length);
     }
-    if (this.#newFailures > NAMED_FAILURES) {
-      const more = this.#newFailures - NAMED_FAILURES;
-      this.#options.log.warn("More entries could not be put right; see flanneld status", { entries: more });
+    if (failures > 0) {
+      metrics.count("entry_errors_total", "Kernel entries that could not be written", {}, failures);
     }
-    this.#options.metrics.gauge("entries", "Kernel entries that are to be there", this.#desired.size);
-    this.#options.metrics.gauge(
-      "entries_failed",
-      "Kernel entries that could not be put right",
-      this.#failed.size,
+    metrics.gauge("entries", "Kernel entries that are to be there", this.#desired.size);
+    metrics.gauge("entries_failed", "Kernel entries that could not be written", this.#failed.size);
+    this.#report();
+    return { operations: operations.length, failures };
+  }
+
+  #report(): void {
+    const { problems } = this.#options;
+    if (this.#failed.size === 0) return problems.clear("kernel entries", "all written");
+    const named = this.#failed.values().take(NAMED_FAILURES).map(({ operation, reason }) =>
+      `${operation.verb === "set" ? "" : "removal of "}${describeEntry(entryOf(operation))}: ${reason}`
     );
-    return { operations: operations.length, failures: this.#failed.size };
+    const more = this.#failed.size > NAMED_FAILURES ? `; ${this.#failed.size - NAMED_FAILURES} more` : "";
+    problems.set("kernel entries", `cannot write, retrying: ${[...named].join("; ")}${more}`);
   }
 
-  #carryOutSome(operations: readonly Operation[]): void {
-    const { metrics } = this.#options;
-    const context: RequestContext = {
-      linkIndex: memoized((name: string) => this.#linkIndex(name)),
-      useNexthop: (route: RouteEntry) => this.#useNexthop(route),
-      nexthops: this.#nexthops,
-    };
-    const requests: NetlinkRequest[] = [];
-    const sources: Operation[] = [];
-    for (const operation of operations) {
-      const made = operation.verb === "set"
-        ? setRequests(operation.entry, context)
-        : removeRequests(operation.actual, context);
-      if (made instanceof LinkMissing) {
-        this.#failed.set(operation.key, `no link ${made.link}`);
-        continue;
-      }
-      this.#failed.delete(operation.key);
-      for (const request of made) {
-        requests.push(request);
-        sources.push(operation);
-      }
-    }
-    const refused = this.#execute(requests, sources);
-    for (const [operation, error] of this.#clearTheWay(refused, context)) {
-      this.#failedOperation(operation, error);
-    }
-    metrics.count("entry_operations_total", "Kernel entries written or removed", {}, operations.length);
-  }
-
-  /** Sends requests; gives the operations that failed. Request `i` is part of `sources[i]`. */
-  #execute(
-    requests: readonly NetlinkRequest[],
-    sources: readonly Operation[],
-  ): Map<Operation, NetlinkError> {
-    const refused = new Map<Operation, NetlinkError>();
-    for (const { index, error } of this.#options.socket.batch(requests)) {
-      const operation = sources[index]!;
-      if (operation.verb === "remove" && isGone(error)) continue;
-      if (!refused.has(operation)) refused.set(operation, error);
-      const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;
-      // A next hop that failed is made anew with another id.
-      if (entry.kind === "route") this.#nexthops.release(entry);
-    }
-    return refused;
-  }
-
-  /** Removes what may be in the way of routes and tries those again; gives what stays refused. */
-  #clearTheWay(
-    refused: ReadonlyMap<Operation, NetlinkError>,
-    context: RequestContext,
-  ): ReadonlyMap<Operation, NetlinkError> {
-    const clears: NetlinkRequest[] = [];
-    const requests: NetlinkRequest[] = [];
-    const sources: Operation[] = [];
-    for (const [operation, error] of refused) {
-      if (operation.verb !== "set" || !mayBeInTheWay(operation.entry, error.code)) continue;
-      const made = setRequests(operation.entry, context);
-      if (made instanceof LinkMissing) continue;
-      clears.push(clearRequest(operation.entry));
-      requests.push(...made);
-      sources.push(...made.map(() => operation));
-    }
-    if (requests.length === 0) return refused;
-    this.#options.socket.batch(clears);
-    const retried = new Set(sources);
-    const left = new Map([...refused].filter(([operation]) => !retried.has(operation)));
-    for (const [operation, error] of this.#execute(requests, sources)) left.set(operation, error);
-    return left;
-  }
-
-  #failedOperation(operation: Operation, error: NetlinkError): void {
-    const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;
-    const key = entryKey(entry);
-    if (this.#failed.has(key)) return;
-    this.#failed.set(key, error.message);
-    this.#options.metrics.count("entry_errors_total", "Kernel entries that the kernel refused");
-    if (this.#failedBefore.get(key) === error.message || ++this.#newFailures > NAMED_FAILURES) return;
-    this.#options.log.warn(`Cannot ${operation.verb} ${describeEntry(entry)}`, { error: error.message });
-  }
-
-  #linkIndex(name: string): number | undefined {
-    const own = this.#links.find((link) => link.name === name);
-    if (own || this.#missing.has(name)) return own?.index;
-    return findLink(this.#options.socket, name)?.index;
-  }
-
-  #useNexthop(route: RouteEntry): boolean {
-    return this.#nexthopsSupported === true && this.#desired.size > PLAIN_ROUTES * ENTRIES_PER_PEER &&
-      this.#links.some((link) => link.name === route.link);
+  get #withNexthops(): boolean {
+    return this.#nexthopsSupported === true && this.#desired.size > PLAIN_ROUTES * ENTRIES_PER_PEER;
   }
 
   #serially<T>(work: () => Promise<T> | T): Promise<T> {
@@ -277,14 +235,6 @@ export class Reconciler {
     this.#turn = result.catch(() => {});
     return result;
   }
-}
-
-/** A VXLAN peer's neighbour, fdb entry and route. */
-const ENTRIES_PER_PEER = 3;
-
-/** What was to be removed is not there any more. */
-function isGone(error: NetlinkError): boolean {
-  return ["ENOENT", "ESRCH", "ENODEV", "EADDRNOTAVAIL"].includes(error.code);
 }
 
 function memoized<K, V>(compute: (key: K) => V): (key: K) => V {

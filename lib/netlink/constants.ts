@@ -50,8 +50,10 @@ export const RTA_TABLE = 15, RTA_VIA = 18, RTA_NH_ID = 30;
 export const RTN_UNSPEC = 0, RTN_UNICAST = 1, RTN_LOCAL = 2, RTN_BROADCAST = 3, RTN_MULTICAST = 5;
 export const RTN_BLACKHOLE = 6, RTN_UNREACHABLE = 7, RTN_PROHIBIT = 8, RTN_THROW = 9;
 
-/** Who made a route. */
+/** Who made a route; RTPROT_BOOT is what programs (iproute2, netlink libraries) set that don't say. */
 export const RTPROT_UNSPEC = 0, RTPROT_KERNEL = 2, RTPROT_BOOT = 3, RTPROT_STATIC = 4;
+export const RTPROT_RA = 9, RTPROT_ZEBRA = 11, RTPROT_BIRD = 12, RTPROT_DHCP = 16, RTPROT_KEEPALIVED = 18;
+export const RTPROT_BGP = 186, RTPROT_ISIS = 187, RTPROT_OSPF = 188, RTPROT_RIP = 189;
 
 /** How far a route or address reaches. */
 export const RT_SCOPE_UNIVERSE = 0, RT_SCOPE_LINK = 253, RT_SCOPE_HOST = 254, RT_SCOPE_NOWHERE = 255;

@@ -26,11 +26,13 @@ export interface RouteFilter {
   readonly linkIndex?: number;
   /** RTPROT_: who made it. */
   readonly protocol?: number;
+  /** Picks among what the kernel shows, so that a long table needn't be held as a whole. */
+  readonly where?: (route: Route) => boolean;
 }
 
 /** The routes that match; none if there is no such table or link. @throws {NetlinkError} */
 export function listRoutes(socket: NetlinkSocket, filter: RouteFilter): Route[] {
-  const { family, table = c.RT_TABLE_MAIN, linkIndex, protocol } = filter;
+  const { family, table = c.RT_TABLE_MAIN, linkIndex, protocol, where } = filter;
   const request: NetlinkRequest = {
     describe: () => `list the ${family.label} routes of table ${table}`,
     type: c.RTM_GETROUTE,
@@ -48,7 +50,8 @@ export function listRoutes(socket: NetlinkSocket, filter: RouteFilter): Route[] 
       if (route?.family !== family || route.table !== table || isCached(message)) return undefined;
       // Multipath routes name no single link, nor (by nexthop_compat_mode) do those of next-hop objects.
       if (linkIndex !== undefined && (route.linkIndex ?? linkIndex) !== linkIndex) return undefined;
-      return protocol === undefined || route.protocol === protocol ? route : undefined;
+      if (protocol !== undefined && route.protocol !== protocol) return undefined;
+      return where === undefined || where(route) ? route : undefined;
     });
   } catch (error) {
     if (error instanceof NetlinkError && (error.errno === ENOENT || error.errno === ENODEV)) return [];

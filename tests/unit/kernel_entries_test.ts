@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DesiredEntries, type EntryChanges } from "../../lib/kernel/desired_entries.ts";
 import { describeEntry, type Entry, entryKey, sameEntry } from "../../lib/kernel/entries.ts";
-import { type ActualEntry, inOrder, type Operation, planPass } from "../../lib/kernel/plan.ts";
+import { type ActualEntry, diffEntries, inOrder, type Operation } from "../../lib/kernel/diff.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 
@@ -130,8 +130,8 @@ function desiredOf(...entries: Entry[]): DesiredEntries {
 
 Deno.test("a pass over a kernel that is right does nothing", () => {
   const entries = [neighbour("10.5.1.0", MAC), fdb(MAC, "192.0.2.1"), route("10.5.1.0/24", "10.5.1.0")];
-  const actual = actualOf(...entries.map((entry) => ({ entry, ours: true })));
-  assert.deepEqual(planPass(desiredOf(...entries), actual), []);
+  const actual = actualOf(...entries.map((entry) => ({ entry })));
+  assert.deepEqual(diffEntries(desiredOf(...entries), actual), []);
 });
 
 Deno.test("a pass sets what is missing or different and removes what is ours and stale, routes around the rest", () => {
@@ -140,10 +140,10 @@ Deno.test("a pass sets what is missing or different and removes what is ours and
     neighbour("10.5.1.0", MAC),
     fdb(MAC, "192.0.2.1"),
   );
-  const stale = { entry: route("10.5.9.0/24", "10.5.9.0"), ours: true, metric: 0 };
-  const staleNeighbour = { entry: neighbour("10.5.9.0", MAC), ours: true };
-  const other = { entry: fdb(MAC, "192.0.2.9"), ours: true };
-  const operations = planPass(desired, actualOf(stale, staleNeighbour, other));
+  const stale = { entry: route("10.5.9.0/24", "10.5.9.0"), metric: 0 };
+  const staleNeighbour = { entry: neighbour("10.5.9.0", MAC) };
+  const other = { entry: fdb(MAC, "192.0.2.9") };
+  const operations = diffEntries(desired, actualOf(stale, staleNeighbour, other));
   assert.deepEqual(operations.map(({ verb, key }) => `${verb} ${key}`), [
     "remove r 10.5.9.0/24",
     "set n flannel.1 10.5.1.0",
@@ -154,27 +154,18 @@ Deno.test("a pass sets what is missing or different and removes what is ours and
 });
 
 Deno.test("a second route to a destination goes, the right one stays", () => {
-  const right = { entry: route("10.5.1.0/24", "10.5.1.0"), ours: true, metric: 0 };
-  const second = { entry: route("10.5.1.0/24", "10.5.1.1"), ours: true, metric: 5 };
-  const operations = planPass(desiredOf(right.entry), actualOf(second, right));
+  const right = { entry: route("10.5.1.0/24", "10.5.1.0"), metric: 0 };
+  const second = { entry: route("10.5.1.0/24", "10.5.1.1"), metric: 5 };
+  const operations = diffEntries(desiredOf(right.entry), actualOf(second, right));
   assert.deepEqual(operations, [{ verb: "remove", key: "r 10.5.1.0/24", actual: second }]);
 });
 
-Deno.test("strangers' entries are never removed, and replaced only by what is desired in their place", () => {
-  const stranger = { entry: route("10.5.1.0/24", "192.0.2.7", "eth0"), ours: false };
-  assert.deepEqual(planPass(desiredOf(), actualOf(stranger)), []);
-  const wanted = route("10.5.1.0/24", "10.5.1.0");
-  assert.deepEqual(planPass(desiredOf(wanted), actualOf(stranger)), [
-    { verb: "set", key: "r 10.5.1.0/24", entry: wanted },
-  ]);
-});
-
 Deno.test("order: routes go first and come last but for the removal of what they used", () => {
-  const set = (entry: Entry): Operation => ({ verb: "set", key: entryKey(entry), entry });
+  const set = (entry: Entry): Operation => ({ verb: "set", key: entryKey(entry), entry, replaces: false });
   const remove = (entry: Entry): Operation => ({
     verb: "remove",
     key: entryKey(entry),
-    actual: { entry, ours: true },
+    actual: { entry },
   });
   const blackhole: Entry = { kind: "blackhole", destination: parsePrefix("10.5.3.0/24") };
   const mixed = [

@@ -6,53 +6,71 @@
 import type { DesiredEntries } from "./desired_entries.ts";
 import { type Entry, entryKey, sameEntry } from "./entries.ts";
 
-/** An entry as the kernel has it. */
+/** An entry of ours as the kernel has it: it carries our mark, or stands on a device of ours. */
 export interface ActualEntry {
   readonly entry: Entry;
-  /** Ours to change and remove: it carries our mark, or stands on a device of ours. */
-  readonly ours: boolean;
   /** What a removal must name to hit exactly this one. */
   readonly protocol?: number;
   readonly metric?: number;
   readonly nexthopId?: number;
 }
 
+/** An entry that is to be there. */
+export interface SetOperation {
+  readonly verb: "set";
+  readonly key: string;
+  readonly entry: Entry;
+  /** The kernel has another one of ours in its place, which is to be replaced. */
+  readonly replaces: boolean;
+}
+
 /** An entry of ours that is to go. */
-interface Removal {
+export interface RemoveOperation {
   readonly verb: "remove";
   readonly key: string;
   readonly actual: ActualEntry;
 }
 
 /** One thing to do. */
-export type Operation = { readonly verb: "set"; readonly key: string; readonly entry: Entry } | Removal;
+export type Operation = SetOperation | RemoveOperation;
+
+/** The entry that an operation is about. */
+export function entryOf(operation: Operation): Entry {
+  return operation.verb === "set" ? operation.entry : operation.actual.entry;
+}
 
 /**
  * What a full pass has to do: set what is missing or different, remove what is ours and not desired. Empty when
- * all is right.
+ * the kernel has exactly what is desired.
  *
  * @param actual Read once, from front to back: nothing of what is right is kept, however much it is.
+ * @param accept Asked of an entry that says what is desired; false: it is to be written again.
  */
-export function planPass(desired: DesiredEntries, actual: Iterable<ActualEntry>): Operation[] {
-  const stale: Removal[] = [];
-  const others: Removal[] = [];
+export function diffEntries(
+  desired: DesiredEntries,
+  actual: Iterable<ActualEntry>,
+  accept: (key: string, found: ActualEntry) => boolean = () => true,
+): Operation[] {
+  const stale: RemoveOperation[] = [];
+  const others: RemoveOperation[] = [];
   desired.startRound();
   for (const found of actual) {
-    if (!found.ours) continue;
     const key = entryKey(found.entry);
     const entry = desired.get(key);
     if (!entry) stale.push({ verb: "remove", key, actual: found });
-    else if (!sameEntry(found.entry, entry) || !desired.markSeen(key)) {
+    else if (!sameEntry(found.entry, entry) || !accept(key, found) || !desired.markSeen(key)) {
       others.push({ verb: "remove", key, actual: found });
     }
   }
-  const missing = Array.from(desired.unseen(), ([key, entry]): Operation => ({ verb: "set", key, entry }));
   // A set replaces one wrong entry; whatever else stands beside it has to go by itself.
   const replaced = new Set<string>();
   const beside = others.filter(({ key, actual }) => {
     if (desired.wasSeen(key) || replaced.has(key) || !isReplaced(actual)) return true;
     replaced.add(key);
     return false;
+  });
+  const missing = Array.from(desired.unseen(), ([key, entry]): SetOperation => {
+    return { verb: "set", key, entry, replaces: replaced.has(key) };
   });
   return inOrder([...stale, ...beside, ...missing]);
 }
@@ -76,8 +94,8 @@ export function inOrder(operations: readonly Operation[]): Operation[] {
 }
 
 function stageOf(operation: Operation): number {
-  const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;
-  const isRoute = entry.kind === "route" || entry.kind === "blackhole";
+  const { kind } = entryOf(operation);
+  const isRoute = kind === "route" || kind === "blackhole";
   if (operation.verb === "remove") return isRoute ? 0 : 3;
   return isRoute ? 2 : 1;
 }

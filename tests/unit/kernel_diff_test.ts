@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { DesiredEntries } from "../../lib/kernel/desired_entries.ts";
 import type { Entry, FdbEntry, RouteEntry } from "../../lib/kernel/entries.ts";
-import { clearRequest, mayBeInTheWay } from "../../lib/kernel/operation_requests.ts";
-import { planPass } from "../../lib/kernel/plan.ts";
+import { mayBeInTheWay } from "../../lib/kernel/operation_requests.ts";
+import { diffEntries } from "../../lib/kernel/diff.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 
@@ -24,7 +24,7 @@ const route = (destination: string, gateway: string, metric?: number): RouteEntr
 function plan(wanted: Entry, actual: readonly Entry[]): string[] {
   const desired = new DesiredEntries();
   desired.set("peer", [wanted], new Map());
-  const operations = planPass(desired, actual.map((entry) => ({ entry, ours: true })));
+  const operations = diffEntries(desired, actual.map((entry) => ({ entry })));
   return operations.map((operation) => {
     const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;
     return `${operation.verb} ${actual.indexOf(entry)}`;
@@ -43,12 +43,13 @@ Deno.test("a route with a metric of its own isn't ours as it is to be: ours come
   assert.deepEqual(plan(wanted, [withMetric, route("10.5.1.0/24", "10.5.1.9")]), ["remove 0", "set -1"]);
 });
 
-Deno.test("only an onlink IPv6 route that is invalid to the kernel may have another one in its way", () => {
+Deno.test("a route may be refused for another one: one that exists, or one that an onlink IPv6 gateway meets", () => {
   const ipv6 = route("fc00:0:0:1::/64", "fc00:0:0:1::");
   const isSuspect = (entry: Entry, code: string): boolean => mayBeInTheWay(entry, code);
   assert.equal(isSuspect(ipv6, "EINVAL"), true);
   assert.equal(isSuspect(ipv6, "ENETUNREACH"), false);
   assert.equal(isSuspect({ ...ipv6, onlink: false }, "EINVAL"), false);
   assert.equal(isSuspect(route("10.5.1.0/24", "10.5.1.0"), "EINVAL"), false);
-  assert.equal(clearRequest(ipv6).describe(), "delete the route fc00:0:0:1::/64");
+  assert.equal(isSuspect(route("10.5.1.0/24", "10.5.1.0"), "EEXIST"), true);
+  assert.equal(isSuspect(fdb("192.0.2.1"), "EEXIST"), false);
 });
