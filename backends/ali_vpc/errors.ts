@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CloudError, type CloudErrorKind, connectionCode, deniedError, said } from "../cloud/errors.ts";
+import { CloudError, type CloudErrorKind, connectionCode, deniedError, quoted } from "../cloud/errors.ts";
 
 /** Codes that begin so are throttling: `Throttling.User`, `Throttling.Api`. */
 const THROTTLING = /^Throttling/;
@@ -68,7 +68,7 @@ interface ClientError {
  *
  * @param action The call: `CreateRouteEntry`.
  * @param subject What it was about: `10.20.7.0/24 in vtb-1`.
- * @param secrets What must not be told, whatever the answer says.
+ * @param secrets What must not show, whatever the answer holds.
  */
 export function classify(
   error: unknown,
@@ -92,7 +92,7 @@ export function classify(
   const status = Number(statusCode ?? data?.statusCode ?? 0);
   const words = secrets.reduce(
     (text, secret) => text.replaceAll(secret, "***"),
-    said(plain(name, String(message))),
+    quoted(plain(name, String(message))),
   );
   const kind = kindOf(name, status);
   if (kind === "denied") return deniedError(`vpc:${action}`, GRANT, words);
@@ -101,10 +101,10 @@ export function classify(
   });
 }
 
-/** The SDK puts `CODE: code: STATUS, ` before the API's own words. */
+/** The API's own text: the SDK puts `CODE: code: STATUS, ` before it and ` request id: ID` after it. */
 function plain(code: string, message: string): string {
   const words = message.startsWith(`${code}: `) ? message.slice(code.length + 2) : message;
-  return words.replace(/^code: \d+, /, "");
+  return words.replace(/^code: \d+, /, "").replace(/ request id: \S+$/i, "");
 }
 
 function kindOf(code: string, status: number): CloudErrorKind {

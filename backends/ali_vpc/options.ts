@@ -11,9 +11,11 @@ import type { ParsedOptions } from "../../lib/backend/types.ts";
 export interface AliVpcOptions {
   /** Keys from the config; absent: from the environment, else the instance's role. */
   readonly keys: { readonly id: string; readonly secret: string } | undefined;
+  /** Ids of the route tables to write to; empty: found by the vSwitch, else the VPC's system table. */
+  readonly routeTableIds: readonly string[];
 }
 
-/** Reads `AccessKeyID` and `AccessKeySecret`: both or neither. */
+/** Reads `AccessKeyID` and `AccessKeySecret`, both or neither, and `RouteTableID`, a string or an array of strings. */
 export function parseAliVpcOptions(options: JsonObject): ParsedOptions<AliVpcOptions> {
   const reader = new OptionReader(options);
   const id = reader.string("AccessKeyID", {});
@@ -24,5 +26,15 @@ export function parseAliVpcOptions(options: JsonObject): ParsedOptions<AliVpcOpt
   if (secret !== undefined && id === undefined && reader.faults.length === 0) {
     reader.fault("AccessKeyID", "must be set where AccessKeySecret is");
   }
-  return reader.finish({ keys: id !== undefined && secret !== undefined ? { id, secret } : undefined });
+  const ids = reader.strings("RouteTableID");
+  if (!ids.every((one) => /^vtb-[0-9A-Za-z-]+$/.test(one))) {
+    reader.fault(
+      "RouteTableID",
+      "must be the id of a route table, like vtb-bp145q7glnuzdvzu2jtxy, or several",
+    );
+  }
+  return reader.finish({
+    keys: id !== undefined && secret !== undefined ? { id, secret } : undefined,
+    routeTableIds: [...new Set(ids)],
+  });
 }

@@ -9,6 +9,7 @@ import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
 import type { ExternalInterface } from "../../lib/backend/types.ts";
 import { DUPLICATES, GONE } from "./errors.ts";
+import { type AliHop, findHop } from "./hop.ts";
 import { AliMetadata } from "./metadata.ts";
 import type { AliVpcOptions } from "./options.ts";
 import { type AliEntry, type AliTable, Vpc } from "./vpc.ts";
@@ -28,21 +29,30 @@ export interface AliRoute extends CloudRoute {
   readonly status: string;
 }
 
-/** What is known of this host. */
-interface Self extends Identity {
+/** What the metadata server says of this host: it stays as long as the host runs. */
+interface Place {
   readonly region: string;
+  readonly instance: string;
+  readonly vpcId: string;
+  readonly api: Vpc;
 }
 
-/** The one table that routes for this instance. */
+/** Which hop and which tables are this host's. */
+interface Self extends Identity {
+  readonly target: AliHop;
+}
+
+/** The tables that route for this instance. */
 export class AliRouteTable implements RouteTable<AliRoute> {
   readonly cloud = "ali-vpc";
   readonly #options: AliVpcOptions;
   readonly #edges: CloudEdges;
   readonly #metadata: AliMetadata;
-  #vpc: { readonly region: string; readonly api: Vpc } | undefined;
+  #place: Place | undefined;
   #self: Self | undefined;
-  #used = 0;
-  /** One token for all tries of one creation. */
+  /** Custom entries of each table, as of the last listing. */
+  #used = new Map<string, number>();
+  /** Tokens of creations that got no answer: the API makes each of them once. */
   #clientTokens = new Map<string, string>();
 
   constructor(options: AliVpcOptions, edges: CloudEdges, metadataBase: string) {
@@ -51,26 +61,42 @@ export class AliRouteTable implements RouteTable<AliRoute> {
     this.#metadata = new AliMetadata(metadataBase, edges.clock.now);
   }
 
-  async identify(_external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
+  async instance(signal: AbortSignal): Promise<string> {
+    return (await this.#locate(signal)).instance;
+  }
+
+  async #locate(signal: AbortSignal): Promise<Place> {
+    if (this.#place) return this.#place;
     const region = await this.#metadata.require("region-id", signal);
     const instance = await this.#metadata.require("instance-id", signal);
     const vpcId = await this.#metadata.require("vpc-id", signal);
-    const vswitch = await this.#metadata.require("vswitch-id", signal);
-    if (this.#vpc?.region !== region) {
-      const { env, clock } = this.#edges;
-      const source = { options: this.#options, env, metadata: this.#metadata, now: clock.now };
-      this.#vpc = { region, api: new Vpc(region, source) };
-    }
-    const table = chooseTable(await this.#vpc.api.tables(vpcId, signal), vswitch, vpcId);
-    this.#self = { instance, hop: instance, tables: [table], region };
+    const { env, clock } = this.#edges;
+    const source = { options: this.#options, env, metadata: this.#metadata, now: clock.now };
+    return this.#place = { region, instance, vpcId, api: new Vpc(region, source) };
+  }
+
+  async identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
+    const { instance, vpcId, api } = await this.#locate(signal);
+    const target = await findHop(this.#metadata, instance, external, signal);
+    const tables = chooseTables(await api.tables(vpcId, signal), this.#options, target.vswitch, vpcId);
+    const hop = target.id === instance ? instance : `${target.id} of ${instance}`;
+    this.#self = { instance, hop, tables, target };
     return this.#self;
   }
 
   async list(signal: AbortSignal): Promise<readonly AliRoute[]> {
-    const { tables, instance } = this.#known;
-    const entries = await this.#api.entries(tables[0]!, signal);
-    this.#used = entries.length;
-    return entries.flatMap((entry) => readEntry(entry, tables[0]!, instance));
+    const lists: AliRoute[][] = [];
+    for (const table of this.#known.tables) lists.push(await this.#listTable(table, signal));
+    return lists.flat();
+  }
+
+  async #listTable(table: string, signal: AbortSignal): Promise<AliRoute[]> {
+    const entries = await this.#api.entries(table, signal);
+    this.#used.set(table, entries.length);
+    const routes = entries.flatMap((entry) => readEntry(entry, table, this.#known.target));
+    // A creation whose entry shows needs no other try.
+    for (const { cidr } of routes) this.#clientTokens.delete(tokenKey(table, cidr));
+    return routes;
   }
 
   async put(
@@ -82,28 +108,30 @@ export class AliRouteTable implements RouteTable<AliRoute> {
     const cidr = formatPrefix(destination);
     if (existing && !existing.removable) {
       // Ours and on its way: to be waited for. Anybody else's can't be touched until it is done.
-      if (existing.own) return await this.#waitUntil(cidr, isRight, signal);
+      if (existing.own) return await this.#waitUntil(table, cidr, isUpToDate, signal);
       throw new CloudError("conflict", `A change of ${cidr} in ${table} is under way (${existing.status})`);
     }
     if (existing) await this.remove(existing, signal);
     await this.#create(table, cidr, signal);
-    await this.#waitUntil(cidr, isRight, signal);
+    await this.#waitUntil(table, cidr, isUpToDate, signal);
   }
 
   async #create(table: string, cidr: string, signal: AbortSignal): Promise<void> {
-    const clientToken = this.#clientTokens.get(cidr) ?? crypto.randomUUID();
-    this.#clientTokens.set(cidr, clientToken);
+    const key = tokenKey(table, cidr);
+    const clientToken = this.#clientTokens.get(key) ?? crypto.randomUUID();
+    this.#clientTokens.set(key, clientToken);
+    const { type, id } = this.#known.target;
     try {
-      await this.#api.create({ table, cidr, hop: this.#known.instance }, clientToken, signal);
-      this.#clientTokens.delete(cidr);
+      await this.#api.create({ table, cidr, hopType: type, hop: id }, clientToken, signal);
+      this.#clientTokens.delete(key);
     } catch (error) {
       if (!(error instanceof CloudError)) throw error;
-      // Only an answer that leaves it open makes the next try the same creation.
+      // Only a creation without an answer is the same one at the next try.
       const open = error.kind === "unavailable" || hasCode(error, "LastTokenProcessing");
-      if (!open) this.#clientTokens.delete(cidr);
-      if (error.kind === "quota") throw this.full({ table, used: this.#used }, error.message);
+      if (!open) this.#clientTokens.delete(key);
+      if (error.kind === "quota") throw this.full({ table, used: this.#used.get(table) ?? 0 }, error.message);
       if (!hasCode(error, ...DUPLICATES)) throw error;
-      const there = (await this.list(signal)).find((route) => route.cidr === cidr);
+      const there = (await this.#listTable(table, signal)).find((route) => route.cidr === cidr);
       if (!there?.own) throw error;
     }
   }
@@ -115,17 +143,18 @@ export class AliRouteTable implements RouteTable<AliRoute> {
       if (!hasCode(error, ...GONE)) throw error;
     }
     // The next change would meet this one.
-    await this.#waitUntil(route.cidr, (found) => found?.hopId !== route.hopId, signal);
+    await this.#waitUntil(route.table, route.cidr, (found) => found?.hopId !== route.hopId, signal);
   }
 
   async #waitUntil(
+    table: string,
     cidr: string,
     is: (found: AliRoute | undefined) => boolean,
     signal: AbortSignal,
   ): Promise<void> {
     const { clock } = this.#edges;
     for (const end = clock.now() + POLL_LIMIT_MS;;) {
-      const found = (await this.list(signal)).find((route) => route.cidr === cidr);
+      const found = (await this.#listTable(table, signal)).find((route) => route.cidr === cidr);
       if (is(found)) return;
       if (clock.now() >= end) {
         throw new CloudError(
@@ -138,19 +167,19 @@ export class AliRouteTable implements RouteTable<AliRoute> {
     }
   }
 
-  /** The API doesn't tell the limit; the number is as of the last listing. */
+  /** The API doesn't show the limit; the numbers are as of the last listing. */
   limits(): Promise<readonly TableUse[]> {
-    return Promise.resolve([{ table: this.#known.tables[0]!, used: this.#used }]);
+    return Promise.resolve(this.#known.tables.map((table) => ({ table, used: this.#used.get(table) ?? 0 })));
   }
 
-  full({ table, used, limit }: TableUse, said: string): CloudError {
+  full({ table, used, limit }: TableUse, reply: string): CloudError {
     return fullTableError({
       what: `route table ${table}`,
       used,
       limit,
-      said,
+      reply,
       raise: `Quota Center, Virtual Private Cloud, "custom route entries in each route table", in ${
-        this.#self?.region ?? "the instance's region"
+        this.#place?.region ?? "the instance's region"
       }`,
     });
   }
@@ -161,41 +190,60 @@ export class AliRouteTable implements RouteTable<AliRoute> {
   }
 
   get #api(): Vpc {
-    if (!this.#vpc) throw new CloudError("conflict", "The region isn't known yet");
-    return this.#vpc.api;
+    if (!this.#place) throw new CloudError("conflict", "The region isn't known yet");
+    return this.#place.api;
   }
 }
 
-function isRight(route: AliRoute | undefined): boolean {
-  return route?.right === true;
+function isUpToDate(route: AliRoute | undefined): boolean {
+  return route?.upToDate === true;
 }
 
-/** The switch's own table, else that of the VPC's router. */
-function chooseTable(tables: readonly AliTable[], vswitch: string, vpcId: string): string {
+function tokenKey(table: string, cidr: string): string {
+  return `${table} ${cidr}`;
+}
+
+/** The tables of the config, else the vSwitch's own one, else that of the VPC's router. */
+function chooseTables(
+  tables: readonly AliTable[],
+  { routeTableIds }: AliVpcOptions,
+  vswitch: string,
+  vpcId: string,
+): readonly string[] {
   const named = tables.filter((table) => table.routeTableId);
+  if (routeTableIds.length > 0) {
+    const missing = routeTableIds.find((id) => !named.some((table) => table.routeTableId === id));
+    if (missing === undefined) return routeTableIds;
+    throw new CloudError(
+      "config",
+      `Backend.RouteTableID ${missing} isn't a route table of ${vpcId}, this host's VPC: it has ${
+        named.map((table) => table.routeTableId).join(", ") || "none"
+      }`,
+    );
+  }
   const found = named.find((table) => table.vSwitchIds?.vSwitchId?.includes(vswitch)) ??
     named.find((table) => table.routeTableType === "System") ?? (named.length === 1 ? named[0] : undefined);
-  if (found?.routeTableId) return found.routeTableId;
+  if (found?.routeTableId) return [found.routeTableId];
   throw new CloudError("unavailable", `Alibaba Cloud shows no route table for ${vswitch} in ${vpcId}`);
 }
 
-function readEntry(entry: AliEntry, table: string, instance: string): AliRoute[] {
+function readEntry(entry: AliEntry, table: string, { ids, ownIds }: AliHop): AliRoute[] {
   const cidr = entry.destinationCidrBlock;
   const hops = entry.nextHops?.nextHop ?? [];
   const destination = cidr && tryParsePrefix(cidr);
   if (!cidr || !destination) return [];
   const hopId = hops[0]?.nextHopId ?? "";
   const status = entry.status ?? "Available";
-  const own = hopId === instance;
   const available = SETTLED.has(status);
+  const blackhole = hops.length > 0 && hops.every((hop) => hop.enabled === 0);
   return [{
     table,
     destination,
     id: entry.routeEntryId ?? cidr,
     hop: hopId || "elsewhere",
-    own,
-    right: own && available && hops.length === 1,
-    blackhole: hops.length > 0 && hops.every((hop) => hop.enabled === 0),
+    own: ownIds.includes(hopId),
+    upToDate: ids.includes(hopId) && available && hops.length === 1,
+    blackhole,
     // Only settled entries can be deleted, and only by their hop.
     removable: available && hopId !== "",
     cidr,

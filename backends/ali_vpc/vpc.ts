@@ -33,11 +33,16 @@ export interface AliEntry {
   } | undefined;
 }
 
-/** An entry to make or to remove. */
+/** An entry to remove. */
 export interface AliTarget {
   readonly table: string;
   readonly cidr: string;
   readonly hop: string;
+}
+
+/** An entry to make. */
+export interface NewAliEntry extends AliTarget {
+  readonly hopType: "Instance" | "NetworkInterface";
 }
 
 /** The SDK is a CommonJS module that marks itself as an ES module: its own default is one step further in. */
@@ -116,13 +121,17 @@ export class Vpc {
   }
 
   /** Makes an entry. @param clientToken The same for all tries of one creation: the API then makes it once. */
-  async create({ table, cidr, hop }: AliTarget, clientToken: string, signal: AbortSignal): Promise<void> {
+  async create(
+    { table, cidr, hopType, hop }: NewAliEntry,
+    clientToken: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     await this.#call("CreateRouteEntry", `${cidr} in ${table}`, signal, async (client, module) => {
       const input = {
         regionId: this.#region,
         routeTableId: table,
         destinationCidrBlock: cidr,
-        nextHopType: "Instance",
+        nextHopType: hopType,
         nextHopId: hop,
         clientToken,
       };

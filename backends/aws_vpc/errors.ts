@@ -4,7 +4,7 @@
  * @module
  */
 import { messageOf } from "../../lib/errors.ts";
-import { CloudError, type CloudErrorKind, connectionCode, deniedError, said } from "../cloud/errors.ts";
+import { CloudError, type CloudErrorKind, connectionCode, deniedError, quoted } from "../cloud/errors.ts";
 
 /** EC2's code for a route that isn't there; also used where EC2 says it in words only. */
 export const NO_SUCH_ROUTE = "InvalidRoute.NotFound";
@@ -67,7 +67,8 @@ function statusOf(error: unknown): number | undefined {
 export function classify(error: unknown, action: string, subject: string): CloudError {
   const code = codeOf(error);
   const status = statusOf(error);
-  const words = said(messageOf(error));
+  // The same refusal reads differently each time otherwise.
+  const words = quoted(messageOf(error).replace(/\s*Encoded authorization failure message: \S+/, ""));
   const connection = connectionCode(error);
   if (connection) {
     return new CloudError("unavailable", `No answer from EC2 to ${action} for ${subject}: ${connection}`, {

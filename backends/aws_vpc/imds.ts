@@ -11,6 +11,8 @@ import { askMetadata, type MetadataAnswer } from "../cloud/metadata.ts";
 const TOKEN_TTL = 21_600;
 /** A token is renewed this long before its end, in milliseconds. */
 const TOKEN_MARGIN_MS = 60_000;
+/** How long version 1 is used without another try for version 2, in milliseconds. */
+const V1_FOR_MS = 600_000;
 
 /** Where and how to ask, by the SDKs' own variables. */
 interface ImdsSettings {
@@ -43,7 +45,8 @@ function settingsFrom(env: Env): ImdsSettings {
 export class Imds {
   readonly #env: Env;
   readonly #now: () => number;
-  #token: { text: string; until: number } | undefined;
+  /** How to ask until when; without text: by version 1. */
+  #token: { readonly text?: string; readonly until: number } | undefined;
 
   /** @param now Milliseconds since the epoch. */
   constructor(env: Env, now: () => number) {
@@ -66,7 +69,7 @@ export class Imds {
     };
     let answer = await get();
     if (answer.status === 401) {
-      // The token ended before its time, as after a change of the instance's metadata options.
+      // The token ended early, or version 1 was switched off: the instance's metadata options changed.
       this.#token = undefined;
       answer = await get();
     }
@@ -74,17 +77,25 @@ export class Imds {
     throw refusal(base, name, answer);
   }
 
-  /** A token, or undefined where version 1 has to do. */
+  /**
+   * A token, or undefined where version 1 has to do. That is remembered: each try for a token that never comes
+   * takes the whole time limit.
+   */
   async #session(base: string, allowV1: boolean, signal: AbortSignal): Promise<string | undefined> {
-    if (this.#token && this.#now() < this.#token.until) return this.#token.text;
+    const remembered = this.#token && this.#now() < this.#token.until ? this.#token : undefined;
+    if (remembered && (remembered.text !== undefined || allowV1)) return remembered.text;
     const asked = this.#now();
+    const useV1 = () => {
+      this.#token = { until: asked + V1_FOR_MS };
+      return undefined;
+    };
     const headers = { "x-aws-ec2-metadata-token-ttl-seconds": String(TOKEN_TTL) };
     let answer: MetadataAnswer;
     try {
       answer = await askMetadata({ base, path: "/latest/api/token", method: "PUT", headers, signal });
     } catch (error) {
       // In a container one hop too far the token's answer never comes, while version 1's does.
-      if (hasCode(error, "ETIMEDOUT") && allowV1) return undefined;
+      if (hasCode(error, "ETIMEDOUT") && allowV1) return useV1();
       throw error;
     }
     const text = answer.body.trim();
@@ -92,7 +103,7 @@ export class Imds {
       this.#token = { text, until: asked + TOKEN_TTL * 1000 - TOKEN_MARGIN_MS };
       return text;
     }
-    if (allowV1 && [400, 403, 404, 405].includes(answer.status)) return undefined;
+    if (allowV1 && [400, 403, 404, 405].includes(answer.status)) return useV1();
     throw refusal(base, "api/token", answer);
   }
 }
@@ -113,5 +124,7 @@ function refusal(base: string, name: string, { status }: MetadataAnswer): CloudE
         `aws ec2 modify-instance-metadata-options --http-endpoint enabled`,
     );
   }
-  return new CloudError("unavailable", `The metadata service at ${host} answered ${status} for ${name}`);
+  return new CloudError("unavailable", `The metadata service at ${host} answered ${status} for ${name}`, {
+    code: String(status),
+  });
 }

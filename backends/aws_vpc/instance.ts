@@ -5,7 +5,7 @@
  */
 import { familiesOf } from "../../lib/net/family.ts";
 import { formatIp, sameIp, tryParseIp } from "../../lib/net/ip.ts";
-import { CloudError } from "../cloud/errors.ts";
+import { CloudError, hasCode } from "../cloud/errors.ts";
 import type { ExternalInterface } from "../../lib/backend/types.ts";
 import type { Imds } from "./imds.ts";
 
@@ -64,12 +64,16 @@ function addressesOf(card: InstanceInterface): string[] {
 /**
  * The instance as its metadata service describes it: all but the source/destination check.
  *
- * @throws {CloudError} If the service doesn't say.
+ * @throws {CloudError} If the service doesn't answer.
  */
 export async function instanceFromImds(imds: Imds, signal: AbortSignal): Promise<Instance> {
   const root = "network/interfaces/macs/";
   const lines = (text: string) => text.split("\n").map((line) => line.trim()).filter(Boolean);
-  const optional = (path: string) => imds.read(path, signal).then(lines, () => []);
+  const optional = (path: string) =>
+    imds.read(path, signal).then(lines, (error) => {
+      if (hasCode(error, "404")) return [];
+      throw error;
+    });
   const interfaces: InstanceInterface[] = [];
   for (const entry of lines(await imds.read(root, signal))) {
     const mac = root + entry.replace(/\/$/, "");

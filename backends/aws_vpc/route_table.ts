@@ -23,9 +23,15 @@ const DESTINATION: Readonly<Record<Family["name"], (cidr: string) => Destination
   ipv6: (cidr) => ({ DestinationIpv6CidrBlock: cidr }),
 };
 
-/** What is known of this host. */
-interface Self extends Identity {
+/** What the metadata service says of this host: it stays as long as the host runs. */
+interface Place {
   readonly region: string;
+  readonly id: string;
+  readonly ec2: Ec2;
+}
+
+/** What EC2 said of this host last. */
+interface Self extends Identity {
   readonly eni: string;
   readonly vpcId: string | undefined;
   readonly checksSourceDest: boolean;
@@ -41,9 +47,12 @@ export class AwsRouteTable implements RouteTable {
   readonly #log: Log;
   readonly #metrics: Metrics;
   readonly #imds: Imds;
-  #ec2: { readonly region: string; readonly client: Ec2 } | undefined;
+  #place: Place | undefined;
   #self: Self | undefined;
   #use = new Map<string, TableUse>();
+  /** The tables as {@link identify} just read them, for the next {@link list}. */
+  #justRead: readonly Ec2RouteTable[] | undefined;
+  #warned: string | undefined;
 
   constructor(options: AwsVpcOptions, edges: CloudEdges, observe: { log: Log; metrics: Metrics }) {
     this.#options = options;
@@ -53,23 +62,29 @@ export class AwsRouteTable implements RouteTable {
     this.#imds = new Imds(edges.env, edges.clock.now);
   }
 
-  async identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
+  async instance(signal: AbortSignal): Promise<string> {
+    return (await this.#locate(signal)).id;
+  }
+
+  async #locate(signal: AbortSignal): Promise<Place> {
+    if (this.#place) return this.#place;
     const region = await this.#imds.read("placement/region", signal);
     const id = await this.#imds.read("instance-id", signal);
-    if (this.#ec2?.region !== region) {
-      this.#ec2 = { region, client: new Ec2(region, this.#edges.env, this.#metrics) };
-    }
+    return this.#place = { region, id, ec2: new Ec2(region, this.#edges.env, this.#metrics) };
+  }
+
+  async identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
+    const { id } = await this.#locate(signal);
     const instance = await this.#describe(id, signal);
     const card = findInterface(instance, external, id);
     const eni = card.NetworkInterfaceId!;
-    const { vpcId, subnetId } = await this.#place(card, instance, signal);
+    const { vpcId, subnetId } = await this.#networkOf(card, instance, signal);
     const tables = this.#options.routeTableIds.length > 0
       ? this.#options.routeTableIds
       : [await this.#findTable(vpcId, subnetId, signal)];
     const enis = new Set(instance.interfaces.flatMap((one) => one.NetworkInterfaceId ?? []));
     const checksSourceDest = card.SourceDestCheck === true;
-    const hop = `${eni} of ${id}`;
-    this.#self = { instance: id, hop, tables, region, eni, vpcId, checksSourceDest, enis };
+    this.#self = { instance: id, hop: `${eni} of ${id}`, tables, eni, vpcId, checksSourceDest, enis };
     return this.#self;
   }
 
@@ -82,33 +97,32 @@ export class AwsRouteTable implements RouteTable {
       // The permission is a convenience for those who name their table: the metadata service knows the rest.
       const instance = await instanceFromImds(this.#imds, signal).catch(() => undefined);
       if (!instance) throw error;
-      this.#log.warn(
-        `${error.message}; without it nobody checks that the instance's ` +
-          `source/destination check is off`,
-      );
+      this.#warnOnce(`${error.message}; whether the source/destination check is off stays unknown`);
       return instance;
     }
     throw new CloudError("conflict", `EC2 doesn't know instance ${id} (yet)`);
   }
 
   /** VPC and subnet of the interface: by EC2, else by the metadata service. */
-  async #place(card: InstanceInterface, instance: Instance, signal: AbortSignal) {
+  async #networkOf(card: InstanceInterface, instance: Instance, signal: AbortSignal) {
     const vpcId = card.VpcId ?? instance.vpcId;
     const subnetId = card.SubnetId ?? instance.subnetId;
     if (vpcId !== undefined || subnetId !== undefined) return { vpcId, subnetId };
-    const told = await instanceFromImds(this.#imds, signal).catch(() => undefined);
-    const same = told?.interfaces.find((one) => one.NetworkInterfaceId === card.NetworkInterfaceId);
+    const described = await instanceFromImds(this.#imds, signal).catch(() => undefined);
+    const same = described?.interfaces.find((one) => one.NetworkInterfaceId === card.NetworkInterfaceId);
     return { vpcId: same?.VpcId, subnetId: same?.SubnetId };
   }
 
+  /** The subnet's own table, else the VPC's main one: asked in each pass, as a subnet may get another table. */
   async #findTable(
     vpcId: string | undefined,
     subnetId: string | undefined,
     signal: AbortSignal,
   ): Promise<string> {
     const ask = async (filters: Record<string, string>) => {
-      const tables = await this.#client.routeTables({ filters }, signal);
-      return tables.flatMap((table) => table.RouteTableId ?? [])[0];
+      const [table] = await this.#client.routeTables({ filters }, signal);
+      if (table?.RouteTableId) this.#justRead = [table];
+      return table?.RouteTableId;
     };
     const bySubnet = subnetId && await ask({ "association.subnet-id": subnetId });
     if (bySubnet) return bySubnet;
@@ -128,19 +142,25 @@ export class AwsRouteTable implements RouteTable {
       await this.#client.disableSourceDestCheck(eni, signal);
       this.#log.info("Source/destination check switched off", { interface: eni });
     } catch (error) {
-      if (!(error instanceof CloudError) || error.kind !== "denied") throw error;
+      if (!(error instanceof CloudError)) throw error;
+      const byHand = error.kind === "denied"
+        ? `; or switch the check off by hand: aws ec2 modify-network-interface-attribute ` +
+          `--network-interface-id ${eni} --no-source-dest-check`
+        : "";
       throw new CloudError(
-        "denied",
-        `${eni} of ${instance} checks source and destination, so containers' packets are dropped, and it ` +
-          `can't be switched off: ${error.message}; or switch it off by hand: aws ec2 ` +
-          `modify-network-interface-attribute --network-interface-id ${eni} --no-source-dest-check`,
+        error.kind,
+        `${eni} of ${instance} checks source and destination and drops containers' packets. ` +
+          error.message + byHand,
+        error.code === undefined ? {} : { code: error.code },
       );
     }
   }
 
   async list(signal: AbortSignal): Promise<readonly CloudRoute[]> {
     const { tables: ids, vpcId } = this.#known;
-    const tables = await this.#client.routeTables({ ids }, signal);
+    const read = this.#justRead;
+    this.#justRead = undefined;
+    const tables = read ?? await this.#client.routeTables({ ids }, signal);
     return ids.flatMap((id) => {
       const table = tables.find((one) => one.RouteTableId === id);
       if (!table) throw new CloudError("unavailable", `EC2's answer lacks the route table ${id}`);
@@ -169,7 +189,7 @@ export class AwsRouteTable implements RouteTable {
         id: formatPrefix(destination),
         hop: hopOf(route),
         own: (leadsTo !== undefined && enis.has(leadsTo)) || route.InstanceId === instance,
-        right: leadsTo === eni && route.State !== "blackhole",
+        upToDate: leadsTo === eni && route.State !== "blackhole",
         blackhole: route.State === "blackhole",
         removable: true,
       }];
@@ -204,7 +224,7 @@ export class AwsRouteTable implements RouteTable {
       const there = (await this.list(signal)).find((route) =>
         route.table === table && route.id === formatPrefix(destination)
       );
-      if (!there?.right) await replace();
+      if (!there?.upToDate) await replace();
     }
   }
 
@@ -215,18 +235,18 @@ export class AwsRouteTable implements RouteTable {
     });
   }
 
-  /** EC2 doesn't tell the limit; the number is as of the last listing. */
+  /** EC2 doesn't show the limit; the number is as of the last listing. */
   limits(): Promise<readonly TableUse[]> {
     return Promise.resolve([...this.#use.values()]);
   }
 
-  full({ table, used, limit }: TableUse, said: string): CloudError {
-    const region = this.#self?.region ?? "the instance's region";
+  full({ table, used, limit }: TableUse, reply: string): CloudError {
+    const region = this.#place?.region ?? "the instance's region";
     return fullTableError({
       what: `route table ${table}`,
       used,
       limit,
-      said,
+      reply,
       raise: `Service Quotas, Amazon VPC, "Routes per route table", L-93826ACB, in ${region}`,
     });
   }
@@ -237,8 +257,15 @@ export class AwsRouteTable implements RouteTable {
   }
 
   get #client(): Ec2 {
-    if (!this.#ec2) throw new CloudError("conflict", "The region isn't known yet");
-    return this.#ec2.client;
+    if (!this.#place) throw new CloudError("conflict", "The region isn't known yet");
+    return this.#place.ec2;
+  }
+
+  /** What stays the same in each pass is logged when it begins. */
+  #warnOnce(message: string): void {
+    if (this.#warned === message) return;
+    this.#warned = message;
+    this.#log.warn(message);
   }
 }
 

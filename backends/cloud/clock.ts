@@ -29,7 +29,7 @@ interface Ladder {
   readonly longest: number;
 }
 
-/** What a machine mends goes quickly; what people must mend (a full table, a permission), slowly. */
+/** What passes by itself is retried soon, what somebody must change (a full table, a permission) slowly. */
 function ladderFor(kind: CloudErrorKind, resyncMs: number): Ladder {
   switch (kind) {
     case "conflict":

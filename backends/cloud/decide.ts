@@ -1,9 +1,9 @@
 /**
  * What is to change in a route table: pure in the entries, the own subnets and the live leases.
  *
- * Only three sorts of entries are ever touched: the one for the own subnet, those that lead to this instance
- * inside the flannel network, and black holes inside it that no live lease claims. A route that somebody's
- * live lease claims is that host's to mend, even if it leads here.
+ * Only three sorts of entries are ever touched: those for the own subnet, those that lead to this instance
+ * inside the flannel network, and black holes inside it that no live lease claims. A route that a peer's live
+ * lease claims is that peer's to repair, even if it leads here.
  *
  * @module
  */
@@ -36,8 +36,8 @@ export interface Put<R extends CloudRoute> {
   readonly existing: R | undefined;
 }
 
-/** Why an entry goes: leads to this host for a subnet it no longer has; its hop is gone; it rivals our route. */
-export type RemovalReason = "stale" | "blackhole" | "rival";
+/** Why an entry goes: it rivals the own route; it leads here for a subnet of the past; its hop is gone. */
+export type RemovalReason = "rival" | "stale" | "blackhole";
 
 /** A route to take away. */
 export interface Removal<R extends CloudRoute> {
@@ -45,10 +45,19 @@ export interface Removal<R extends CloudRoute> {
   readonly reason: RemovalReason;
 }
 
-/** All that is to change; empty lists mean that everything is right. */
+/** All that is to change; empty lists mean that the tables are as they should be. */
 export interface Decision<R extends CloudRoute> {
+  /** Own routes that are missing or lead elsewhere. */
   readonly puts: readonly Put<R>[];
-  readonly removals: readonly Removal<R>[];
+  /** Entries that take traffic from an own route that is there. */
+  readonly rivals: readonly Removal<R>[];
+  /** Entries that nobody uses any more. */
+  readonly leftovers: readonly Removal<R>[];
+}
+
+/** Whether all packets for the own subnets come here. */
+export function isStanding({ puts, rivals }: Decision<CloudRoute>): boolean {
+  return puts.length === 0 && rivals.length === 0;
 }
 
 /** Compares what is with what should be. */
@@ -61,12 +70,16 @@ export function decide<R extends CloudRoute>(situation: Situation<R>): Decision<
     const reason = replaced.has(route) ? undefined : removalReason(situation, route);
     return reason ? [{ route, reason }] : [];
   });
-  return { puts, removals };
+  return {
+    puts,
+    rivals: removals.filter(({ reason }) => reason === "rival"),
+    leftovers: removals.filter(({ reason }) => reason !== "rival"),
+  };
 }
 
 function decidePut<R extends CloudRoute>(routes: readonly R[], table: string, destination: Prefix): Put<R>[] {
   const there = routes.filter((route) => route.table === table && samePrefix(route.destination, destination));
-  if (there.some((route) => route.right)) return [];
+  if (there.some((route) => route.upToDate)) return [];
   return [{ table, destination, existing: there.find((route) => route.own) ?? there[0] }];
 }
 
@@ -78,7 +91,7 @@ function removalReason<R extends CloudRoute>(
   if (own.some((subnet) => samePrefix(subnet, route.destination))) {
     // Clouds that allow several entries for one prefix share the traffic among them.
     const keeper = routes.find((other) =>
-      other.right && other.table === route.table && samePrefix(other.destination, route.destination)
+      other.upToDate && other.table === route.table && samePrefix(other.destination, route.destination)
     );
     return keeper && keeper !== route ? "rival" : undefined;
   }

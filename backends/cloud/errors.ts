@@ -1,5 +1,5 @@
 /**
- * What can go wrong between a host and its cloud, by what is to be done about it.
+ * What can go wrong between a host and its cloud, by the remedy.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { messageOf } from "../../lib/errors.ts";
 /**
  * Kind of a cloud's refusal:
  *
- * - `throttled`: too many requests; later.
- * - `conflict`: another change is under way, or an answer is behind; soon.
- * - `unavailable`: no answer, or an answer that says that the cloud is at fault; later.
- * - `credentials`: expired or not to be had; get new ones.
- * - `denied`: a permission is missing; people must act, then it goes on by itself.
- * - `quota`: the table is full; people must act, then it goes on by itself.
- * - `config`: waiting doesn't mend it.
+ * - `throttled`: too many requests; retried later.
+ * - `conflict`: another change is under way, or an answer is behind; retried soon.
+ * - `unavailable`: no answer, or one that says that the cloud is at fault; retried later.
+ * - `credentials`: expired or missing; new ones are fetched.
+ * - `denied`: a permission is missing; somebody must add it, retries notice.
+ * - `quota`: the table is full; somebody must make room, retries notice.
+ * - `config`: retries don't help.
  */
 export type CloudErrorKind =
   | "throttled"
@@ -26,9 +26,9 @@ export type CloudErrorKind =
   | "config";
 
 /**
- * A cloud's refusal. The message says what was tried, what the cloud said and what would be right.
+ * A cloud's refusal. The message names the call, the cloud's answer and what would be right.
  *
- * An SDK's error is never its cause: those carry the request, and with it tokens.
+ * It has no cause: an SDK's error carries the request, and with it tokens.
  */
 export class CloudError extends Error {
   override readonly name = "CloudError";
@@ -37,9 +37,9 @@ export class CloudError extends Error {
   constructor(
     readonly kind: CloudErrorKind,
     message: string,
-    options: ErrorOptions & { code?: string } = {},
+    options: { readonly code?: string } = {},
   ) {
-    super(message, options);
+    super(message);
     this.code = options.code;
   }
 }
@@ -50,12 +50,12 @@ export interface FullTable {
   readonly what: string;
   /** Routes that count against the limit now. */
   readonly used: number;
-  /** The limit, where the cloud tells it. */
+  /** The limit, where the cloud shows it. */
   readonly limit: number | undefined;
   /** Where the limit is raised. */
   readonly raise: string;
-  /** The cloud's own words. */
-  readonly said: string;
+  /** The cloud's own text. */
+  readonly reply: string;
 }
 
 /** The error for a table that takes no more routes. */
@@ -64,9 +64,10 @@ export function fullTableError(full: FullTable): CloudError {
   const routes = full.used === 1 ? "route" : "routes";
   return new CloudError(
     "quota",
-    `No room for another route: ${full.what} has ${full.used} ${routes} and ${limit} (${said(full.said)}). ` +
-      `Raise the limit (${full.raise}), remove routes that nobody needs, or use the vxlan backend, ` +
-      `which needs none`,
+    `No room for another route: ${full.what} has ${full.used} ${routes} and ${limit} (${
+      quoted(full.reply)
+    }). ` +
+      `Raise the limit (${full.raise}), remove unused routes, or use the vxlan backend, which needs none`,
   );
 }
 
@@ -76,22 +77,19 @@ export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
 }
 
 /** The error for a call that the host's identity may not make. */
-export function deniedError(action: string, grant: string, words: string): CloudError {
-  return new CloudError("denied", `Permission ${action} is missing (${said(words)}): ${grant}`);
+export function deniedError(action: string, grant: string, reply: string): CloudError {
+  return new CloudError("denied", `Permission ${action} is missing (${quoted(reply)}): ${grant}`);
 }
 
-/** A cloud's own words, fit for a log line: one line, not too long. */
-export function said(words: string): string {
-  const line = words.replace(/\s+/g, " ").trim();
+/** A cloud's own text, fit for a log line: one line, not too long. */
+export function quoted(text: string): string {
+  const line = text.replace(/\s+/g, " ").trim();
   return line.length <= 300 ? line : `${line.slice(0, 297)}...`;
 }
 
 /** Any error as a {@link CloudError}: one that no provider has classified counts as `unavailable`. */
 export function asCloudError(error: unknown): CloudError {
-  if (error instanceof CloudError) return error;
-  return new CloudError("unavailable", messageOf(error), {
-    cause: error,
-  });
+  return error instanceof CloudError ? error : new CloudError("unavailable", quoted(messageOf(error)));
 }
 
 /** Node's and Deno's codes for a connection that wasn't made or broke: nothing is wrong with the request. */

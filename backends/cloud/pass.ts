@@ -1,16 +1,18 @@
 /**
  * One pass over a cloud's route tables: look, compare, change what differs.
  *
- * A pass begins with what the tables hold now, so whatever an earlier one left half done, or somebody else did
- * in between, is seen. To retry is to make another pass.
+ * A pass has two halves. {@link RoutePass.secure} makes the own routes stand, and that is all that readiness
+ * waits for. {@link RoutePass.tidy} takes away what nobody uses any more. Both begin with what the tables hold
+ * now, so whatever an earlier pass left half done, or somebody else did in between, is seen. To retry is to
+ * make another pass.
  *
  * @module
  */
+import type { BackendSession, ExternalInterface } from "../../lib/backend/types.ts";
 import { familiesOf, type PerFamily } from "../../lib/net/family.ts";
 import { formatPrefix, type Prefix } from "../../lib/net/prefix.ts";
-import type { BackendSession, ExternalInterface } from "../../lib/backend/types.ts";
 import type { Clock } from "./clock.ts";
-import { decide, type Decision, type Put, type Removal } from "./decide.ts";
+import { decide, type Decision, isStanding, type Put, type Removal, routeKey } from "./decide.ts";
 import { asCloudError, CloudError } from "./errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "./route_table.ts";
 
@@ -20,34 +22,42 @@ const NEARLY_FULL = 0.9;
 const SHOW_FIRST_MS = 200;
 const SHOW_LAST_MS = 6_400;
 
-/** How a pass went. */
-export interface Outcome {
-  /** The own routes are in place. */
-  readonly ready: boolean;
-  /** How many entries were removed. */
-  readonly removed: number;
-  /** What went wrong, the most important first. */
+/** What a pass needs of the daemon. */
+export type PassSession = Pick<BackendSession, "lease" | "peers" | "peersAreCurrent" | "log" | "metrics">;
+
+/** How the first half went. */
+export interface Secured {
+  /** Whether the own routes stand; undefined where this pass couldn't see. */
+  readonly standing: boolean | undefined;
+  /** Why the instance drops what containers send, where it does. */
+  readonly forwarding: CloudError | undefined;
+  /** What went wrong with the routes, the most important first. */
   readonly errors: readonly CloudError[];
 }
 
-/** Makes passes, and keeps between them what needn't be asked each time. */
+/** How the second half went. */
+export interface Tidied {
+  /** How many entries were removed. */
+  readonly removed: number;
+  /** The own routes need another pass now. */
+  readonly urgent: boolean;
+  readonly errors: readonly CloudError[];
+}
+
+/** Makes passes, and keeps between them what status shows. */
 export class RoutePass<R extends CloudRoute> {
   readonly #table: RouteTable<R>;
-  readonly #session: Pick<BackendSession, "lease" | "peers" | "log" | "metrics">;
+  readonly #session: PassSession;
   readonly #networks: readonly Prefix[];
   readonly #own: readonly Prefix[];
   readonly #clock: Clock;
   #identity: Identity | undefined;
-  #prepared = false;
   #use: readonly TableUse[] = [];
+  #useProblem: string | undefined;
+  #leftovers = false;
 
   /** @param networks The flannel network of each family. */
-  constructor(
-    table: RouteTable<R>,
-    session: Pick<BackendSession, "lease" | "peers" | "log" | "metrics">,
-    networks: readonly Prefix[],
-    clock: Clock,
-  ) {
+  constructor(table: RouteTable<R>, session: PassSession, networks: readonly Prefix[], clock: Clock) {
     this.#table = table;
     this.#session = session;
     this.#networks = networks;
@@ -65,83 +75,121 @@ export class RoutePass<R extends CloudRoute> {
     return this.#use;
   }
 
-  /** Asks anew who we are, in the next pass. */
-  forgetIdentity(): void {
-    this.#identity = undefined;
+  /** Whether the last look showed entries that {@link tidy} would remove. */
+  get hasLeftovers(): boolean {
+    return this.#leftovers;
   }
 
-  /** Makes one pass. Doesn't reject: what goes wrong is part of the outcome. */
-  async run(external: ExternalInterface, signal: AbortSignal): Promise<Outcome> {
+  /** Makes the own routes stand. Doesn't reject: what goes wrong is part of the outcome. */
+  async secure(external: ExternalInterface, signal: AbortSignal): Promise<Secured> {
     const errors: CloudError[] = [];
-    let ready = false;
-    let removed = 0;
-    await this.#attempt(errors, async () => {
-      const identity = await this.#identify(external, signal);
-      const before = await this.#look(identity, signal);
-      for (const put of before.puts) await this.#attempt(errors, () => this.#put(put, signal));
-      ready = errors.length === 0;
-      if (before.puts.length === 0 && before.removals.length === 0) return;
-      // Once more before anything is taken away: a host may have leased a subnet in between.
-      const after = await this.#lookUntilShown(identity, ready, signal);
-      if (ready && after.puts.length > 0) {
-        ready = false;
-        errors.push(notShown(after.puts[0]!));
-      }
-      for (const removal of after.removals) {
-        await this.#attempt(errors, async () => {
-          await this.#remove(removal, signal);
-          removed++;
-        });
-      }
+    let standing: boolean | undefined;
+    let forwarding: CloudError | undefined;
+    this.#leftovers = false;
+    await attempt(errors, async () => {
+      await this.#identify(external, signal);
+      forwarding = await this.#prepare(signal);
+      const decision = await this.#look(signal);
+      standing = isStanding(decision);
+      if (standing) return;
+      const after = await this.#restore(decision, errors, signal);
+      standing = after && errors.length === 0;
     });
-    return { ready, removed, errors };
+    return { standing, forwarding, errors };
   }
 
-  async #attempt(errors: CloudError[], work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      const known = asCloudError(error);
-      // Perhaps the instance has another interface now, or the network another table.
-      if (known.kind === "config") this.#identity = undefined;
-      errors.push(known);
+  /**
+   * Writes the own routes, waits until the table shows them, removes their rivals.
+   *
+   * @returns Whether the own routes are in the tables.
+   */
+  async #restore(decision: Decision<R>, errors: CloudError[], signal: AbortSignal): Promise<boolean> {
+    for (const put of decision.puts) await attempt(errors, () => this.#put(put, signal));
+    if (errors.length > 0) return false;
+    const after = await this.#lookUntilShown(signal);
+    if (after.puts.length > 0) errors.push(notShown(after.puts[0]!));
+    const last = await this.#removeEach(after, ({ rivals }) => rivals, errors, signal);
+    return last.puts.length === 0;
+  }
+
+  /**
+   * Removes what nobody uses any more. Each removal is decided anew right before it is made: while the last one
+   * took its time, another host may have leased the subnet and turned the route to itself.
+   */
+  async tidy(signal: AbortSignal): Promise<Tidied> {
+    const errors: CloudError[] = [];
+    let removed = 0;
+    let urgent = false;
+    await attempt(errors, async () => {
+      // Without word from the store an absent lease says nothing.
+      const leftovers = (decision: Decision<R>) => this.#session.peersAreCurrent() ? decision.leftovers : [];
+      const decision = await this.#look(signal);
+      const last = await this.#removeEach(decision, leftovers, errors, signal, () => removed++);
+      urgent = isLost(decision, last);
+    });
+    return { removed, urgent, errors };
+  }
+
+  /**
+   * Removes entries one by one, in an order left to chance: other hosts remove the same ones.
+   *
+   * @returns The last decision.
+   */
+  async #removeEach(
+    first: Decision<R>,
+    choose: (decision: Decision<R>) => readonly Removal<R>[],
+    errors: CloudError[],
+    signal: AbortSignal,
+    onRemoved: () => void = () => {},
+  ): Promise<Decision<R>> {
+    const tried = new Set<string>();
+    for (let decision = first;; decision = await this.#look(signal)) {
+      const left = choose(decision).filter(({ route }) => !tried.has(routeKey(route)));
+      const next = left[Math.floor(this.#clock.random() * left.length)];
+      if (!next || isLost(first, decision) || errors.some(isGeneral)) return decision;
+      tried.add(routeKey(next.route));
+      await attempt(errors, async () => {
+        await this.#remove(next, signal);
+        onRemoved();
+      });
     }
   }
 
-  async #identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
-    if (!this.#identity) {
-      this.#identity = await this.#table.identify(external, signal);
-      this.#prepared = false;
-      const { instance, hop, tables } = this.#identity;
-      this.#session.log.info("This host in the cloud", { instance, hop, tables: tables.join(",") });
-    }
-    if (!this.#prepared) await this.#prepare(signal);
-    this.#prepared = true;
-    return this.#identity;
+  async #identify(external: ExternalInterface, signal: AbortSignal): Promise<void> {
+    const identity = await this.#table.identify(external, signal);
+    const before = this.#identity;
+    this.#identity = identity;
+    const { instance, hop, tables } = identity;
+    if (before?.hop === hop && before.tables.join() === tables.join()) return;
+    const text = before ? "The cloud has another place for this host's route" : "This host in the cloud";
+    this.#session.log.info(text, { instance, hop, tables: tables.join(",") });
   }
 
-  async #prepare(signal: AbortSignal): Promise<void> {
+  /** @returns Why the instance drops what containers send; routes are written all the same. */
+  async #prepare(signal: AbortSignal): Promise<CloudError | undefined> {
     try {
       await this.#table.prepare?.(signal);
+      return undefined;
     } catch (error) {
-      const known = asCloudError(error);
-      if (known.kind !== "denied") throw error;
-      // Routes can still be written, and somebody may be about to do by hand what we may not.
-      this.#session.log.warn(known.message);
+      signal.throwIfAborted();
+      return asCloudError(error);
     }
   }
 
-  async #look(identity: Identity, signal: AbortSignal): Promise<Decision<R>> {
+  async #look(signal: AbortSignal): Promise<Decision<R>> {
     const routes = await this.#table.list(signal);
     const leased = [...this.#session.peers.peers.values()].flatMap((peer) => subnetsOf(peer.subnets));
-    return decide({ networks: this.#networks, own: this.#own, leased, tables: identity.tables, routes });
+    const tables = this.#identity?.tables ?? [];
+    const decision = decide({ networks: this.#networks, own: this.#own, leased, tables, routes });
+    this.#leftovers = decision.leftovers.length > 0;
+    return decision;
   }
 
   /** Looks again; a table may take a while to show what was written. */
-  async #lookUntilShown(identity: Identity, written: boolean, signal: AbortSignal): Promise<Decision<R>> {
+  async #lookUntilShown(signal: AbortSignal): Promise<Decision<R>> {
     for (let wait = SHOW_FIRST_MS;; wait *= 2) {
-      const decision = await this.#look(identity, signal);
-      if (!written || decision.puts.length === 0 || wait > SHOW_LAST_MS) return decision;
+      const decision = await this.#look(signal);
+      if (decision.puts.length === 0 || wait > SHOW_LAST_MS) return decision;
       await this.#clock.sleep(wait, signal);
       signal.throwIfAborted();
     }
@@ -154,15 +202,21 @@ export class RoutePass<R extends CloudRoute> {
     const route = formatPrefix(destination);
     if (existing) {
       this.#count("replace");
-      this.#session.log.warn("Route led elsewhere and is ours again", { table, route, was: existing.hop });
+      this.#session.log.warn("Route led elsewhere, leads here again", { table, route, was: existing.hop });
     } else {
       this.#count("create");
-      this.#session.log.info("Route made", { table, route, hop: this.#identity?.hop });
+      this.#session.log.info("Route created", { table, route, hop: this.#identity?.hop });
     }
   }
 
+  /** @throws {CloudError} Of kind `quota` where the table is full. An unknown limit stops nothing. */
   async #checkRoom(table: string, signal: AbortSignal): Promise<void> {
-    this.#use = await this.#table.limits(signal);
+    try {
+      this.#use = await this.#table.limits(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      return this.#noteUnknownLimit(asCloudError(error).message);
+    }
     for (const { table, used, limit } of this.#use) {
       const labels = { cloud: this.#table.cloud, table };
       this.#session.metrics.gauge("cloud_routes", "Routes that count against the limit", used, labels);
@@ -175,7 +229,15 @@ export class RoutePass<R extends CloudRoute> {
     const full = this.#use.find((use) =>
       use.table === table && use.limit !== undefined && use.used >= use.limit
     );
-    if (full) throw this.#table.full(full, "found before anything was written");
+    if (full) throw this.#table.full(full, "seen before the write");
+  }
+
+  #noteUnknownLimit(message: string): void {
+    if (this.#useProblem === message) return;
+    this.#useProblem = message;
+    this.#session.log.info("The limit of routes is unknown; the cloud refuses what is too much", {
+      reason: message,
+    });
   }
 
   async #remove({ route, reason }: Removal<R>, signal: AbortSignal): Promise<void> {
@@ -195,6 +257,24 @@ export class RoutePass<R extends CloudRoute> {
       change,
     });
   }
+}
+
+async function attempt(errors: CloudError[], work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    errors.push(asCloudError(error));
+  }
+}
+
+/** Whether an own route that stood before is gone: to restore it comes first. */
+function isLost(before: Decision<CloudRoute>, now: Decision<CloudRoute>): boolean {
+  return before.puts.length === 0 && now.puts.length > 0;
+}
+
+/** Whether the next call would fail as well, whatever it is about. */
+export function isGeneral({ kind }: CloudError): boolean {
+  return kind === "throttled" || kind === "unavailable" || kind === "credentials";
 }
 
 function notShown({ table, destination }: Put<CloudRoute>): CloudError {

@@ -1,11 +1,11 @@
 /**
- * A cloud's route tables as the reconciling network sees them. Each provider implements this; nothing else
- * knows which cloud it is.
+ * A cloud's route tables as {@link RouteLoop} sees them. Each provider implements this; nothing else knows
+ * which cloud it is.
  *
  * @module
  */
-import type { Prefix } from "../../lib/net/prefix.ts";
 import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { Prefix } from "../../lib/net/prefix.ts";
 import type { CloudError } from "./errors.ts";
 
 /** An entry of a table. Providers add what they need to change it. */
@@ -13,16 +13,17 @@ export interface CloudRoute {
   /** Which of the {@link Identity}'s tables it stands in. */
   readonly table: string;
   readonly destination: Prefix;
-  /** Tells it from other entries of its table, and where it leads: for logs. */
+  /** Tells it from other entries of its table. */
   readonly id: string;
+  /** Where it leads, for logs. */
   readonly hop: string;
   /** It leads to this instance. */
   readonly own: boolean;
-  /** It is exactly what {@link RouteTable.put} would leave: right hop, in force. */
-  readonly right: boolean;
+  /** It does what {@link RouteTable.put} would do: it leads to the right interface and is in force. */
+  readonly upToDate: boolean;
   /** Its hop is gone: packets end here. */
   readonly blackhole: boolean;
-  /** It can be removed now (no change of it is under way). */
+  /** It can be removed now: it is an instance's route, and no change of it is under way. */
   readonly removable: boolean;
 }
 
@@ -40,7 +41,7 @@ export interface Identity {
 export interface TableUse {
   readonly table: string;
   readonly used: number;
-  /** Absent where the cloud doesn't tell. */
+  /** Absent where the cloud doesn't say. */
   readonly limit?: number;
 }
 
@@ -51,11 +52,19 @@ export interface TableUse {
 export interface RouteTable<R extends CloudRoute = CloudRoute> {
   /** The backend's type, for logs and metrics. */
   readonly cloud: string;
-  /** Asks the cloud who we are and checks that routes to us can work. Changes nothing. */
+  /** The instance's id, from the metadata server alone: known also while the cloud's API doesn't answer. */
+  instance(signal: AbortSignal): Promise<string>;
+  /**
+   * Asks the cloud which hop and which tables are this host's now. Changes nothing. Each pass begins with it:
+   * an interface may be replaced, a subnet may move to another table.
+   */
   identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity>;
-  /** Makes the instance accept packets for others, where that is the host's to do. Changes nothing if it does. */
+  /**
+   * Makes the instance forward packets for others, where it doesn't and the host may change that. Follows
+   * {@link identify}. Rejects while the instance drops what containers send.
+   */
   prepare?(signal: AbortSignal): Promise<void>;
-  /** The entries that may concern us. Needs {@link identify} before. */
+  /** The entries that may concern this host, as of now. Follows {@link identify}. */
   list(signal: AbortSignal): Promise<readonly R[]>;
   /** Makes `destination` lead here; `existing` is the entry that stands there. Resolves once it is in force. */
   put(table: string, destination: Prefix, existing: R | undefined, signal: AbortSignal): Promise<void>;
@@ -63,6 +72,6 @@ export interface RouteTable<R extends CloudRoute = CloudRoute> {
   remove(route: R, signal: AbortSignal): Promise<void>;
   /** How full the tables are, as of now. */
   limits(signal: AbortSignal): Promise<readonly TableUse[]>;
-  /** The error for a table that is full: says where its limit is raised. `said` is the cloud's own word. */
-  full(use: TableUse, said: string): CloudError;
+  /** The error for a full table: it names where the limit is raised. `reply` is the cloud's own text. */
+  full(use: TableUse, reply: string): CloudError;
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { cleanupCloudRoutes, type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
+import { type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
+import { cleanupCloudRoutes } from "../cloud/cleanup.ts";
 import type { BackendType } from "../../lib/backend/types.ts";
 import { type GceOptions, parseGceOptions } from "./options.ts";
 import { GceRouteTable } from "./route_table.ts";

@@ -21,6 +21,13 @@ const WAIT_TIMEOUT_MS = 135_000;
 /** Pause between two questions about an operation, in milliseconds. */
 const OPERATION_PAUSE_MS = 500;
 
+/** A change under way, and what its errors are to name. */
+export interface Operation {
+  readonly state: compute_v1.Schema$Operation;
+  readonly permission: string;
+  readonly subject: string;
+}
+
 /** How each call is made. */
 type Options = { signal: AbortSignal; retry: false; timeout: number };
 
@@ -85,15 +92,20 @@ export class Compute {
     }
   }
 
-  /** Makes a route and waits until it is made. @param requestId The same for all tries of one insertion. */
-  async insertRoute(route: GceRoute, requestId: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Begins to insert a route.
+   *
+   * @param requestId The API inserts once for each id, and answers with the same operation ever after.
+   * @returns The operation, for {@link finish}.
+   */
+  async insertRoute(route: GceRoute, requestId: string, signal: AbortSignal): Promise<Operation> {
     const permission = "compute.routes.create";
     const subject = `route ${route.name}`;
-    const operation = await this.#call(permission, subject, signal, async (api, options) => {
+    const state = await this.#call(permission, subject, signal, async (api, options) => {
       const query = { project: this.#project, requestId, requestBody: route };
       return (await api.routes.insert(query, options)).data;
     });
-    await this.#finish(operation, permission, subject, signal);
+    return { state, permission, subject };
   }
 
   /** Removes a route and waits until it is gone; one that is gone already is no error. */
@@ -101,20 +113,20 @@ export class Compute {
     const permission = "compute.routes.delete";
     const subject = `route ${name}`;
     try {
-      const operation = await this.#call(
+      const state = await this.#call(
         permission,
         subject,
         signal,
         async (api, options) =>
           (await api.routes.delete({ project: this.#project, route: name }, options)).data,
       );
-      await this.#finish(operation, permission, subject, signal);
+      await this.finish({ state, permission, subject }, signal);
     } catch (error) {
       if (!hasCode(error, "notFound", "RESOURCE_NOT_FOUND")) throw error;
     }
   }
 
-  /** The project's quota of routes, or undefined if it isn't told. */
+  /** The project's quota of routes, or undefined if the answer lacks it. */
   async routeQuota(signal: AbortSignal): Promise<{ used: number; limit: number } | undefined> {
     const project = await this.#call(
       "compute.projects.get",
@@ -127,18 +139,26 @@ export class Compute {
     return { used: quota.usage, limit: quota.limit };
   }
 
-  async #finish(
-    started: compute_v1.Schema$Operation,
-    permission: string,
-    subject: string,
-    signal: AbortSignal,
-  ): Promise<void> {
-    let operation = started;
-    while (operation.status !== "DONE") {
-      const name = operation.name ?? started.name;
+  /** Waits until an operation is done. @throws {CloudError} If it failed, or nobody knows how it ended. */
+  async finish({ state, permission, subject }: Operation, signal: AbortSignal): Promise<void> {
+    let now = state;
+    while (now.status !== "DONE") {
+      const name = now.name ?? state.name;
       if (!name) throw new CloudError("unavailable", `Compute Engine's operation on ${subject} has no name`);
       const asked = this.#clock.now();
-      operation = await this.#call(
+      now = await this.#wait(name, subject, signal);
+      // The call waits by itself; if it came back at once, it isn't to be asked in a circle.
+      const early = this.#clock.now() - asked < OPERATION_PAUSE_MS;
+      if (now.status !== "DONE" && early) await this.#clock.sleep(OPERATION_PAUSE_MS, signal);
+      signal.throwIfAborted();
+    }
+    const error = classifyOperation(now as Parameters<typeof classifyOperation>[0], permission, subject);
+    if (error) throw error;
+  }
+
+  async #wait(name: string, subject: string, signal: AbortSignal): Promise<compute_v1.Schema$Operation> {
+    try {
+      return await this.#call(
         "compute.globalOperations.get",
         `operation ${name}`,
         signal,
@@ -146,17 +166,12 @@ export class Compute {
           (await api.globalOperations.wait({ project: this.#project, operation: name }, options)).data,
         WAIT_TIMEOUT_MS,
       );
-      // The call waits by itself; if it came back at once, it isn't to be asked in a circle.
-      const early = this.#clock.now() - asked < OPERATION_PAUSE_MS;
-      if (operation.status !== "DONE" && early) await this.#clock.sleep(OPERATION_PAUSE_MS, signal);
-      signal.throwIfAborted();
+    } catch (error) {
+      if (!hasCode(error, "notFound")) throw error;
+      // That the operation is unknown doesn't say that its resource is.
+      const text = `Compute Engine doesn't know operation ${name} on ${subject}: how it ended is unknown`;
+      throw new CloudError("conflict", text, { code: "operationNotFound" });
     }
-    const error = classifyOperation(
-      operation as Parameters<typeof classifyOperation>[0],
-      permission,
-      subject,
-    );
-    if (error) throw error;
   }
 
   async #call<T>(

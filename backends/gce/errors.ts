@@ -4,7 +4,7 @@
  * @module
  */
 import { messageOf } from "../../lib/errors.ts";
-import { CloudError, type CloudErrorKind, connectionCode, deniedError, said } from "../cloud/errors.ts";
+import { CloudError, type CloudErrorKind, connectionCode, deniedError, quoted } from "../cloud/errors.ts";
 
 /** Reasons of refused calls and codes of failed operations; what isn't listed goes by the HTTP status. */
 const KINDS: Readonly<Record<string, CloudErrorKind>> = {
@@ -105,7 +105,7 @@ function refusal(
   const code = reason ?? (status === undefined ? "Unknown" : String(status));
   const kind = (reason !== undefined && KINDS[reason]) || BY_STATUS[status ?? 0] || "unavailable";
   if (kind === "denied") return deniedError(permission, GRANT, `${code}: ${words}`);
-  return new CloudError(kind, `Compute Engine refused ${subject}: ${code}: ${said(words)}`, {
+  return new CloudError(kind, `Compute Engine refused ${subject}: ${code}: ${quoted(words)}`, {
     code: status === 404 ? "notFound" : code,
   });
 }

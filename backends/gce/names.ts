@@ -22,6 +22,11 @@ function fit(name: string): string {
   return name.slice(0, MAX_NAME).replace(/-+$/, "");
 }
 
+/** The project in a resource's path or URL: `P` of `projects/P/global/networks/N`; by id or by number. */
+export function projectOf(path: string): string | undefined {
+  return /(?:^|\/)projects\/([^/]+)\//.exec(path)?.[1];
+}
+
 /** The last part of a resource's path or URL: `default` of `…/global/networks/default`. */
 export function lastSegment(path: string | null | undefined): string {
   return path?.split("/").at(-1) ?? "";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { familiesOf } from "../../lib/net/family.ts";
+import { messageOf } from "../../lib/errors.ts";
 import { formatIp, sameIp, tryParseIp } from "../../lib/net/ip.ts";
 import { formatPrefix, parsePrefix, type Prefix, samePrefix } from "../../lib/net/prefix.ts";
 import type { Log } from "../../lib/observe/types.ts";
@@ -11,9 +11,10 @@ import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
 import type { ExternalInterface } from "../../lib/backend/types.ts";
-import { Compute, type GceInstance, type GceRoute } from "./compute.ts";
+import { Compute, type GceRoute, type Operation } from "./compute.ts";
+import { checkForwarding, networkOf } from "./instance.ts";
 import { GceMetadata } from "./metadata.ts";
-import { lastSegment, routeNames, sameInstance } from "./names.ts";
+import { lastSegment, projectOf, routeNames, sameInstance } from "./names.ts";
 
 /** The priority of flannel's routes; a lower number wins over them. */
 const PRIORITY = 1000;
@@ -24,16 +25,23 @@ const DEAD_HOP = new Set([
   "NEXT_HOP_ADDRESS_NOT_ASSIGNED",
 ]);
 
-/** What is known of this host. */
-interface Self extends Identity {
+/** What the metadata server says of this host: it stays as long as the host runs. */
+interface Place {
   readonly project: string;
-  /** The network's name. */
+  readonly zone: string;
+  readonly name: string;
+  readonly compute: Compute;
+}
+
+/** What Compute Engine said of this host last. */
+interface Self extends Identity {
+  /** The network's name and its project: not this instance's own one in a Shared VPC. */
   readonly network: string;
-  /** The network as new routes name it. */
-  readonly networkPath: string;
-  /** `projects/P/zones/Z/instances/I`. */
-  readonly instancePath: string;
+  readonly project: string;
+  readonly compute: Compute;
   readonly addresses: ExternalInterface["addresses"];
+  /** `projects/P/zones/Z/instances/I`; undefined where routes can't name it, as they are in another project. */
+  readonly instancePath: string | undefined;
 }
 
 /** The routes of one network; the table's name is the network's. */
@@ -42,11 +50,11 @@ export class GceRouteTable implements RouteTable {
   readonly #edges: CloudEdges;
   readonly #log: Log;
   readonly #metadata: GceMetadata;
-  #compute: { readonly project: string; readonly api: Compute } | undefined;
+  #place: Place | undefined;
   #self: Self | undefined;
   /** Which network each name of the project belongs to, and to which range, as of the last listing. */
   #names = new Map<string, string>();
-  /** One id for all tries of one insertion: the API then makes it once. */
+  /** Ids of insertions that got no answer: the API makes each of them once. */
   #requestIds = new Map<string, string>();
 
   constructor(edges: CloudEdges, log: Log) {
@@ -55,55 +63,84 @@ export class GceRouteTable implements RouteTable {
     this.#metadata = new GceMetadata(edges.env);
   }
 
-  async identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
+  async instance(signal: AbortSignal): Promise<string> {
+    return (await this.#locate(signal)).name;
+  }
+
+  async #locate(signal: AbortSignal): Promise<Place> {
+    if (this.#place) return this.#place;
     const project = await this.#metadata.read("project/project-id", signal);
     const name = await this.#metadata.read("instance/name", signal);
     const zone = lastSegment(await this.#metadata.read("instance/zone", signal));
-    if (this.#compute?.project !== project) {
-      const { env, clock } = this.#edges;
-      this.#compute = { project, api: new Compute(project, this.#metadata, env, clock) };
-    }
-    const instance = await this.#compute.api.instance(zone, name, signal);
+    return this.#place = { project, zone, name, compute: this.#computeOf(project) };
+  }
+
+  #computeOf(project: string): Compute {
+    return new Compute(project, this.#metadata, this.#edges.env, this.#edges.clock);
+  }
+
+  async identify(external: ExternalInterface, signal: AbortSignal): Promise<Identity> {
+    const place = await this.#locate(signal);
+    const { project, zone, name } = place;
+    const instance = await place.compute.instance(zone, name, signal);
     checkForwarding(instance, name, zone);
     const networkPath = networkOf(instance, external, name) ??
       await this.#metadata.read("instance/network-interfaces/0/network", signal);
     const network = lastSegment(networkPath);
+    const home = await this.#networkProject(networkPath, project, signal);
+    const known = this.#self?.project === home ? this.#self.compute : undefined;
     this.#self = {
       instance: name,
       hop: `${name} in ${zone}`,
-      tables: [network],
-      project,
+      tables: [home === project ? network : `${home}/${network}`],
       network,
-      networkPath: `projects/${project}/global/networks/${network}`,
-      instancePath: `projects/${project}/zones/${zone}/instances/${name}`,
+      project: home,
+      compute: home === project ? place.compute : known ?? this.#computeOf(home),
       addresses: external.addresses,
+      instancePath: home === project ? `projects/${project}/zones/${zone}/instances/${name}` : undefined,
     };
     return this.#self;
   }
 
+  /** The project that holds the network, and so its routes: in a Shared VPC the host project. */
+  async #networkProject(networkPath: string, project: string, signal: AbortSignal): Promise<string> {
+    const named = projectOf(networkPath) ?? project;
+    if (named === project || !/^\d+$/.test(named)) return named;
+    // The metadata server names projects by number.
+    const number = await this.#metadata.read("project/numeric-project-id", signal).catch((error) => {
+      if (hasCode(error, "404")) return named;
+      throw error;
+    });
+    return named === number ? project : named;
+  }
+
   async list(signal: AbortSignal): Promise<readonly CloudRoute[]> {
-    const routes = await this.#api.routes(signal);
-    this.#names = new Map(routes.map((route) => [route.name ?? "", place(route)]));
+    const routes = await this.#known.compute.routes(signal);
+    this.#names = new Map(routes.map((route) => [route.name ?? "", placeOf(route)]));
+    // An insertion whose route shows needs no other try.
+    for (const name of this.#requestIds.keys()) if (this.#names.has(name)) this.#requestIds.delete(name);
     return routes.flatMap((route) => this.#read(route));
   }
 
   #read(route: GceRoute): CloudRoute[] {
-    const { network, instancePath, addresses } = this.#known;
+    const { network, tables: [table], instancePath, addresses } = this.#known;
     const destination = tryParsePrefix(route.destRange);
     if (!route.name || !destination || lastSegment(route.network) !== network) return [];
-    // Routes for tagged instances only, and those that yield to flannel's, rival nobody.
-    if ((route.tags ?? []).length > 0 || (route.priority ?? PRIORITY) > PRIORITY) return [];
-    const toInstance = sameInstance(route.nextHopInstance, instancePath);
+    const takesAll = (route.tags ?? []).length === 0 && (route.priority ?? PRIORITY) <= PRIORITY;
+    // Routes for tagged instances only, and those that yield to flannel's, rival nobody. But a name of ours that
+    // stands on one of them keeps ours from being made.
+    if (!takesAll && !routeNames(destination, network).includes(route.name)) return [];
+    const toInstance = instancePath !== undefined && sameInstance(route.nextHopInstance, instancePath);
     const ip = route.nextHopIp ? tryParseIp(route.nextHopIp) : undefined;
     const toAddress = ip !== undefined && sameIp(ip, addresses[ip.family.name]);
     const codes = (route.warnings ?? []).map((warning) => warning.code ?? "");
     return [{
-      table: network,
+      table: table!,
       destination,
       id: route.name,
       hop: route.nextHopInstance ? lastSegment(route.nextHopInstance) : route.nextHopIp ?? "elsewhere",
       own: toInstance || toAddress,
-      right: toInstance,
+      upToDate: (toInstance || toAddress) && takesAll,
       blackhole: codes.some((code) => DEAD_HOP.has(code)),
       // What leads to gateways, tunnels and peerings is the network's own, not an instance's.
       removable: Boolean(route.nextHopInstance || route.nextHopIp),
@@ -113,22 +150,34 @@ export class GceRouteTable implements RouteTable {
   async put(
     _table: string,
     destination: Prefix,
-    existing: CloudRoute | undefined,
+    _existing: CloudRoute | undefined,
     signal: AbortSignal,
   ): Promise<void> {
+    const { compute } = this.#known;
     const name = this.#nameFor(destination);
     // There is no call that replaces. A rival under another name is removed once ours is there.
-    if (existing?.id === name) await this.#api.deleteRoute(name, signal);
+    if (this.#names.has(name)) await compute.deleteRoute(name, signal);
     await this.#insert(name, destination, signal);
-    const codes = ((await this.#api.route(name, signal))?.warnings ?? []).map((warning) => warning.code);
-    if (codes.length > 0) {
-      this.#log.warn("The new route has warnings", { route: name, codes: codes.join(",") });
+    await this.#logWarnings(name, signal);
+  }
+
+  async #logWarnings(name: string, signal: AbortSignal): Promise<void> {
+    try {
+      const route = await this.#known.compute.route(name, signal);
+      const codes = (route?.warnings ?? []).map((warning) => warning.code);
+      if (codes.length > 0) {
+        this.#log.warn("The new route has warnings", { route: name, codes: codes.join(",") });
+      }
+    } catch (error) {
+      // The next listing shows the route; only its warnings are missing.
+      signal.throwIfAborted();
+      this.#log.info("Cannot read the new route's warnings", { route: name, reason: messageOf(error) });
     }
   }
 
   /** A name that is free, or that of the subnet's own route. */
   #nameFor(destination: Prefix): string {
-    const { network } = this.#known;
+    const { network, project } = this.#known;
     const here = `${network} ${formatPrefix(destination)}`;
     const names = routeNames(destination, network);
     const name = names.find((one) => (this.#names.get(one) ?? here) === here);
@@ -136,53 +185,71 @@ export class GceRouteTable implements RouteTable {
     throw new CloudError(
       "config",
       `The names ${names.join(" and ")} are taken by routes of other networks or ranges in project ` +
-        `${this.#known.project}: rename those routes`,
+        `${project}: rename those routes`,
     );
   }
 
   async #insert(name: string, destination: Prefix, signal: AbortSignal): Promise<void> {
-    const { networkPath, instancePath } = this.#known;
-    const requestId = this.#requestIds.get(name) ?? crypto.randomUUID();
-    this.#requestIds.set(name, requestId);
+    const { compute, project, network } = this.#known;
     const route = {
       name,
       destRange: formatPrefix(destination),
-      network: networkPath,
-      nextHopInstance: instancePath,
+      network: `projects/${project}/global/networks/${network}`,
+      ...this.#hopFor(destination),
       priority: PRIORITY,
       tags: [],
     };
     try {
-      await this.#api.insertRoute(route, requestId, signal);
-      this.#requestIds.delete(name);
+      const operation = await this.#beginInsert(name, route, signal);
+      await compute.finish(operation, signal);
     } catch (error) {
-      // After an answer that leaves it open, the next try is the same insertion; after any other, a new one.
-      if (!(error instanceof CloudError) || error.kind !== "unavailable") this.#requestIds.delete(name);
       if (error instanceof CloudError && error.kind === "quota") throw await this.#quotaError(error, signal);
       if (!hasCode(error, "alreadyExists", "RESOURCE_ALREADY_EXISTS")) throw error;
-      const there = await this.#api.route(name, signal);
+      const there = await compute.route(name, signal);
       if (!there || !this.#isOurs(there, destination)) throw error;
     }
   }
 
+  /** Only an insertion without an answer is the same one at the next try: whatever is answered ends it. */
+  async #beginInsert(name: string, route: GceRoute, signal: AbortSignal): Promise<Operation> {
+    const requestId = this.#requestIds.get(name) ?? crypto.randomUUID();
+    this.#requestIds.set(name, requestId);
+    try {
+      const operation = await this.#known.compute.insertRoute(route, requestId, signal);
+      this.#requestIds.delete(name);
+      return operation;
+    } catch (error) {
+      const open = error instanceof CloudError && error.kind === "unavailable";
+      if (!open) this.#requestIds.delete(name);
+      throw error;
+    }
+  }
+
+  /** A route can name instances of its own project only; others it reaches by their address. */
+  #hopFor(destination: Prefix): { nextHopInstance: string } | { nextHopIp: string } {
+    const { instancePath, addresses, instance } = this.#known;
+    if (instancePath !== undefined) return { nextHopInstance: instancePath };
+    const address = addresses[destination.family.name];
+    if (address) return { nextHopIp: formatIp(address) };
+    throw new CloudError(
+      "config",
+      `${instance} has no ${destination.family.name} address for the route ${formatPrefix(destination)}: ` +
+        `in a Shared VPC a route leads to an address`,
+    );
+  }
+
   #isOurs(route: GceRoute, destination: Prefix): boolean {
-    return this.#read(route).some((one) => one.right && samePrefix(one.destination, destination));
+    return this.#read(route).some((one) => one.upToDate && samePrefix(one.destination, destination));
   }
 
   async remove(route: CloudRoute, signal: AbortSignal): Promise<void> {
-    await this.#api.deleteRoute(route.id, signal);
+    await this.#known.compute.deleteRoute(route.id, signal);
   }
 
   async limits(signal: AbortSignal): Promise<readonly TableUse[]> {
-    try {
-      const quota = await this.#api.routeQuota(signal);
-      return quota ? [{ table: this.#known.network, ...quota }] : [];
-    } catch (error) {
-      // Knowing the quota is a courtesy: without the permission, the insertion itself tells.
-      if (!(error instanceof CloudError) || error.kind !== "denied") throw error;
-      this.#log.debug(error.message);
-      return [];
-    }
+    const { compute, tables: [table] } = this.#known;
+    const quota = await compute.routeQuota(signal);
+    return quota ? [{ table: table!, ...quota }] : [];
   }
 
   async #quotaError(error: CloudError, signal: AbortSignal): Promise<CloudError> {
@@ -191,13 +258,13 @@ export class GceRouteTable implements RouteTable {
     return this.full({ table: this.#known.network, ...use, used }, error.message);
   }
 
-  full({ used, limit }: TableUse, said: string): CloudError {
+  full({ used, limit }: TableUse, reply: string): CloudError {
     const { project } = this.#known;
     return fullTableError({
       what: `project ${project}`,
       used,
       limit,
-      said,
+      reply,
       raise: `IAM & Admin, Quotas, "Routes" of the Compute Engine API, in project ${project}`,
     });
   }
@@ -206,46 +273,6 @@ export class GceRouteTable implements RouteTable {
     if (!this.#self) throw new CloudError("conflict", "The instance isn't known yet");
     return this.#self;
   }
-
-  get #api(): Compute {
-    if (!this.#compute) throw new CloudError("conflict", "The project isn't known yet");
-    return this.#compute.api;
-  }
-}
-
-/** Without IP forwarding the network drops what a container sends or gets. Absent means false. */
-function checkForwarding(instance: GceInstance, name: string, zone: string): void {
-  if (instance.canIpForward === true) return;
-  throw new CloudError(
-    "config",
-    `Instance ${name} may not forward packets: make it with gcloud compute instances create ${name} ` +
-      `--zone ${zone} --can-ip-forward --scopes compute-rw, or change it: gcloud compute instances export ` +
-      `${name} --zone ${zone} --destination ${name}.yaml, set canIpForward: true there, gcloud compute ` +
-      `instances update-from-file ${name} --zone ${zone} --source ${name}.yaml ` +
-      `--most-disruptive-allowed-action RESTART`,
-  );
-}
-
-/** The network of the instance's interface with an address of ours; undefined if the answer doesn't say. */
-function networkOf(instance: GceInstance, external: ExternalInterface, name: string): string | undefined {
-  const cards = instance.networkInterfaces ?? [];
-  const ours = familiesOf(external.addresses).map((family) => external.addresses[family.name]!);
-  const texts = (card: typeof cards[number]) =>
-    [card.networkIP, card.ipv6Address].filter((text): text is string => Boolean(text));
-  const found = cards.find((card) =>
-    texts(card).some((text) => ours.some((ip) => sameIp(ip, tryParseIp(text))))
-  );
-  if (found) return found.network ?? undefined;
-  if (cards.length === 0 || (cards.length === 1 && texts(cards[0]!).length === 0)) {
-    return cards[0]?.network ?? undefined;
-  }
-  throw new CloudError(
-    "config",
-    `No interface of instance ${name} has an address of ${external.name} (${
-      ours.map(formatIp).join(", ")
-    }); ` +
-      `it has ${cards.flatMap(texts).join(", ")}: choose the right interface with -iface`,
-  );
 }
 
 function tryParsePrefix(text: string | null | undefined): Prefix | undefined {
@@ -257,7 +284,7 @@ function tryParsePrefix(text: string | null | undefined): Prefix | undefined {
 }
 
 /** Where a route belongs: network and range. */
-function place(route: GceRoute): string {
+function placeOf(route: GceRoute): string {
   const prefix = tryParsePrefix(route.destRange);
   return `${lastSegment(route.network)} ${prefix ? formatPrefix(prefix) : route.destRange}`;
 }

@@ -64,6 +64,8 @@ export interface BackendSession {
   readonly plan: HostPlan;
   readonly external: ExternalInterface;
   readonly peers: PeerView;
+  /** Whether the store has confirmed the peers lately: if not, an absent lease says nothing. */
+  peersAreCurrent(): boolean;
   readonly log: Log;
   readonly metrics: Metrics;
   /** What fails and what is tried again goes here; keys begin with the backend's type. */

@@ -142,6 +142,7 @@ export class Member implements AsyncDisposable {
         plan: this.#plan,
         external: this.#external,
         peers: this.peers,
+        peersAreCurrent: () => this.sync.health().connected,
         log: log.child(this.parts.network.config.backend.type),
         metrics,
         problems: this.parts.problems,

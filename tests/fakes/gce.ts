@@ -44,6 +44,7 @@ class Refusal extends Error {
 /** One project with one network and one zone. */
 export class FakeGce implements AsyncDisposable {
   readonly project = "test-project";
+  readonly projectNumber = "123456";
   readonly zone = "europe-test1-b";
   readonly network = "flannel-net";
   readonly faults = new Faults();

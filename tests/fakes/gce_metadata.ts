@@ -37,12 +37,14 @@ export class FakeGceMetadata implements AsyncDisposable {
     switch (path) {
       case "project/project-id":
         return gce.project;
+      case "project/numeric-project-id":
+        return gce.projectNumber;
       case "instance/name":
         return instance.name;
       case "instance/zone":
-        return `projects/123456/zones/${gce.zone}`;
+        return `projects/${gce.projectNumber}/zones/${gce.zone}`;
       case "instance/network-interfaces/0/network":
-        return `projects/123456/networks/${gce.network}`;
+        return `projects/${gce.projectNumber}/networks/${gce.network}`;
       case "instance/service-accounts/default/token": {
         const access_token = `ya29.secret-${crypto.randomUUID()}`;
         gce.tokens.set(access_token, Date.now());

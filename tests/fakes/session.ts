@@ -19,10 +19,12 @@ import { BackendOptions } from "../../lib/options/spec.ts";
 import { FAMILIES, type Family, perFamily } from "../../lib/net/family.ts";
 import { type Ip, parseIp } from "../../lib/net/ip.ts";
 import { firstIp, lastIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
-import { type Labels, type Log, type Metrics, noProblems } from "../../lib/observe/types.ts";
+import type { PartLog } from "../../lib/observe/log.ts";
+import { Problems } from "../../lib/observe/problems.ts";
+import type { Labels, Metrics } from "../../lib/observe/types.ts";
 
 /** A log that keeps its lines, fields and all. */
-export class RecordedLog implements Log {
+export class RecordedLog implements PartLog {
   readonly lines: string[] = [];
   #add(level: string, message: string, fields: unknown): void {
     this.lines.push(`${level} ${message} ${fields === undefined ? "" : Deno.inspect(fields)}`);
@@ -38,6 +40,10 @@ export class RecordedLog implements Log {
   }
   error(message: string, fields?: unknown): void {
     this.#add("error", message, fields);
+  }
+  /** The part isn't recorded: its lines are told by their text. */
+  child(): PartLog {
+    return this;
   }
   /** All lines in one. */
   get text(): string {
@@ -119,6 +125,9 @@ export interface TestHost {
   readonly metrics: RecordedMetrics;
   readonly clock: JumpingClock;
   readonly peers: Map<string, Lease>;
+  readonly problems: Problems;
+  /** Whether the store confirms the peers. */
+  readonly store: { current: boolean };
   /** Ends the daemon. */
   readonly end: AbortController;
   lease(...subnets: string[]): OwnSubnets;
@@ -146,6 +155,8 @@ export function testHost(
     backend: { type: options.type ?? "test", options: {} },
   };
   const observe = { log, metrics, signal: end.signal };
+  const store = { current: true };
+  const problems = new Problems({ log, metrics, now: clock.now });
   const lease = (...subnets: string[]) => ({ subnets: subnetsOf(subnets) });
   return {
     context: {
@@ -161,6 +172,8 @@ export function testHost(
     metrics,
     clock,
     peers,
+    problems,
+    store,
     end,
     lease,
     session: (own) => ({
@@ -168,8 +181,9 @@ export function testHost(
       plan: { mtu: 1500, links: [], entries: [], forPeer: () => ({ entries: [] }) },
       external,
       peers: { peers, subscribe: () => ({ [Symbol.dispose]() {} }) },
+      peersAreCurrent: () => store.current,
       ...observe,
-      problems: noProblems,
+      problems,
       fail: (error) => end.abort(error),
     }),
   };

@@ -37,7 +37,11 @@ class Host implements AsyncDisposable {
     return await startBackend(backend, this.test.session(this.test.lease(subnet)));
   }
   async cleanup(subnet: string) {
-    await this.type.cleanup!({ keys: undefined }, this.test.context, this.test.lease(subnet));
+    await this.type.cleanup!(
+      { keys: undefined, routeTableIds: [] },
+      this.test.context,
+      this.test.lease(subnet),
+    );
   }
   async [Symbol.asyncDispose]() {
     this.test.end.abort();

@@ -90,7 +90,7 @@ Deno.test("aws-vpc: a taken route is ours again after the next pass, in one step
   await host.test.clock.tick();
   assert.deepEqual(aws.changes, ["ReplaceRoute"]);
   assert.deepEqual(routes(aws), [...FOREIGN, "10.20.7.0/24 eni-0a"]);
-  assert.match(host.test.log.text, /ours again[^]*eni-0b/);
+  assert.match(host.test.log.text, /leads here again[^]*eni-0b/);
 });
 
 Deno.test("aws-vpc: only black holes without a lease and own stale routes go, all else stays", async () => {
@@ -176,12 +176,12 @@ Deno.test("aws-vpc: throttling is retried and counted, denial names the action",
   assert.ok(host.test.metrics.sum("cloud_retries_total", "throttled") >= 2);
 });
 
-Deno.test("aws-vpc: a refused source/destination check is a warning with the permission", async () => {
+Deno.test("aws-vpc: a refused source/destination check is an error that names the permission, and no reason to wait", async () => {
   await using aws = cloud();
   await using host = new Host(aws, "i-0a", "10.0.1.10");
   aws.faults.denied.add("ModifyNetworkInterfaceAttribute");
   await using _running = await host.start("10.20.7.0/24");
-  assert.match(host.test.log.text, /warn.*ec2:ModifyNetworkInterfaceAttribute/);
+  assert.match(host.test.log.text, /warn .*ec2:ModifyNetworkInterfaceAttribute/);
   assert.equal(routes(aws).length, 3);
 });
 

@@ -43,7 +43,7 @@ function randomSituation(random: () => number): Situation<CloudRoute> {
       hop: own ? "me" : "other",
       own,
       blackhole,
-      right: own && !blackhole && random() < 0.8,
+      upToDate: own && !blackhole && random() < 0.8,
       removable: random() < 0.9,
     };
   });
@@ -58,7 +58,8 @@ function randomSituation(random: () => number): Situation<CloudRoute> {
 
 /** The table after the decision, as an obedient cloud would show it. */
 function apply(situation: Situation<CloudRoute>): Situation<CloudRoute> {
-  const { puts, removals } = decide(situation);
+  const { puts, rivals, leftovers } = decide(situation);
+  const removals = [...rivals, ...leftovers];
   const gone = new Set([...puts.map((put) => put.existing), ...removals.map((removal) => removal.route)]);
   const made = puts.map(({ table, destination }): CloudRoute => ({
     table,
@@ -66,7 +67,7 @@ function apply(situation: Situation<CloudRoute>): Situation<CloudRoute> {
     id: `new ${formatPrefix(destination)}`,
     hop: "me",
     own: true,
-    right: true,
+    upToDate: true,
     blackhole: false,
     removable: true,
   }));
@@ -76,13 +77,13 @@ function apply(situation: Situation<CloudRoute>): Situation<CloudRoute> {
 Deno.test("cloud decide: nothing is touched but what is ours, whatever the table holds", () => {
   for (let seed = 1; seed <= 2000; seed++) {
     const situation = randomSituation(randomOf(seed));
-    const { puts, removals } = decide(situation);
+    const { puts, rivals, leftovers } = decide(situation);
     const same = (a: string) => situation.own.some((own) => formatPrefix(own) === a);
     for (const put of puts) {
       assert.ok(same(formatPrefix(put.destination)), `seed ${seed}`);
       assert.ok(put.existing === undefined || put.existing.table === put.table, `seed ${seed}`);
     }
-    for (const { route, reason } of removals) {
+    for (const { route, reason } of [...rivals, ...leftovers]) {
       const text = `seed ${seed}: ${routeKey(route)} ${reason}`;
       assert.ok(route.removable && situation.tables.includes(route.table), text);
       assert.ok(route.own || route.blackhole || reason === "rival", text);
@@ -101,7 +102,7 @@ Deno.test("cloud decide: a table that was put right needs at most its rivals rem
     const once = apply(randomSituation(randomOf(seed)));
     assert.deepEqual(decide(once).puts, [], `seed ${seed}`);
     const twice = apply(once);
-    assert.deepEqual(decide(twice), { puts: [], removals: [] }, `seed ${seed}`);
+    assert.deepEqual(decide(twice), { puts: [], rivals: [], leftovers: [] }, `seed ${seed}`);
   }
 });
 
