@@ -17,7 +17,7 @@ import { labFolder, ownPrefix } from "./leftovers.ts";
 import { ping } from "./measure.ts";
 import type { Children, Namespace } from "./namespace.ts";
 import { delay } from "./process.ts";
-import { type LabStore, openStore, type StoreKind } from "./store.ts";
+import { type LabStore, openStore, type StoreFactory, type StoreKind } from "./store.ts";
 import { makeUnderlay, type Underlay } from "./underlay.ts";
 
 /** What a lab is to be. */
@@ -31,7 +31,7 @@ export interface LabOptions {
   /** 2: hosts take turns on two segments with a router between. @default 1 */
   readonly segments?: 1 | 2;
   /** @default "etcd" */
-  readonly store?: StoreKind;
+  readonly store?: StoreKind | StoreFactory;
   /** The network config; null writes none. @default networkConfig of the families with vxlan */
   readonly config?: JsonObject | null;
 }
@@ -93,7 +93,8 @@ export class Lab implements AsyncDisposable {
     await Deno.mkdir(folder);
     try {
       const underlay = await makeUnderlay(prefix, { hosts, families, mtu, segments }, children);
-      const opened = await openStore(store, underlay.switch, underlay.switchAddress, folder);
+      const { switch: middle, switchAddress: address } = underlay;
+      const opened = await openStore(store, { middle, address, prefix, folder });
       const lab = new Lab(prefix, folder, underlay, opened, children);
       if (config !== null) await lab.store.writeConfig(JSON.stringify(config));
       return lab;

@@ -46,12 +46,24 @@ function sqliteStore(folder: string): LabStore {
   };
 }
 
-/** Opens the lab's store; an etcd runs in `place` at `address`. */
-export function openStore(
-  kind: StoreKind,
-  place: Namespace,
-  address: string,
-  folder: string,
-): Promise<LabStore> {
-  return kind === "etcd" ? startEtcd(place, address) : Promise.resolve(sqliteStore(folder));
+/** Where a lab's store has its place. */
+export interface StorePlace {
+  /** The namespace that is the switch; every host reaches `address` there. */
+  readonly middle: Namespace;
+  readonly address: string;
+  /** What names of the lab's namespaces begin with. */
+  readonly prefix: string;
+  /** The lab's folder for files. */
+  readonly folder: string;
+}
+
+/** Makes a store that this file doesn't know. */
+export type StoreFactory = (place: StorePlace) => Promise<LabStore>;
+
+/** Opens the lab's store. */
+export function openStore(kind: StoreKind | StoreFactory, place: StorePlace): Promise<LabStore> {
+  if (typeof kind === "function") return kind(place);
+  return kind === "etcd"
+    ? startEtcd(place.middle, place.address)
+    : Promise.resolve(sqliteStore(place.folder));
 }

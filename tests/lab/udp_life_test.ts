@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { buildPacket, type FlowPacket, randomPacket } from "../unit/udp_reference.ts";
-import { randomSource } from "../unit/random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 import { IS_ROOT } from "./lab_test_case.ts";
 import { ping } from "../../scripts/lab/measure.ts";
 import { delay, until } from "../../scripts/lab/process.ts";

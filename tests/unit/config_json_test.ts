@@ -3,7 +3,7 @@ import { JsonSyntaxError, parseJson } from "../../lib/config/json_text.ts";
 import { didYouMean, nearest } from "../../lib/config/suggest.ts";
 import { FieldReader } from "../../lib/config/fields.ts";
 import { OptionReader } from "../../lib/backend/option_reader.ts";
-import { randomSource } from "./random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 /** What JSON.parse makes of the text; undefined where it refuses. */
 function oracle(text: string): { value: unknown } | undefined {

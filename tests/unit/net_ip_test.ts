@@ -17,7 +17,7 @@ import {
   prefixSize,
   samePrefix,
 } from "../../lib/net/prefix.ts";
-import { randomSource } from "./random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 /** inet_ntop by the book: the longest run of zero words, at least two, the first of equals (RFC 5952). */
 function slowFormat(value: bigint): string {

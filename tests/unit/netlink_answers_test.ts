@@ -12,7 +12,7 @@ import { decodeRoute } from "../../lib/netlink/route.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
-import { randomSource } from "./random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 /** What is shown, the decoder, the message, and what it says. */
 const ANSWERS: readonly (readonly [string, (message: Message) => unknown, string, unknown])[] = [

@@ -10,7 +10,7 @@ import { MessageWriter } from "../../lib/netlink/writer.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { ipOf, parseIp } from "../../lib/net/ip.ts";
 import { macFromBytes } from "../../lib/net/mac.ts";
-import { type RandomSource, randomSource } from "./random.ts";
+import { type RandomSource, randomSource } from "../../scripts/lab/random.ts";
 
 /** One kind of attribute: a random value, how it is written, how it is read. */
 interface AttributeKind {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { decrementTtl, finishChecksum, TTL_DECREMENTED, TTL_EXPIRED } from "../../lib/packet/checksum.ts";
 import { allocatePacketMemory, PacketMemory } from "../../lib/packet/memory.ts";
-import { randomSource } from "./random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 import { buildPacket, checksumsHold, randomPacket, slowChecksum } from "./udp_reference.ts";
 
 const SIMD = allocatePacketMemory(1 << 18);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Counter } from "../../backends/udp/shared/counters.ts";
 import type { PeerRoute } from "../../backends/udp/control/routes_writer.ts";
 import type { Offloads } from "../../backends/udp/shared/offloads.ts";
-import { randomSource } from "./random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 import { ALL_OFFLOADS, FakeHost, NO_OFFLOADS, type ReceivedMessage } from "./udp_fake_io.ts";
 import { buildPacket, type FlowPacket, randomPacket, slowChecksum, slowSegments } from "./udp_reference.ts";
 

@@ -4,7 +4,7 @@ import { MAX_CHAIN, MAX_CHAIN_PIECES, Merger } from "../../lib/packet/merge.ts";
 import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
 import { Segmenter } from "../../lib/packet/segment.ts";
 import { GSO_NONE, GSO_TCPV4, VnetHeader } from "../../lib/packet/virtio.ts";
-import { type RandomSource, randomSource } from "./random.ts";
+import { type RandomSource, randomSource } from "../../scripts/lab/random.ts";
 import { buildPacket, type FlowPacket, randomPacket, slowSegments } from "./udp_reference.ts";
 
 /** Places in the memory: pieces, virtio header, headers of segments, the super-packet put together, packets. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { RandomSource } from "./random.ts";
+import type { RandomSource } from "../../scripts/lab/random.ts";
 
 /** A TCP or UDP packet in parts. */
 export interface FlowPacket {

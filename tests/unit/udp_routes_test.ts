@@ -3,7 +3,7 @@ import * as layout from "../../backends/udp/shared/routes_layout.ts";
 import { GENERATION, routesShape } from "../../backends/udp/shared/routes_layout.ts";
 import { NO_PEER, RoutesReader } from "../../backends/udp/worker/routes_reader.ts";
 import { type PeerRoute, RoutesWriter } from "../../backends/udp/control/routes_writer.ts";
-import { randomSource } from "./random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 const OWN = { base: 0x0a050100, length: 24, address: 0x0a050100 };
 

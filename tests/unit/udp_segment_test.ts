@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { allocatePacketMemory, type PacketMemory } from "../../lib/packet/memory.ts";
 import { MAX_HEADERS, Segmenter } from "../../lib/packet/segment.ts";
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VnetHeader } from "../../lib/packet/virtio.ts";
-import { type RandomSource, randomSource } from "./random.ts";
+import { type RandomSource, randomSource } from "../../scripts/lab/random.ts";
 import { buildPacket, checksumsHold, type FlowPacket, randomPacket, slowSegments } from "./udp_reference.ts";
 
 const HEADERS = 0, PACKET = 1024;
