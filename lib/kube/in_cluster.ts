@@ -1,0 +1,35 @@
+/**
+ * Access of a Pod: the service account's token and CA, and the server that the kubelet names in the environment.
+ *
+ * @module
+ */
+import { type ApiAccess, parseServer, readText, TokenFile } from "./access.ts";
+
+/** Where the kubelet puts a service account's files. */
+export const SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/**
+ * The access of the Pod that we run in.
+ *
+ * @param env The process's environment.
+ * @param folder Where token and CA are.
+ * @returns Undefined where this is no Pod.
+ * @throws {AccessError} If the environment names a server that can't be one.
+ */
+export function inClusterAccess(
+  env: (name: string) => string | undefined,
+  folder = SERVICE_ACCOUNT_FOLDER,
+): ApiAccess | undefined {
+  const host = env("KUBERNETES_SERVICE_HOST"), port = env("KUBERNETES_SERVICE_PORT");
+  if (!host || !port) return undefined;
+  const source = "the Pod's service account";
+  const server = parseServer(`https://${host.includes(":") ? `[${host}]` : host}:${port}`, source);
+  const token = new TokenFile(`${folder}/token`);
+  return {
+    server,
+    source,
+    insecure: false,
+    tls: async () => ({ ca: await readText(`${folder}/ca.crt`) }),
+    authorization: async (refused) => `Bearer ${await token.read(refused)}`,
+  };
+}

@@ -1,0 +1,181 @@
+/**
+ * Access from a kubeconfig file.
+ *
+ * @module
+ */
+import { dirname, isAbsolute, join } from "node:path";
+import { AccessError, type ApiAccess, parseServer, readText, type TlsMaterial, TokenFile } from "./access.ts";
+
+/** The part of a kubeconfig that says where the server is. */
+interface Cluster {
+  readonly server?: string;
+  readonly "certificate-authority"?: string;
+  readonly "certificate-authority-data"?: string;
+  readonly "insecure-skip-tls-verify"?: boolean;
+  readonly "tls-server-name"?: string;
+  readonly "proxy-url"?: string;
+}
+
+/** The part that says who we are. */
+interface User {
+  readonly token?: string;
+  readonly tokenFile?: string;
+  readonly "client-certificate"?: string;
+  readonly "client-certificate-data"?: string;
+  readonly "client-key"?: string;
+  readonly "client-key-data"?: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly exec?: unknown;
+  readonly "auth-provider"?: unknown;
+  readonly as?: string;
+}
+
+interface Kubeconfig {
+  readonly "current-context"?: string;
+  readonly contexts?: readonly { name?: string; context?: { cluster?: string; user?: string } }[];
+  readonly clusters?: readonly { name?: string; cluster?: Cluster }[];
+  readonly users?: readonly { name?: string; user?: User }[];
+}
+
+/**
+ * Reads a kubeconfig: its current context's cluster and user. Relative paths in it are relative to its folder.
+ *
+ * @param path The file, in YAML or JSON.
+ * @param serverOverride Replaces the cluster's server (-kube-api-url); empty: doesn't.
+ * @throws {AccessError} That names what is missing or not supported, and the way out.
+ */
+export async function kubeconfigAccess(path: string, serverOverride = ""): Promise<ApiAccess> {
+  const config = await parseFile(path);
+  const { cluster, user, context } = currentContext(config, path);
+  const source = `kubeconfig ${path}${context === "" ? "" : `, context ${JSON.stringify(context)}`}`;
+  refuseUnsupported(cluster, user, source);
+  const server = serverOverride !== "" ? serverOverride : cluster.server;
+  if (!server) throw new AccessError(`${source}: its cluster has no server; add one, or set -kube-api-url`);
+  const token = user.tokenFile ? new TokenFile(resolve(path, user.tokenFile)) : undefined;
+  const serverName = cluster["tls-server-name"];
+  return {
+    server: parseServer(server, source),
+    source,
+    ...(serverName ? { serverName } : {}),
+    insecure: cluster["insecure-skip-tls-verify"] === true,
+    tls: () => tlsMaterial(cluster, user, { path, source }),
+    authorization: async (refused) => {
+      if (token) return `Bearer ${await token.read(refused)}`;
+      if (user.token) return `Bearer ${user.token}`;
+      return user.username ? `Basic ${btoa(`${user.username}:${user.password ?? ""}`)}` : undefined;
+    },
+  };
+}
+
+async function parseFile(path: string): Promise<Kubeconfig> {
+  const text = await readText(path);
+  let value: unknown;
+  try {
+    // JSON is YAML; its parser is built in, the other takes a while to load.
+    value = text.trimStart().startsWith("{") ? JSON.parse(text) : (await import("yaml")).parse(text);
+  } catch (cause) {
+    throw new AccessError(`${path} is neither YAML nor JSON: ${firstLine((cause as Error).message)}`, {
+      cause,
+    });
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Kubeconfig;
+  throw new AccessError(`${path} is no kubeconfig: it has no clusters, users and contexts`);
+}
+
+function currentContext(config: Kubeconfig, path: string): { cluster: Cluster; user: User; context: string } {
+  const context = config["current-context"] ?? "";
+  const found = named(config.contexts, context)?.context;
+  if (!found) {
+    const names = (config.contexts ?? []).map(({ name }) => name).join(", ");
+    const current = context === ""
+      ? "it has no current-context"
+      : `its current-context ${context} isn't in it`;
+    throw new AccessError(`kubeconfig ${path}: ${current}; contexts: ${names || "none"}`);
+  }
+  const cluster = named(config.clusters, found.cluster)?.cluster;
+  if (!cluster) {
+    throw new AccessError(
+      `kubeconfig ${path}: context ${context} names the cluster ${found.cluster}, which isn't in it`,
+    );
+  }
+  const user = named(config.users, found.user)?.user;
+  if (!user && found.user) {
+    throw new AccessError(
+      `kubeconfig ${path}: context ${context} names the user ${found.user}, who isn't in it`,
+    );
+  }
+  return { cluster, user: user ?? {}, context };
+}
+
+function named<T extends { name?: string }>(
+  list: readonly T[] | undefined,
+  name: string | undefined,
+): T | undefined {
+  return Array.isArray(list) ? list.find((one: T) => one?.name === name) : undefined;
+}
+
+/** What would need programs or protocols that a daemon on every host should not run. */
+function refuseUnsupported(cluster: Cluster, user: User, source: string): void {
+  const instead = "use a token file or a client certificate, or a service account in the cluster";
+  if (user.exec) {
+    throw new AccessError(
+      `${source}: its user has an exec plugin; flanneld runs no other programs: ${instead}`,
+    );
+  }
+  if (user["auth-provider"]) {
+    throw new AccessError(
+      `${source}: its user has an auth-provider, which Kubernetes no longer has: ${instead}`,
+    );
+  }
+  if (user.as) {
+    throw new AccessError(
+      `${source}: its user impersonates another (as), which flanneld doesn't: ${instead}`,
+    );
+  }
+  if (cluster["proxy-url"]) {
+    throw new AccessError(
+      `${source}: its cluster has a proxy-url; flanneld connects to the API server itself`,
+    );
+  }
+}
+
+async function tlsMaterial(
+  cluster: Cluster,
+  user: User,
+  { path, source }: { path: string; source: string },
+): Promise<TlsMaterial> {
+  const pem = async (data: string | undefined, file: string | undefined, what: string) => {
+    if (data) return decodeBase64(data, `${source}: ${what}-data`);
+    return file ? await readText(resolve(path, file)) : undefined;
+  };
+  const ca = await pem(
+    cluster["certificate-authority-data"],
+    cluster["certificate-authority"],
+    "certificate-authority",
+  );
+  const cert = await pem(user["client-certificate-data"], user["client-certificate"], "client-certificate");
+  const key = await pem(user["client-key-data"], user["client-key"], "client-key");
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new AccessError(`${source}: its user needs both client-certificate and client-key`);
+  }
+  return { ...(ca ? { ca } : {}), ...(cert && key ? { cert, key } : {}) };
+}
+
+function decodeBase64(text: string, what: string): string {
+  try {
+    return new TextDecoder().decode(
+      Uint8Array.from(atob(text.replaceAll(/\s/g, "")), (c) => c.charCodeAt(0)),
+    );
+  } catch (cause) {
+    throw new AccessError(`${what} isn't base64`, { cause });
+  }
+}
+
+function resolve(kubeconfig: string, file: string): string {
+  return isAbsolute(file) ? file : join(dirname(kubeconfig), file);
+}
+
+function firstLine(text: string): string {
+  return text.split("\n")[0]!;
+}

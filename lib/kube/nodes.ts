@@ -1,0 +1,189 @@
+/**
+ * The cluster's Nodes: all of them once, then every change.
+ *
+ * Of a Node only what a lease is made of is kept: name, uid, podCIDRs and the annotations with our prefix.
+ *
+ * @module
+ */
+import type { Readable } from "node:stream";
+import { type ApiClient, ApiError } from "./client.ts";
+import { JsonSkimmer, type Pick, type SkimmedJson } from "./json_skim.ts";
+
+/** What is kept of a Node. */
+export interface NodeRecord {
+  readonly name: string;
+  /** Another one for a Node that was deleted and made anew under the same name. */
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** The annotations whose name begins with the prefix. */
+  readonly annotations: Readonly<Record<string, string>>;
+  /** spec.podCIDRs, or spec.podCIDR where that is empty. */
+  readonly podCidrs: readonly string[];
+}
+
+/** One change. */
+export type NodeEvent =
+  | { readonly kind: "put"; readonly node: NodeRecord }
+  | { readonly kind: "delete"; readonly name: string };
+
+/** Nodes a page of a list; the API server answers one of 500 Nodes of 20 KB in 80 ms. */
+const PAGE = 500;
+
+/** The server ends a watch after a time within these bounds, in seconds, as client-go asks for. */
+const WATCH_SECONDS = { min: 300, max: 600 } as const;
+
+const NODE: Pick = {
+  keys: {
+    metadata: { keys: { name: "all", uid: "all", resourceVersion: "all", annotations: "all" } },
+    spec: { keys: { podCIDR: "all", podCIDRs: "all" } },
+  },
+};
+
+/** A watch's event; an ERROR's object is a Status. */
+const EVENT: Pick = {
+  keys: {
+    type: "all",
+    object: {
+      keys: { ...(NODE as { keys: Record<string, Pick> }).keys, code: "all", reason: "all", message: "all" },
+    },
+  },
+};
+
+/** Where to ask for Nodes, and which annotations to keep. */
+export interface NodeSource {
+  readonly client: ApiClient;
+  /** Prefix of the annotations, with its separator: `flannel.alpha.coreos.com/`. */
+  readonly annotationPrefix: string;
+}
+
+/**
+ * Lists all Nodes, page by page.
+ *
+ * @param onNode Gets each Node as it is read.
+ * @returns The version from which a watch goes on.
+ * @throws {ApiError} For an answer that is no success. @throws {Error} If the server can't be reached.
+ */
+export async function listNodes(
+  { client, annotationPrefix }: NodeSource,
+  onNode: (node: NodeRecord) => void,
+  signal: AbortSignal,
+): Promise<string> {
+  let next = "";
+  do {
+    const query = new URLSearchParams({ limit: String(PAGE), ...(next === "" ? {} : { continue: next }) });
+    const page = await client.stream(
+      { method: "GET", path: `/api/v1/nodes?${query}` },
+      signal,
+      async (body) => {
+        let list: SkimmedJson = null;
+        const pick: Pick = {
+          keys: {
+            metadata: { keys: { resourceVersion: "all", continue: "all" } },
+            items: { each: NODE, onElement: (node) => onNode(recordOf(node, annotationPrefix)) },
+          },
+        };
+        await skim(body, new JsonSkimmer(pick, (value) => list = value));
+        return list;
+      },
+    );
+    const { resourceVersion, continue: token } = fields(fields(page)["metadata"]);
+    next = text(token);
+    if (next === "") return text(resourceVersion);
+  } while (true);
+}
+
+/**
+ * Follows all changes after a version, until the server ends the watch, as it does every few minutes.
+ *
+ * @param from The version that a list or an earlier watch ended with.
+ * @param onEvents Gets the changes of one chunk of the stream, in their order; and the version up to which all is known.
+ * @throws {ApiError} With {@link isGone} where the version is too old. @throws {Error} If the connection breaks.
+ */
+export async function watchNodes(
+  { client, annotationPrefix }: NodeSource,
+  from: string,
+  onEvents: (events: readonly NodeEvent[], version: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const seconds = WATCH_SECONDS.min + Math.floor(Math.random() * (WATCH_SECONDS.max - WATCH_SECONDS.min));
+  const query = new URLSearchParams({
+    watch: "true",
+    allowWatchBookmarks: "true",
+    resourceVersion: from,
+    timeoutSeconds: String(seconds),
+  });
+  // The server ends it by itself; one that doesn't isn't to be trusted.
+  const limit = AbortSignal.any([signal, AbortSignal.timeout((seconds + 30) * 1000)]);
+  await client.stream({ method: "GET", path: `/api/v1/nodes?${query}` }, limit, async (body) => {
+    onEvents([], from);
+    let events: NodeEvent[] = [];
+    let version = from;
+    const skimmer = new JsonSkimmer(EVENT, (value) => {
+      const { event, version: seen } = eventOf(value, annotationPrefix);
+      if (event) events.push(event);
+      version = seen;
+    });
+    await skim(body, skimmer, () => {
+      if (events.length > 0) onEvents(events, version);
+      else onEvents([], version);
+      events = [];
+    });
+  });
+}
+
+/** Reads the own Node, or any other. @throws {ApiError} 404 where there is none. */
+export async function getNode(
+  { client, annotationPrefix }: NodeSource,
+  name: string,
+  signal: AbortSignal,
+): Promise<NodeRecord> {
+  const node = await client.json(
+    { method: "GET", path: `/api/v1/nodes/${encodeURIComponent(name)}` },
+    signal,
+  );
+  return recordOf(node as SkimmedJson, annotationPrefix);
+}
+
+async function skim(body: Readable, skimmer: JsonSkimmer, onChunk?: () => void): Promise<void> {
+  for await (const chunk of body) {
+    skimmer.push(chunk as Uint8Array);
+    onChunk?.();
+  }
+  skimmer.end();
+}
+
+function eventOf(value: SkimmedJson, prefix: string): { event?: NodeEvent; version: string } {
+  const { type, object } = fields(value);
+  if (type === "ERROR") {
+    const { code, reason, message } = fields(object);
+    throw new ApiError(text(message), Number(code ?? 0), text(reason));
+  }
+  const node = recordOf(object ?? null, prefix);
+  const version = node.resourceVersion;
+  if (type === "BOOKMARK") return { version };
+  if (type === "DELETED") return { event: { kind: "delete", name: node.name }, version };
+  return { event: { kind: "put", node }, version };
+}
+
+function recordOf(value: SkimmedJson, prefix: string): NodeRecord {
+  const node = fields(value), metadata = fields(node["metadata"]), spec = fields(node["spec"]);
+  const annotations = Object.entries(fields(metadata["annotations"]))
+    .filter(([name, one]) => name.startsWith(prefix) && typeof one === "string");
+  const several = spec["podCIDRs"];
+  const cidrs = Array.isArray(several) && several.length > 0 ? several : [spec["podCIDR"]];
+  return {
+    name: text(metadata["name"]),
+    uid: text(metadata["uid"]),
+    resourceVersion: text(metadata["resourceVersion"]),
+    annotations: Object.fromEntries(annotations) as Record<string, string>,
+    podCidrs: cidrs.filter((cidr): cidr is string => typeof cidr === "string" && cidr !== ""),
+  };
+}
+
+function fields(value: SkimmedJson | undefined): { [key: string]: SkimmedJson } {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
+
+function text(value: SkimmedJson | undefined): string {
+  return typeof value === "string" ? value : "";
+}
