@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { JsonSkimmer, type Pick, SkimError, type SkimmedJson } from "../../lib/kube/json_skim.ts";
-import { randomSource } from "./random.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
