@@ -7,7 +7,7 @@ import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError } from "../config/types.ts";
-import { type LeaseStore, StoreError } from "../leases/types.ts";
+import { type LeaseStore, type StoredConfig, StoreError } from "../leases/types.ts";
 import type { Log } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 
@@ -24,9 +24,9 @@ interface ConfigParts {
   readonly signal: AbortSignal;
 }
 
-/** A config that can be used, and the revision at which it stood. */
+/** A config that can be used, and how it stands in the store. */
 export interface StoredNetwork extends ResolvedNetwork {
-  readonly revision: bigint;
+  readonly stored: StoredConfig;
 }
 
 /**
@@ -47,7 +47,7 @@ export async function waitForNetwork(
       if (stored) {
         const network = await resolveNetwork(stored.text, backends);
         for (const warning of network.warnings) log.warn(`Network config: ${warning}`);
-        return { ...network, revision: stored.revision };
+        return { ...network, stored };
       }
       told.say("absent", () => log.warn(`There is no network config yet; waiting for it. ${describeWrite}`));
     } catch (error) {
@@ -67,56 +67,62 @@ export async function waitForNetwork(
 }
 
 /**
- * Tells of every change of the config until the signal fires. A running host keeps the config it started
- * with: changing subnets or backends under running containers is the operator's decision.
- *
- * @param onChange Called with whether the stored config is the one in use.
+ * Compares what the store says of the config with the one in use, and tells each change. A running host keeps the
+ * config it started with: changing subnets or backends under running containers is the operator's decision.
  */
-export async function watchNetwork(
-  store: LeaseStore,
-  inUse: StoredNetwork,
-  { backends, log, signal, onChange }: ConfigParts & { onChange: (isInUse: boolean) => void },
-): Promise<void> {
-  let revision = inUse.revision;
-  while (!signal.aborted) {
-    try {
-      for await (const change of store.watchConfig(revision, { signal })) {
-        revision = change.revision;
-        onChange(await tellChange(change.text, inUse, backends, log));
-      }
-    } catch {
-      // The lease watch tells of a store that is away; here it's enough to come back.
-    }
-    await pause(RETRY_MS, signal);
-  }
-}
+export class ConfigFollower {
+  readonly #inUse: StoredNetwork;
+  readonly #parts: Omit<ConfigParts, "signal">;
+  #last: StoredConfig | null;
+  #isInUse = true;
+  #done = Promise.resolve();
 
-async function tellChange(
-  text: string | undefined,
-  inUse: StoredNetwork,
-  backends: BackendRegistry,
-  log: Log,
-): Promise<boolean> {
-  if (text === undefined) {
-    log.warn("The network config was deleted; this host goes on with the one it has");
-    return false;
+  constructor(inUse: StoredNetwork, parts: Omit<ConfigParts, "signal">) {
+    this.#inUse = inUse;
+    this.#parts = parts;
+    this.#last = inUse.stored;
   }
-  try {
-    const { complete } = await resolveNetwork(text, backends);
-    const isSame = JSON.stringify(complete) === JSON.stringify(inUse.complete);
-    if (isSame) log.info("The network config was written again, with nothing changed");
-    else {log.warn("The network config changed; restart flanneld on each host to use it", {
-        config: JSON.stringify(complete),
-      });}
-    return isSame;
-  } catch (error) {
-    log.error(
-      "The network config was changed to one that can't be used; this host goes on with the one it has",
-      {
-        error: messageOf(error),
-      },
-    );
-    return false;
+
+  /** Whether the store still holds the config that this host runs with. */
+  get isInUse(): boolean {
+    return this.#isInUse;
+  }
+
+  /** Takes what the store holds now; null: nothing. The same again says nothing. */
+  take(config: StoredConfig | null): void {
+    if (config?.revision === this.#last?.revision && config?.text === this.#last?.text) return;
+    this.#last = config;
+    this.#done = this.#done.then(async () => {
+      this.#isInUse = await this.#judge(config?.text);
+    });
+  }
+
+  /** Resolves when everything that was taken is told. */
+  get settled(): Promise<void> {
+    return this.#done;
+  }
+
+  /** @returns Whether the text is the config in use. */
+  async #judge(text: string | undefined): Promise<boolean> {
+    const { backends, log } = this.#parts;
+    if (text === undefined) {
+      log.warn("The network config was deleted; this host goes on with the one it has");
+      return false;
+    }
+    try {
+      const { complete } = await resolveNetwork(text, backends);
+      const isSame = JSON.stringify(complete) === JSON.stringify(this.#inUse.complete);
+      if (isSame) log.info("The network config was written again, with nothing changed");
+      else {log.warn("The network config changed; restart flanneld on each host to use it", {
+          config: JSON.stringify(complete),
+        });}
+      return isSame;
+    } catch (error) {
+      const what =
+        "The network config was changed to one that can't be used; this host goes on with the one it has";
+      log.error(what, { error: messageOf(error) });
+      return false;
+    }
   }
 }
 

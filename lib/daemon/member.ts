@@ -20,11 +20,10 @@ import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
-import { pause } from "../pause.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import type { ClosedOverlay } from "./closed_overlay.ts";
-import { type StoredNetwork, watchNetwork } from "./config_feed.ts";
+import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { FirewallRules } from "./firewall_rules.ts";
 import { reportLeases } from "./lease_report.ts";
@@ -32,9 +31,6 @@ import { PeerEntries } from "./peer_entries.ts";
 import { networkIdOf } from "./store.ts";
 import { feedWatchdog } from "./systemd.ts";
 import type { TaskGroup } from "./task_group.ts";
-
-/** A store that is silent for this long makes the host not ready, in milliseconds. */
-const STORE_SILENCE_MS = 10_000;
 
 /** What a member is made of. */
 export interface MemberParts {
@@ -62,12 +58,12 @@ export class Member implements AsyncDisposable {
   readonly sync: LeaseSync;
   readonly entries: PeerEntries;
   readonly rules: FirewallRules;
+  readonly #config: ConfigFollower;
   #external: ExternalInterface;
   #environment: Environment;
   #plan: HostPlan;
   #running: RunningBackend | undefined;
   #overlay: ClosedOverlay | undefined;
-  #configInUse = true;
 
   constructor(parts: MemberParts) {
     const { options, network, backend, acquired, external, store, socket, log, metrics, problems } = parts;
@@ -88,12 +84,14 @@ export class Member implements AsyncDisposable {
       clock: systemClock,
       log: log.child("lease"),
     });
+    this.#config = new ConfigFollower(network, { backends: parts.backends, log });
     this.sync = new LeaseSync({
       store,
       peers: this.peers,
       own: this.keeper,
+      onConfig: (config) => this.#config.take(config),
       clock: systemClock,
-      log: log.child("leases"),
+      problems,
       metrics,
     });
     this.rules = new FirewallRules(options, network.config, acquired.lease, {
@@ -126,11 +124,11 @@ export class Member implements AsyncDisposable {
       signal: tasks.signal,
     });
     this.#setPlan();
-    const { revision } = snapshot;
+    // Of the snapshot nothing else may be kept: it is the list of all leases.
+    const { revision, history } = snapshot;
     this.peers.applySnapshot(snapshot);
     tasks.start((signal) => this.keeper.run(signal));
-    tasks.start((signal) => this.sync.run(revision, signal));
-    tasks.start((signal) => this.#watchReadiness(signal));
+    tasks.start((signal) => this.sync.run({ revision, history }, signal));
     tasks.start((signal) => feedWatchdog(signal, log));
     const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
     await this.#closeOverlay();
@@ -169,20 +167,9 @@ export class Member implements AsyncDisposable {
     tasks.start((signal) => overlay.keep(signal, options.iptablesResync * 1000));
   }
 
-  /** Tells of changes of the network config until the signal fires. */
-  watchConfig(signal: AbortSignal): Promise<void> {
-    const { backends, store, network, log } = this.parts;
-    return watchNetwork(store, network, {
-      backends,
-      log,
-      signal,
-      onChange: (inUse) => this.#configInUse = inUse,
-    });
-  }
-
   /** Whether the store still holds the config that this host runs with. */
   get configInUse(): boolean {
-    return this.#configInUse;
+    return this.#config.isInUse;
   }
 
   /** What a backend with work of its own says of it, for `flanneld status`. */
@@ -256,20 +243,5 @@ export class Member implements AsyncDisposable {
     const moved = FAMILIES.some(({ name }) => !sameIp(external.addresses[name], before.addresses[name]));
     if (moved) store.dropConnections?.();
     this.keeper.update({ ...backend.attributes, publicIps: external.publicIps });
-  }
-
-  /** A host that hears nothing of its peers isn't ready, though its data path works. */
-  async #watchReadiness(signal: AbortSignal): Promise<void> {
-    const { problems } = this.parts;
-    while (!signal.aborted) {
-      const { connected, sinceMs, lastError } = this.sync.health();
-      if (connected) problems.clear("store", "connected");
-      else if (sinceMs >= STORE_SILENCE_MS) {
-        problems.set("store", `no word of the leases, trying again: ${lastError ?? "no answer"}`, {
-          notReady: true,
-        });
-      }
-      await pause(1_000, signal);
-    }
   }
 }

@@ -67,7 +67,7 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
   const problems = new Problems({ log, metrics });
   problems.wait("start", "not yet in the network");
   // The store first: what it is made of loads in the background.
-  await using store = await openStore(options);
+  await using store = await openStore(options, problems);
   await using status = new StatusServer(options, { problems, metrics, log });
   using socket = NetlinkSocket.open();
   await using member = await join(options, { ...services, tasks, store, socket, problems, status });
@@ -78,7 +78,6 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
     peers: member.peers.peers.size,
   });
   notifySystemd({ READY: "1", STATUS: `leased ${member.keeper.held.key}` }, log);
-  tasks.start((signal) => member.watchConfig(signal));
   await tasks.wait();
 }
 

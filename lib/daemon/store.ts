@@ -4,6 +4,7 @@
  * @module
  */
 import type { Options } from "../options/table.ts";
+import type { ProblemReporter } from "../observe/types.ts";
 import type { LeaseStore } from "../leases/types.ts";
 
 /** The options that say where config and leases live. */
@@ -20,7 +21,10 @@ export type StoreChoiceOptions = Pick<
 >;
 
 /** Opens the store; nothing is connected before its first call. @throws {StoreError} If an option can't be used. */
-export async function openStore(options: StoreChoiceOptions): Promise<LeaseStore> {
+export async function openStore(
+  options: StoreChoiceOptions,
+  problems?: ProblemReporter,
+): Promise<LeaseStore> {
   if (options.store.kind === "sqlite") {
     return (await import("../leases/sqlite_store.ts")).openSqliteStore(options.store.path);
   }
@@ -32,7 +36,7 @@ export async function openStore(options: StoreChoiceOptions): Promise<LeaseStore
     keyFile: options.etcdKeyfile,
     username: options.etcdUsername,
     password: options.etcdPassword,
-  });
+  }, problems);
 }
 
 /**

@@ -65,10 +65,7 @@ export class SqliteStore implements LeaseStore {
   // deno-lint-ignore require-await
   async readConfig(options: CallOptions = {}): Promise<StoredConfig | undefined> {
     options.signal?.throwIfAborted();
-    return this.#db.read(() => {
-      const entry = this.#entry(CONFIG_KEY);
-      return entry && { text: textOf(entry.value), revision: BigInt(this.#db.counters().revision) };
-    });
+    return this.#db.read(() => this.#config());
   }
 
   #config(): StoredConfig | undefined {
@@ -194,18 +191,6 @@ export class SqliteStore implements LeaseStore {
         events: toEvents(batch),
         ...isConfig ? { config: this.#config() ?? null } : {},
       };
-    }
-  }
-
-  async *watchConfig(
-    revision: bigint,
-    options: CallOptions = {},
-  ): AsyncIterable<{ text: string | undefined; revision: bigint }> {
-    for await (const { changes } of this.#watcher.watch(revision, options.signal)) {
-      for (const change of changes) {
-        if (change.key !== CONFIG_KEY) continue;
-        yield { text: change.value ? textOf(change.value) : undefined, revision: BigInt(change.revision) };
-      }
     }
   }
 

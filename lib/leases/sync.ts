@@ -1,11 +1,12 @@
 /**
- * Keeps a PeerSet in step with the store: list, then watch from the list's revision, for as long as it runs.
+ * Keeps a PeerSet in step with the store: list, then watch from the list's revision, for as long as it runs. One
+ * watch tells of leases and of the network config.
  *
  * @module
  */
 import { messageOf } from "../errors.ts";
-import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
-import { Backoff, BACKOFF_MAX_MS, type Clock, Throttle } from "./clock.ts";
+import { type Metrics, noMetrics, noProblems, type ProblemReporter } from "../observe/types.ts";
+import { Backoff, BACKOFF_MAX_MS, type Clock } from "./clock.ts";
 import type { PeerSet } from "./peer_set.ts";
 import {
   CompactedError,
@@ -13,6 +14,8 @@ import {
   type LeaseEventBatch,
   type LeaseSnapshot,
   type LeaseStore,
+  type StoreCursor,
+  type StoredConfig,
 } from "./types.ts";
 
 /** Who wants to know of the own lease (the keeper). */
@@ -26,8 +29,10 @@ export interface SyncOptions {
   readonly store: LeaseStore;
   readonly peers: PeerSet;
   readonly own?: OwnLeaseObserver;
+  /** Called with the network config (null: there is none) whenever the store says what it is; it may be the same. */
+  readonly onConfig?: (config: StoredConfig | null) => void;
   readonly clock: Clock;
-  readonly log: Log;
+  readonly problems?: ProblemReporter;
   readonly metrics?: Metrics;
 }
 
@@ -45,24 +50,38 @@ export interface SyncHealth {
   readonly resyncs: number;
 }
 
+/**
+ * The longest time between two lists, in milliseconds: whatever a watch didn't tell, for whatever reason, is
+ * right after it. Up to a quarter less, by chance, so that hosts that started together don't list together.
+ */
+const LIST_INTERVAL_MS = 600_000;
+/** A store that is silent for this long makes the host not ready, in milliseconds. */
+const SILENCE_MS = 10_000;
+/** The key of the problem. */
+const PROBLEM = "store";
+
 /** Lists and watches until told to stop. */
 export class LeaseSync {
   readonly #o: SyncOptions;
   readonly #metrics: Metrics;
+  readonly #problems: ProblemReporter;
   readonly #backoff: Backoff;
-  readonly #throttle: Throttle;
+  /** Where the next watch begins; undefined: with a list. */
+  #cursor: StoreCursor | undefined;
   #revision = 0n;
+  /** When the next list is due. */
+  #listAt = 0;
   #connected = false;
   #since: number;
   #lastError: string | undefined;
   #resyncs = 0;
-  #told = false;
+  #isProblem = false;
 
   constructor(options: SyncOptions) {
     this.#o = options;
     this.#metrics = options.metrics ?? noMetrics;
+    this.#problems = options.problems ?? noProblems;
     this.#backoff = new Backoff(options.clock);
-    this.#throttle = new Throttle(options.clock, 30_000);
     this.#since = options.clock.now();
   }
 
@@ -79,49 +98,78 @@ export class LeaseSync {
   /**
    * Runs until the signal fires; no error of the store ends it.
    *
-   * @param start A list that was just read, or the revision of one that the PeerSet holds already; without one it
+   * @param start A list that was just read, or the cursor of one that the PeerSet holds already; without one it
    * begins with a list.
    */
-  async run(start: LeaseSnapshot | bigint | undefined, signal: AbortSignal): Promise<void> {
-    let list = start === undefined;
+  async run(start: LeaseSnapshot | StoreCursor | undefined, signal: AbortSignal): Promise<void> {
     this.#set(false);
-    if (typeof start === "bigint") this.#revision = start;
-    else if (start) this.#apply(start);
+    if (start && "leases" in start) this.#apply(start);
+    else if (start) this.#goOnFrom(start);
+    const time = this.#watchTime(signal);
     while (!signal.aborted) {
-      const began = this.#o.clock.now();
       try {
-        if (list) {
-          const snapshot = await this.#o.store.listLeases({ signal });
-          this.#apply(snapshot);
-          this.#o.own?.observeSnapshot(snapshot);
-          list = false;
-        }
-        for await (const batch of this.#o.store.watchLeases(this.#revision, { signal })) this.#take(batch);
-        throw new Error("the watch ended");
+        await this.#list(signal);
+        await this.#watch(signal);
       } catch (error) {
         if (signal.aborted) break;
-        if (error instanceof CompactedError && !list) {
-          list = true;
-          this.#resyncs++;
-        }
-        this.#disconnected(error);
+        this.#failed(error);
+        await this.#backoff.wait(signal).catch(() => {});
       }
-      // A watch that stood for a while was a success; one that ends as soon as it begins must not spin.
-      if (this.#o.clock.now() - began > BACKOFF_MAX_MS) this.#backoff.reset();
-      await this.#backoff.wait(signal).catch(() => {});
     }
     this.#connected = false;
+    await time;
+  }
+
+  /** Reads all leases, where there is no place to watch from. */
+  async #list(signal: AbortSignal): Promise<void> {
+    if (this.#cursor) return;
+    this.#metrics.count("store_lists_total", "Times that all leases were read");
+    const snapshot = await this.#o.store.listLeases({ signal });
+    this.#apply(snapshot);
+    this.#o.own?.observeSnapshot(snapshot);
+  }
+
+  /** Watches until the next list is due. */
+  async #watch(signal: AbortSignal): Promise<void> {
+    const { clock, store } = this.#o;
+    using due = new Timer(clock, this.#listAt - clock.now(), signal);
+    let stoodAt = Infinity;
+    try {
+      for await (const batch of store.watchLeases(this.#cursor!, { signal: due.signal })) {
+        stoodAt = Math.min(stoodAt, clock.now());
+        this.#take(batch);
+      }
+      if (!due.signal.aborted) throw new Error("the watch ended");
+      this.#cursor = undefined;
+    } finally {
+      // A watch that stood for a while was a success; one that ends as soon as it begins must not spin.
+      if (clock.now() - stoodAt > BACKOFF_MAX_MS) this.#backoff.reset();
+    }
   }
 
   #apply(snapshot: LeaseSnapshot): void {
-    this.#revision = snapshot.revision;
+    this.#goOnFrom(snapshot);
     this.#o.peers.applySnapshot(snapshot);
     this.#countPeers();
   }
 
+  /** A list was read up to here. */
+  #goOnFrom(cursor: StoreCursor): void {
+    this.#setCursor(cursor);
+    const { clock } = this.#o;
+    this.#listAt = clock.now() + LIST_INTERVAL_MS * (1 - clock.random() / 4);
+  }
+
+  /** Keeps what is needed of a list or batch, not the whole. */
+  #setCursor({ revision, history }: StoreCursor): void {
+    this.#cursor = { revision, history };
+    this.#revision = revision;
+  }
+
   #take(batch: LeaseEventBatch): void {
-    if (!this.#connected) this.#reconnected();
-    this.#revision = batch.revision;
+    if (!this.#connected) this.#set(true);
+    this.#setCursor(batch);
+    if (batch.config !== undefined) this.#o.onConfig?.(batch.config);
     if (batch.events.length === 0) return;
     this.#metrics.count(
       "lease_events_total",
@@ -148,33 +196,63 @@ export class LeaseSync {
     );
   }
 
-  #reconnected(): void {
-    const downMs = this.#o.clock.now() - this.#since;
-    this.#set(true);
-    if (!this.#told) return;
-    this.#told = false;
-    this.#o.log.info("The lease store answers again", {
-      afterMs: Math.round(downMs),
-      resyncs: this.#resyncs,
-    });
-  }
-
-  #disconnected(error: unknown): void {
+  #failed(error: unknown): void {
     this.#lastError = messageOf(error);
     this.#metrics.count("store_errors_total", "Watches and lists of the lease store that ended in an error");
+    if (error instanceof CompactedError && this.#cursor) {
+      this.#cursor = undefined;
+      this.#resyncs++;
+    }
     if (this.#connected) this.#set(false);
-    const held = this.#throttle.pass();
-    if (held === undefined) return;
-    this.#told = true;
-    this.#o.log.warn("The watch of the leases ended, trying again", {
-      error: this.#lastError,
-      ...held > 0 ? { unreported: held } : {},
-    });
+    this.#report();
   }
 
   #set(connected: boolean): void {
     this.#connected = connected;
     this.#since = this.#o.clock.now();
     this.#metrics.gauge("store_connected", "Whether the watch of the leases stands", connected ? 1 : 0);
+    if (connected && this.#isProblem) this.#report();
+  }
+
+  /**
+   * Says how it stands. A host that hears nothing of its peers for a while isn't ready, though its data path works;
+   * and a watch that begins is no watch that lasts.
+   */
+  #report(): void {
+    const lasted = this.#o.clock.now() - this.#since;
+    this.#isProblem = !this.#connected || lasted < BACKOFF_MAX_MS;
+    if (!this.#isProblem) {
+      return this.#problems.clear(PROBLEM, "follows the leases again");
+    }
+    const text = `cannot follow the leases, trying again: ${this.#lastError ?? "no answer yet"}`;
+    this.#problems.set(PROBLEM, text, { notReady: !this.#connected && lasted >= SILENCE_MS });
+  }
+
+  /** What time alone changes: also while a call hangs. */
+  async #watchTime(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#o.clock.sleep(1000, signal).catch(() => {});
+      const isSilent = !this.#connected && this.#o.clock.now() - this.#since >= SILENCE_MS;
+      if (this.#isProblem || isSilent) this.#report();
+    }
+  }
+}
+
+/** A signal that fires after a time, or with another one; no timer is left once it is disposed. */
+class Timer implements Disposable {
+  readonly signal: AbortSignal;
+  readonly #stop = new AbortController();
+
+  constructor(clock: Clock, ms: number, signal: AbortSignal) {
+    const due = new AbortController();
+    this.signal = AbortSignal.any([signal, due.signal]);
+    clock.sleep(Math.max(0, ms), AbortSignal.any([signal, this.#stop.signal])).then(
+      () => due.abort(),
+      () => {},
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort();
   }
 }

@@ -170,10 +170,4 @@ export interface LeaseStore extends AsyncDisposable {
    * @throws {CompactedError} If changes after `from` are no longer kept, or the store has another history.
    */
   watchLeases(from: StoreCursor | bigint, options?: CallOptions): AsyncIterable<LeaseEventBatch>;
-
-  /** The config's text each time it changes after `revision` (undefined: deleted), until the signal fires. */
-  watchConfig(
-    revision: bigint,
-    options?: CallOptions,
-  ): AsyncIterable<{ text: string | undefined; revision: bigint }>;
 }

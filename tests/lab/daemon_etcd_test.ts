@@ -105,7 +105,7 @@ labTest(
     await cut("-A");
     // The acknowledgement of the first event is what is answered with a reset.
     await putPeer(lab, 3);
-    await until("the watch to be cut", () => host.daemon.count(/watch of the leases ended/) > 0, HEAL_LIMIT);
+    await until("the watch to be cut", () => host.daemon.count(/cannot follow the leases/) > 0, HEAL_LIMIT);
     await putPeer(lab, 4);
     await deleteLease(lab, "10.5.1.0-24");
     await putPeer(lab, 2, 5);

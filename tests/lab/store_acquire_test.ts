@@ -136,7 +136,7 @@ function matrix(test: Test, network: Network): void {
     const stop = new AbortController();
     const a = await acquire(store, network, 1);
     const peers = new PeerSet({ networks: networksOf(network), own: a.held });
-    const sync = new LeaseSync({ store, peers, clock: systemClock, log: silentLog });
+    const sync = new LeaseSync({ store, peers, clock: systemClock });
     const running = sync.run(a.snapshot, stop.signal);
     const b = await acquire(other, network, 2);
     const attributes = host(network, 2);
@@ -178,7 +178,7 @@ async function crowd(made: Setup): Promise<void> {
       const store = stores[n % stores.length]!;
       const { held, snapshot } = await acquire(store, "ipv4", n + 1);
       const peers = new PeerSet({ networks: networksOf("ipv4"), own: held });
-      const running = new LeaseSync({ store, peers, clock: systemClock, log: silentLog }).run(
+      const running = new LeaseSync({ store, peers, clock: systemClock }).run(
         snapshot,
         stop.signal,
       );

@@ -57,20 +57,32 @@ function configTests(test: Test): void {
     assert.ok(second.revision > first.revision);
   });
 
-  test("a config watch tells each change, and no lease", async (fixture, store) => {
-    await store.writeConfig("a");
-    const { revision } = (await store.readConfig())!;
-    const other = await fixture.open();
-    await other.writeConfig("b");
-    await other.createLease(KEY, VALUE, 60);
-    await other.writeConfig("c");
-    const texts: (string | undefined)[] = [];
+  test(
+    "a watch says what the config is at first, then each change of it, beside the leases",
+    async (fixture, store) => {
+      const other = await fixture.open();
+      await store.writeConfig("a");
+      const from = await store.listLeases();
+      await other.writeConfig("b");
+      const told: unknown[] = [];
+      using stop = new Stop();
+      for await (const { config, events } of store.watchLeases(from, { signal: stop.signal })) {
+        if (config !== undefined) told.push(config?.text);
+        told.push(...events.map(keyOf));
+        if (told.length === 1) await other.createLease(KEY, VALUE, 60);
+        if (told.length === 2) await other.writeConfig("c");
+        if (told.length === 3) break;
+      }
+      assert.deepEqual(told, ["b", KEY, "c"]);
+    },
+  );
+
+  test("a watch says that there is no config", async (_, store) => {
     using stop = new Stop();
-    for await (const { text } of store.watchConfig(revision, { signal: stop.signal })) {
-      texts.push(text);
-      if (texts.length === 2) break;
+    for await (const { config } of store.watchLeases(await store.listLeases(), { signal: stop.signal })) {
+      assert.equal(config, null);
+      break;
     }
-    assert.deepEqual(texts, ["b", "c"]);
   });
 
   test("the config is no lease", async (_, store) => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { systemClock } from "../../lib/leases/clock.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
+import { CredentialSource } from "../../lib/leases/etcd/credentials.ts";
 import { parseEndpoints } from "../../lib/leases/etcd/endpoints.ts";
 import { EtcdPool } from "../../lib/leases/etcd/pool.ts";
 import type { EtcdStore } from "../../lib/leases/etcd/store.ts";
@@ -13,7 +14,6 @@ import type { LeaseStore } from "../../lib/leases/types.ts";
 import { IPV4 } from "../../lib/net/family.ts";
 import { ipOf } from "../../lib/net/ip.ts";
 import { releaseHeap } from "../../lib/observe/heap.ts";
-import { silentLog } from "../../lib/observe/types.ts";
 import { Etcd, hasEtcd } from "../../scripts/lab/etcd.ts";
 import { TcpProxy } from "./tcp_proxy.ts";
 
@@ -55,7 +55,7 @@ async function until(what: string, done: () => boolean, withinMs: number): Promi
 /** A sync that runs, with its peers. */
 function follow(store: LeaseStore): { peers: PeerSet; sync: LeaseSync } & AsyncDisposable {
   const peers = new PeerSet({ networks: [] });
-  const sync = new LeaseSync({ store, peers, clock: systemClock, log: silentLog });
+  const sync = new LeaseSync({ store, peers, clock: systemClock });
   const stop = new AbortController();
   const running = sync.run(undefined, stop.signal);
   return {
@@ -230,7 +230,7 @@ test("100,000 events leave memory flat", async () => {
   await using etcd = await Etcd.start();
   await using store = open(etcd.endpoint);
   await using following = follow(store);
-  using pool = new EtcdPool(parseEndpoints(etcd.endpoint), {});
+  using pool = new EtcdPool(parseEndpoints(etcd.endpoint), new CredentialSource({}));
   const live: number[] = [];
   for (let round = 0; round < 10; round++) {
     for (let txn = 0; txn < 100; txn++) {

@@ -10,6 +10,8 @@ import {
   type LeaseStore,
   type StoreCursor,
 } from "../../lib/leases/types.ts";
+import type { PartLog } from "../../lib/observe/log.ts";
+import { Problems } from "../../lib/observe/problems.ts";
 import { CONFIG4, FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
 
 const OWN = "10.5.1.0-24";
@@ -19,6 +21,8 @@ interface Scene {
   readonly store: LeaseStore;
   readonly clock: FakeClock;
   readonly log: RecordedLog;
+  readonly problems: Problems;
+  readonly configs: (string | undefined)[];
   readonly peers: PeerSet;
   readonly sync: LeaseSync;
   readonly own: { events: LeaseEvent[]; snapshots: LeaseSnapshot[] };
@@ -30,29 +34,37 @@ type Watch = (revision: bigint, signal: AbortSignal | undefined) => AsyncIterabl
 /** A sync on a real store; `watch` and `list` replace its methods for failures at chosen points. */
 function scene(
   play: (scene: Scene) => Promise<void>,
-  script: (store: LeaseStore) => { watch?: Watch; list?: () => Promise<LeaseSnapshot> } = () => ({}),
+  script: (
+    store: LeaseStore,
+    clock: FakeClock,
+  ) => { watch?: Watch; list?: (signal?: AbortSignal) => Promise<LeaseSnapshot> } = () => ({}),
 ): () => Promise<void> {
   return async () => {
     const clock = new FakeClock();
     await withStore(clock, async (store) => {
-      const { watch, list } = script(store);
+      const { watch, list } = script(store, clock);
       const used = scripted(store, {
         ...watch ? { watchLeases: (from, options) => watch(revisionOf(from), options?.signal) } : {},
-        ...list ? { listLeases: list } : {},
+        ...list ? { listLeases: (options) => list(options?.signal) } : {},
       });
       const log = new RecordedLog();
+      const problems = new Problems({ log: withParts(log), now: () => clock.now() });
+      const configs: (string | undefined)[] = [];
       const peers = new PeerSet({ networks: [CONFIG4.network], own: { key: OWN, createRevision: 0n } });
       const own = { events: [] as LeaseEvent[], snapshots: [] as LeaseSnapshot[] };
       const observer: OwnLeaseObserver = {
         observe: (event) => own.events.push(event),
         observeSnapshot: (snapshot) => own.snapshots.push(snapshot),
       };
-      const sync = new LeaseSync({ store: used, peers, own: observer, clock, log });
+      const sync = new LeaseSync({
+        ...{ store: used, peers, own: observer, clock, problems },
+        onConfig: (config) => configs.push(config?.text),
+      });
       const stop = new AbortController();
       let running = Promise.resolve();
       const start = (snapshot?: LeaseSnapshot) => running = sync.run(snapshot, stop.signal);
       try {
-        await play({ store, clock, log, peers, sync, own, start });
+        await play({ store, clock, log, problems, configs, peers, sync, own, start });
       } finally {
         stop.abort();
         await running;
@@ -63,6 +75,18 @@ function scene(
 
 function revisionOf(from: StoreCursor | bigint): bigint {
   return typeof from === "bigint" ? from : from.revision;
+}
+
+/** The registry's log has parts; here their names don't matter. */
+function withParts(log: RecordedLog): PartLog {
+  const parts: PartLog = { ...log, child: () => parts };
+  return parts;
+}
+
+/** As a call to an etcd that keeps silent. */
+async function failAfter(clock: FakeClock, ms: number, signal: AbortSignal | undefined): Promise<never> {
+  await clock.sleep(ms, signal);
+  throw new Error("etcd at http://a: no leader");
 }
 
 /** Lets the sync run until `done`; it has no time to wait for. */
@@ -169,16 +193,17 @@ Deno.test("sync: a resync that fails is tried again as a resync", () => {
   }))();
 });
 
-Deno.test("sync: a dead store costs a try each 5 s and two lines a minute", () => {
+Deno.test("sync: a dead store costs a try each 5 s and one line", () => {
   let tries = 0;
   return scene(async (s) => {
     s.start(await s.store.listLeases());
     await s.clock.advance(600_000);
     assert.ok(tries > 100 && tries < 180, `${tries} tries in ten minutes`);
-    assert.deepEqual(s.clock.sleeps.slice(0, 6), [75, 150, 300, 600, 1200, 2400]);
-    const lines = s.log.of("warn");
-    assert.ok(lines.length >= 10 && lines.length <= 21, `${lines.length} lines`);
-    assert.match(lines[1]!, /connection refused.*unreported/);
+    const waits = s.clock.sleeps.filter((ms) => ms < 10_000 && ms !== 1000);
+    assert.deepEqual(waits.slice(0, 6), [75, 150, 300, 600, 1200, 2400]);
+    assert.deepEqual(s.log.lines.map(({ level, message }) => `${level} ${message}`), [
+      "warn cannot follow the leases, trying again: connection refused",
+    ]);
     assert.equal(s.sync.health().connected, false);
     assert.equal(s.sync.health().lastError, "connection refused");
   }, () => ({
@@ -210,13 +235,101 @@ Deno.test("sync: says when the store is back, and the waits begin anew", () => {
     s.start(await s.store.listLeases());
     await s.clock.advance(60_000);
     dead = false;
-    await s.clock.advance(10_000);
+    await s.clock.advance(20_000);
     await until(() => s.sync.health().connected);
-    assert.match(s.log.of("info").join(), /answers again/);
+    assert.match(s.log.of("info").join(), /follows the leases again.*afterSeconds/);
+    assert.deepEqual(s.problems.list(), []);
   }, (store) => ({
     watch: async function* (revision, signal) {
       if (dead) throw new Error("down");
       yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
+
+// A list that hangs until its deadline took longer than the longest wait, and counted as success.
+Deno.test("sync: a list that fails slowly doesn't begin the waits anew", () =>
+  scene(async (s) => {
+    s.start();
+    await s.clock.advance(300_000);
+    const waits = s.clock.sleeps.filter((ms) => ms !== 1000 && ms !== 7000);
+    assert.deepEqual(waits.slice(0, 8), [75, 150, 300, 600, 1200, 2400, 3750, 3750]);
+    assert.ok(waits.slice(8).every((ms) => ms === 3750), waits.join());
+  }, (_, clock) => ({ list: (signal) => failAfter(clock, 7000, signal) }))());
+
+Deno.test("sync: not ready once the store is silent for 10 s, with the reason, also while a call hangs", () => {
+  let dead = true;
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    await s.clock.advance(9_000);
+    assert.deepEqual(s.problems.notReady(), []);
+    await s.clock.advance(3_000);
+    assert.deepEqual(s.problems.notReady(), [
+      "store: cannot follow the leases, trying again: no answer yet",
+    ]);
+    await s.clock.advance(10_000);
+    assert.match(s.problems.notReady().join(), /trying again: etcd at http:\/\/a: no leader/);
+    dead = false;
+    await s.clock.advance(30_000);
+    await until(() => s.sync.health().connected);
+    assert.deepEqual(s.problems.notReady(), []);
+  }, (store, clock) => ({
+    watch: async function* (revision, signal) {
+      if (dead) await failAfter(clock, 15_000, signal);
+      yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
+
+// Whatever the watch says: what it didn't tell was missing until the next restart.
+Deno.test("sync: lists again at least every 10 minutes, and stays connected meanwhile", () => {
+  let lists = 0;
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    await s.store.createLease("10.5.2.0-24", VALUE, 86_400);
+    await s.clock.advance(1000);
+    assert.equal(s.peers.peers.size, 0);
+    await s.clock.advance(599_000);
+    await until(() => s.peers.peers.size === 1);
+    assert.equal(lists, 1);
+    assert.equal(s.sync.health().connected, true);
+    assert.equal(s.sync.health().resyncs, 0);
+    await s.clock.advance(3_600_000);
+    assert.ok(lists >= 7 && lists <= 9, `${lists} lists in 70 minutes`);
+    assert.deepEqual(s.log.lines, []);
+  }, (store) => ({
+    list: () => (lists++, store.listLeases()),
+    // Stands, and tells nothing.
+    watch: async function* (revision, signal) {
+      yield { revision, events: [] };
+      await new Promise<void>((resolve) => signal!.addEventListener("abort", () => resolve()));
+    },
+  }))();
+});
+
+// The config had a watch of its own, which asked for a compacted revision once a second, in silence.
+Deno.test("sync: the config comes with the leases, also after a compaction", () => {
+  let compacted = false;
+  return scene(async (s) => {
+    await s.store.writeConfig("a");
+    s.start(await s.store.listLeases());
+    await until(() => s.configs.length === 1);
+    compacted = true;
+    await s.store.writeConfig("b");
+    await until(() => s.configs.includes("b"));
+    await s.clock.advance(10_000);
+    await until(() => s.sync.health().connected);
+    await s.store.writeConfig("c");
+    await until(() => s.configs.includes("c"));
+    assert.equal(s.sync.health().resyncs, 1);
+  }, (store) => ({
+    watch: async function* (revision, signal) {
+      for await (const batch of store.watchLeases(revision, signal ? { signal } : {})) {
+        yield batch;
+        if (!compacted) continue;
+        compacted = false;
+        throw new CompactedError("compacted");
+      }
     },
   }))();
 });

@@ -1,91 +1,26 @@
 /**
- * One etcd endpoint through npm:etcd3: unary calls and the watch stream.
- *
- * Of etcd3 only the generated gRPC clients are used. Its connection pool picks hosts at random, allows no mix
- * of http and https, waits up to 20 s for a connection and logs in over a channel of its own without options;
- * its Watcher takes the header's revision for its cursor (see watch.ts). So every endpoint gets a client of
- * its own with policies that do nothing, and the order of endpoints is pool.ts's business.
+ * One etcd endpoint through npm:etcd3: unary calls and streams.
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import type { Credentials } from "./credentials.ts";
 import type { Endpoint } from "./endpoints.ts";
-import type { RpcError } from "./faults.ts";
-import type { CallName, Calls, WatchResponse } from "./messages.ts";
+import { classify, type RpcError } from "./faults.ts";
+import {
+  type CallStream,
+  type Channels,
+  type Metadata,
+  openChannels,
+  READY,
+  type StreamMethod,
+  type UnaryMethod,
+} from "./library.ts";
+import type { CallLimits } from "./limits.ts";
+import type { CallName, Calls, KeepAliveResponse, WatchResponse } from "./messages.ts";
+import { Session } from "./session.ts";
 
-/** What is needed to speak with a server. */
-export interface Credentials {
-  /** PEM texts; used for https endpoints only. */
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly username?: string;
-  readonly password?: string;
-}
-
-/** The watch stream as grpc-js gives it: a duplex object stream. */
-export interface WatchStream extends AsyncIterable<WatchResponse> {
-  write(request: unknown): void;
-  cancel(): void;
-  on(event: "error", listener: (error: Error) => void): void;
-  /** Comes once, when the stream has ended, well or badly. */
-  on(event: "status", listener: () => void): void;
-}
-
-interface Metadata {
-  set(key: string, value: string): void;
-}
-
-interface RpcClient {
-  getChannel(): { getConnectivityState(connect: boolean): number };
-}
-
-type UnaryMethod = (
-  request: unknown,
-  metadata: Metadata,
-  options: { deadline: number },
-  callback: (error: RpcError | null, response: unknown) => void,
-) => { cancel(): void };
-
-type WatchMethod = (metadata: Metadata, options: Record<string, never>) => WatchStream;
-
-interface Connector {
-  connectionOptions?: { servername?: string };
-}
-
-/** The part of etcd3's inside that its types hide. */
-interface Pool {
-  readonly hosts: readonly {
-    readonly channelCredentials: { _createSecureConnector(...args: unknown[]): Connector };
-  }[];
-  withConnection<T>(
-    service: string,
-    use: (connection: { client: RpcClient; metadata: Metadata }) => T | Promise<T>,
-  ): Promise<T>;
-}
-
-/** grpc-js's connectivityState.READY. */
-const READY = 2;
-
-const CHANNEL_OPTIONS = {
-  // A connection that was cut without a word is noticed 6 + 3 s after its last sign of life. etcd refuses
-  // clients that ping more often than every 5 s (--grpc-keepalive-min-time).
-  "grpc.keepalive_time_ms": 6000,
-  "grpc.keepalive_timeout_ms": 3000,
-  "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 1000,
-  // Pages keep answers small, but nothing limits a lease's value or what one transaction changes.
-  "grpc.max_receive_message_length": -1,
-  "grpc.enable_http_proxy": 0,
-  "grpc.service_config_disable_resolution": 1,
-};
-
-let library: Promise<typeof import("etcd3")> | undefined;
-
-/** Starts to load etcd3 (about 100 ms); later calls wait for the same load. */
-export function loadEtcd3(): Promise<typeof import("etcd3")> {
-  return library ??= import("etcd3");
-}
+/** The watch stream. */
+export type WatchStream = CallStream<WatchResponse>;
 
 /** A call's outcome that isn't an answer, with the name of who didn't answer. */
 export class CallError extends Error implements RpcError {
@@ -93,59 +28,131 @@ export class CallError extends Error implements RpcError {
   constructor(readonly code: number, readonly details: string) {
     super(details);
   }
+
+  /** From whatever grpc-js threw. */
+  static from(error: unknown): CallError {
+    if (error instanceof CallError) return error;
+    const { code, details } = error as { code?: unknown; details?: unknown };
+    return new CallError(
+      typeof code === "number" ? code : 14,
+      typeof details === "string" ? details : String(error),
+    );
+  }
 }
 
 /** A client of one endpoint. Nothing is connected before the first call. */
 export class EtcdClient {
-  readonly #pool: Pool;
+  readonly #channels: Channels;
   readonly #close: () => void;
-  readonly #credentials: Credentials;
-  #token: Promise<string | undefined> | undefined;
+  readonly #session: Session;
 
   /** @throws {Error} If the certificates can't be used. */
   constructor(etcd3: typeof import("etcd3"), readonly endpoint: Endpoint, credentials: Credentials) {
-    const direct = { execute: <T>(call: () => T) => call() };
-    const { ca, cert, key } = credentials;
-    const pem = (text: string) => Buffer.from(text);
-    const client = new etcd3.Etcd3({
-      hosts: [endpoint.url],
-      grpcOptions: CHANNEL_OPTIONS,
-      // deno-lint-ignore no-explicit-any -- etcd3 wants cockatiel's policy class; of it, it calls execute alone.
-      faultHandling: { host: () => direct as any, global: direct as any },
-      ...endpoint.secure && (ca || cert)
-        ? {
-          credentials: {
-            rootCertificate: (ca ? pem(ca) : null) as Buffer,
-            ...cert && key ? { certChain: pem(cert), privateKey: pem(key) } : {},
-          },
-        }
-        : {},
-    });
-    this.#pool = (client as unknown as { pool: Pool }).pool;
-    this.#close = () => client.close();
-    this.#credentials = credentials;
-    if (endpoint.secure) allowAddresses(this.#pool);
+    const { username, password } = credentials;
+    const { channels, close } = openChannels(etcd3, endpoint, credentials);
+    this.#channels = channels;
+    this.#close = close;
+    this.#session = new Session(
+      username ? (limits) => this.#login({ name: username, password: password ?? "" }, limits) : undefined,
+    );
   }
 
   /**
-   * One unary call.
+   * One unary call, with one more login if the session has ended.
    *
-   * @param deadlineMs For the answer, the connection included.
-   * @param connectMs For the connection alone, where there is none yet.
    * @throws {CallError} With gRPC's code. @throws The signal's reason.
    */
-  async call<N extends CallName>(
+  call<N extends CallName>(
     name: N,
     request: Calls[N]["request"],
-    deadlineMs: number,
-    connectMs: number,
-    signal?: AbortSignal,
+    limits: CallLimits,
   ): Promise<Calls[N]["response"]> {
-    const token = name === "Auth.authenticate" ? undefined : await this.#login(deadlineMs, connectMs, signal);
+    return this.#inSession(limits, (token) => this.#unary(name, request, token, limits));
+  }
+
+  /**
+   * Opens a watch stream; what it ends with comes out of its iterator.
+   *
+   * @param start Makes the watch on the stream. It may run a second time, on another stream, with a new session.
+   */
+  watch<T>(start: (stream: WatchStream) => Promise<T>, limits: CallLimits): Promise<T> {
+    return this.#inSession(limits, async (token) => {
+      const stream = await this.#stream<WatchResponse>("Watch.watch", token);
+      try {
+        return await start(stream);
+      } catch (error) {
+        stream.cancel();
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Gives the etcd lease `id` its whole time to live again.
+   *
+   * @returns That time in seconds, or 0 if there is no such lease any more.
+   */
+  keepAlive(id: string, limits: CallLimits): Promise<number> {
+    return this.#inSession(limits, async (token) => {
+      const stream = await this.#stream<KeepAliveResponse>(
+        "Lease.leaseKeepAlive",
+        token,
+        Date.now() + limits.deadlineMs,
+      );
+      const stop = () => stream.cancel();
+      limits.signal?.addEventListener("abort", stop, { once: true });
+      try {
+        stream.write({ ID: id });
+        for await (const { TTL } of stream) return Math.max(0, Number(TTL));
+        throw new CallError(14, "etcd ended the keep-alive stream");
+      } catch (error) {
+        limits.signal?.throwIfAborted();
+        throw CallError.from(error);
+      } finally {
+        limits.signal?.removeEventListener("abort", stop);
+        stop();
+      }
+    });
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  async #inSession<T>(limits: CallLimits, use: (token: string | undefined) => Promise<T>): Promise<T> {
+    const token = await this.#session.token(limits);
+    try {
+      return await use(token.text);
+    } catch (error) {
+      if (!(error instanceof CallError) || !endsSession(error)) throw error;
+      if (!await this.#session.refused(token)) throw error;
+    }
+    return await use((await this.#session.token(limits)).text);
+  }
+
+  async #login(
+    user: { name: string; password: string },
+    limits: CallLimits,
+  ): Promise<string | undefined> {
+    try {
+      return (await this.#unary("Auth.authenticate", user, undefined, limits)).token;
+    } catch (error) {
+      // A server without users takes everybody.
+      if (/authentication is not enabled/.test(String(error))) return undefined;
+      throw error;
+    }
+  }
+
+  async #unary<N extends CallName>(
+    name: N,
+    request: Calls[N]["request"],
+    token: string | undefined,
+    { deadlineMs, connectMs, signal }: CallLimits,
+  ): Promise<Calls[N]["response"]> {
     signal?.throwIfAborted();
     const [service, method] = name.split(".") as [string, string];
-    return await this.#pool.withConnection(service, ({ client, metadata }) => {
-      if (token !== undefined) metadata.set("token", token);
+    return await this.#channels.withConnection(service, ({ client, metadata }) => {
+      prepare(metadata, token);
       const unary = (client as unknown as Record<string, UnaryMethod>)[method]!;
       return new Promise<Calls[N]["response"]>((resolve, reject) => {
         let why: unknown;
@@ -159,88 +166,46 @@ export class EtcdClient {
             cancel(new CallError(14, `no connection within ${connectMs} ms`));
           }
         }, connectMs);
-        const call = unary.call(
-          client,
-          request,
-          metadata,
-          { deadline: Date.now() + deadlineMs },
-          (error, response) => {
-            clearTimeout(timer);
-            signal?.removeEventListener("abort", onAbort);
-            if (error) reject(why ?? new CallError(error.code, error.details));
-            else resolve(response as Calls[N]["response"]);
-          },
-        );
+        const deadline = Date.now() + deadlineMs;
+        const call = unary.call(client, request, metadata, { deadline }, (error, response) => {
+          clearTimeout(timer);
+          signal?.removeEventListener("abort", onAbort);
+          if (error) reject(why ?? CallError.from(error));
+          else resolve(response as Calls[N]["response"]);
+        });
         signal?.addEventListener("abort", onAbort, { once: true });
       });
     });
   }
 
-  /** Opens a watch stream; its errors come out of its iterator. */
-  async openWatch(deadlineMs: number, connectMs: number, signal?: AbortSignal): Promise<WatchStream> {
-    const token = await this.#login(deadlineMs, connectMs, signal);
-    return await this.#pool.withConnection("Watch", ({ client, metadata }) => {
-      if (token !== undefined) metadata.set("token", token);
-      const stream = (client as unknown as { watch: WatchMethod }).watch(metadata, {});
+  #stream<Response>(
+    name: "Watch.watch" | "Lease.leaseKeepAlive",
+    token: string | undefined,
+    deadline?: number,
+  ): Promise<CallStream<Response>> {
+    const [service, method] = name.split(".") as [string, string];
+    return this.#channels.withConnection(service, ({ client, metadata }) => {
+      prepare(metadata, token);
+      const open = (client as unknown as Record<string, StreamMethod>)[method]!;
+      const stream = open.call(client, metadata, deadline === undefined ? {} : { deadline });
       // Before anybody iterates, an error would end the process.
       stream.on("error", () => {});
-      return stream;
+      return stream as CallStream<Response>;
     });
   }
-
-  /** Forgets the session, so that the next call logs in again. */
-  forgetToken(): void {
-    this.#token = undefined;
-  }
-
-  close(): void {
-    this.#close();
-  }
-
-  /** The session's token, shared by all calls: so no caller's signal ends the login itself. */
-  #login(deadlineMs: number, connectMs: number, signal?: AbortSignal): Promise<string | undefined> {
-    const { username, password } = this.#credentials;
-    if (!username) return Promise.resolve(undefined);
-    if (!this.#token) {
-      const request = { name: username, password: password ?? "" };
-      const token = this.call("Auth.authenticate", request, deadlineMs, connectMs).then(
-        (answer) => answer.token,
-        (error) => {
-          // A server without users takes everybody.
-          if (/authentication is not enabled/.test(String(error))) return undefined;
-          if (this.#token === token) this.#token = undefined;
-          throw error;
-        },
-      );
-      this.#token = token;
-    }
-    return untilAborted(this.#token, signal);
-  }
-}
-
-/** The promise's outcome, or the signal's reason as soon as it fires. */
-function untilAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }
 
 /**
- * grpc-js names the server in the TLS handshake even where the endpoint is an address, which RFC 6066
- * section 3 forbids and node:tls refuses. Without a name, the certificate is checked against the address.
+ * What every call carries. `hasleader` (etcd, api/v3rpc/rpctypes/metadatafields.go): a member that is cut off
+ * from its quorum refuses calls at once and ends streams after some 3 s, instead of keeping silent.
  */
-function allowAddresses(pool: Pool): void {
-  for (const { channelCredentials } of pool.hosts) {
-    const create = channelCredentials._createSecureConnector.bind(channelCredentials);
-    channelCredentials._createSecureConnector = (...args) => {
-      const connector = create(...args);
-      const options = connector.connectionOptions;
-      if (options && /^\d+(\.\d+){3}$|:/.test(options.servername ?? "")) delete options.servername;
-      return connector;
-    };
-  }
+function prepare(metadata: Metadata, token: string | undefined): void {
+  metadata.set("hasleader", "true");
+  if (token !== undefined) metadata.set("token", token);
+}
+
+/** Whether a new login may help. */
+function endsSession(error: CallError): boolean {
+  const { kind } = classify(error);
+  return kind === "token" || kind === "anonymous";
 }

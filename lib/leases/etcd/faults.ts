@@ -12,10 +12,11 @@ export interface RpcError {
 }
 
 /**
- * `endpoint`: another endpoint, or this one later, may answer. `fatal`: waiting won't mend it. `token`: the
- * session has ended, log in again. `compacted`: the revision is gone. `request`: etcd refused the request.
+ * `endpoint`: another endpoint, or this one later, may answer. `fatal`: waiting doesn't help. `token`: the
+ * session has ended, log in again. `anonymous`: etcd wants a login. `compacted`: the revision is gone. `future`:
+ * the revision is yet to come. `request`: etcd refused the request.
  */
-export type FaultKind = "endpoint" | "fatal" | "token" | "compacted" | "request";
+export type FaultKind = "endpoint" | "fatal" | "token" | "anonymous" | "compacted" | "future" | "request";
 
 /** An error, classified. */
 export interface Fault {
@@ -37,13 +38,19 @@ const ENDPOINT_CODES = new Set([
 /** etcd's own sentences (etcd, api/v3rpc/rpctypes/error.go), which say more than the code. */
 const SENTENCES: readonly (readonly [RegExp, FaultKind, string?])[] = [
   [/required revision has been compacted/, "compacted"],
-  [/invalid auth token|revision in header is old/, "token"],
+  [/required revision is a future revision/, "future"],
+  [/invalid auth token/, "token"],
+  // A JWT names the revision of users and roles at which it was made; any change of them makes it old.
+  [/revision (of auth store|in header) is old/, "token"],
+  // etcd doesn't tell a watch that the session has ended apart from one that may not be.
+  [/^watch refused: .*permission denied/, "token"],
   [
     /authentication failed/,
     "fatal",
     "authentication failed: wrong user or password (-etcd-username, -etcd-password)",
   ],
-  [/user name (is empty|not found)/, "fatal", "etcd asks for a user: set -etcd-username and -etcd-password"],
+  [/user name is empty/, "anonymous", "etcd wants a user: set -etcd-username and -etcd-password"],
+  [/user name not found/, "fatal", "etcd has no such user (-etcd-username)"],
   [
     /permission denied/,
     "fatal",
@@ -92,6 +99,8 @@ function connectionCause(details: string): string {
   if (/Deadline exceeded/.test(details)) return "no answer in time";
   const last = /Last error: (?:Error: )?(.*?)\.? ?(?:\(\d{4}-[^)]*\))?\. Resolution note:/.exec(details);
   const cause = last?.[1] ?? details;
+  // grpc-js prints what it doesn't know.
+  if (/^(null|undefined|)$/.test(cause)) return "no connection";
   if (/ECONNRESET|EPIPE|socket hang up|Failed to connect/.test(cause)) {
     return `${cause}: the server closed the connection (does it want https:// or a client certificate?)`;
   }

@@ -19,6 +19,8 @@ export interface KeyValue {
 export interface Header {
   readonly cluster_id: string;
   readonly revision: string;
+  /** Grows with each election: a smaller one is another history. */
+  readonly raft_term: string;
 }
 
 export interface RangeRequest {
@@ -26,11 +28,16 @@ export interface RangeRequest {
   readonly range_end?: Buffer;
   readonly limit?: string;
   readonly revision?: string;
+  readonly keys_only?: boolean;
+  readonly sort_order?: "Descend";
+  readonly sort_target?: "Mod";
 }
 
 export interface RangeResponse {
   readonly header: Header;
   readonly kvs: readonly KeyValue[];
+  /** Keys in the range, whatever the limit. */
+  readonly count: string;
   readonly more: boolean;
 }
 
@@ -45,9 +52,14 @@ export interface Compare {
 
 /** An operation of a transaction: one of the three. */
 export interface RequestOp {
-  readonly request_put?: { readonly key: Buffer; readonly value: Buffer; readonly lease: string };
+  readonly request_put?: {
+    readonly key: Buffer;
+    readonly value: Buffer;
+    readonly lease: string;
+    readonly prev_kv?: boolean;
+  };
   readonly request_range?: RangeRequest;
-  readonly request_delete_range?: { readonly key: Buffer };
+  readonly request_delete_range?: { readonly key: Buffer; readonly prev_kv?: boolean };
 }
 
 export interface TxnRequest {
@@ -59,7 +71,17 @@ export interface TxnRequest {
 export interface TxnResponse {
   readonly header: Header;
   readonly succeeded: boolean;
-  readonly responses: readonly { readonly response_range?: RangeResponse | null }[];
+  readonly responses: readonly {
+    readonly response_range?: RangeResponse | null;
+    readonly response_put?: { readonly prev_kv: KeyValue | null } | null;
+    readonly response_delete_range?: { readonly prev_kvs: readonly KeyValue[] } | null;
+  }[];
+}
+
+export interface WatchEvent {
+  readonly type: "Put" | "Delete";
+  /** Of a deletion only key and mod_revision are given. */
+  readonly kv: KeyValue;
 }
 
 export interface WatchResponse {
@@ -71,7 +93,12 @@ export interface WatchResponse {
   readonly cancel_reason: string;
   /** More of the same revisions follows in the next response. */
   readonly fragment: boolean;
-  readonly events: readonly { readonly type: "Put" | "Delete"; readonly kv: KeyValue }[];
+  readonly events: readonly WatchEvent[];
+}
+
+export interface KeepAliveResponse {
+  /** Seconds that the lease was granted for; "0" or less where there is none. */
+  readonly TTL: string;
 }
 
 /** Request and response of each unary call that is used. */
@@ -83,8 +110,12 @@ export interface Calls {
     response: { readonly header: Header };
   };
   "Lease.leaseGrant": {
-    request: { readonly TTL: string };
+    request: { readonly TTL: string; readonly ID: string };
     response: { readonly ID: string; readonly error: string };
+  };
+  "Lease.leaseTimeToLive": {
+    request: { readonly ID: string; readonly keys: boolean };
+    response: { readonly keys: readonly Buffer[] };
   };
   "Lease.leaseRevoke": { request: { readonly ID: string }; response: { readonly header: Header } };
   "Auth.authenticate": {

@@ -5,9 +5,12 @@
  */
 import { messageOf } from "../../errors.ts";
 import { CompactedError, StoreError } from "../types.ts";
-import { CallError, type Credentials, EtcdClient, loadEtcd3, type WatchStream } from "./client.ts";
+import { CallError, EtcdClient, type WatchStream } from "./client.ts";
+import type { CredentialSource } from "./credentials.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { classify, type Fault } from "./faults.ts";
+import { loadEtcd3 } from "./library.ts";
+import { type CallLimits, left, type Patience } from "./limits.ts";
 import type { CallName, Calls } from "./messages.ts";
 
 /** Longest wait for a connection: a dropped SYN costs this much before the next endpoint is asked. */
@@ -24,6 +27,14 @@ export class EndpointsError extends Error {
   override readonly name = "EndpointsError";
 }
 
+/** etcd refused the request as such: it wasn't done, and no other endpoint would do it. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+}
+
+/** Something to do at one endpoint, as often as it takes; it fails with a {@link CallError}. */
+export type Attempt<T> = (client: EtcdClient, limits: CallLimits) => Promise<T>;
+
 /** All endpoints of one cluster. */
 export class EtcdPool implements Disposable {
   readonly #clients = new Map<Endpoint, EtcdClient>();
@@ -33,48 +44,57 @@ export class EtcdPool implements Disposable {
   /** Fires when the connections of now are given up. */
   #dropped = new AbortController();
 
-  constructor(readonly endpoints: readonly Endpoint[], readonly credentials: Credentials) {}
+  constructor(readonly endpoints: readonly Endpoint[], readonly credentials: CredentialSource) {}
 
   /**
    * Makes the call at the first endpoint that answers. A request may be made twice, if the answer to the
    * first is lost: it must allow that.
    *
-   * @throws {StoreError} If waiting won't help. @throws {CompactedError} If the revision is gone.
-   * @throws {EndpointsError} If no endpoint answers, with each one's cause.
+   * @throws {StoreError} If waiting doesn't help. @throws {CompactedError} If the revision is gone.
+   * @throws {RefusedError} If etcd refuses the request. @throws {EndpointsError} If no endpoint answers, with
+   * each one's cause.
    */
-  call<N extends CallName>(
+  async call<N extends CallName>(
     name: N,
     request: Calls[N]["request"],
-    signal?: AbortSignal,
+    patience: Patience = {},
   ): Promise<Calls[N]["response"]> {
-    return this.#try(
-      (client, deadlineMs) =>
-        client.call(name, request, deadlineMs, CONNECT_MS, either(signal, this.#dropped.signal)),
-      signal,
+    return (await this.use((client, limits) => client.call(name, request, limits), patience)).value;
+  }
+
+  /** Does all of `attempt` at the first endpoint where it succeeds, and says which that was. Errors as {@link call}. */
+  async use<T>(attempt: Attempt<T>, patience: Patience = {}): Promise<{ value: T; endpoint: Endpoint }> {
+    const deadlines = this.endpoints.length > 1 ? [FIRST_DEADLINE_MS, LAST_DEADLINE_MS] : [LAST_DEADLINE_MS];
+    let faults: { endpoint: Endpoint; fault: Fault }[] = [];
+    for (const deadlineMs of deadlines) {
+      const round: typeof faults = [];
+      const first = this.#current;
+      for (let i = 0; i < this.endpoints.length; i++) {
+        const index = (first + i) % this.endpoints.length;
+        const endpoint = this.endpoints[index]!;
+        const outcome = await this.#attempt(endpoint, attempt, deadlineMs, patience);
+        if (!("fault" in outcome)) {
+          this.#current = index;
+          return { value: outcome.value, endpoint };
+        }
+        round.push({ endpoint, fault: outcome.fault });
+      }
+      // A second round that was cut short says less than the first.
+      if (faults.length === 0 || left(patience) > 0) faults = round;
+      // Only slowness is worth asking all of them again at once.
+      if (left(patience) === 0 || !round.some(({ fault }) => /no answer in time/.test(fault.cause))) break;
+    }
+    const kind = faults.every(({ fault }) => fault.kind === "fatal") ? "fatal" : "endpoint";
+    throw toError(
+      { kind, cause: "" },
+      faults.map(({ endpoint, fault }) => `${endpoint.url}: ${fault.cause}`),
     );
   }
 
-  /**
-   * Opens a watch stream at the first endpoint where `start` succeeds with it, and says which that was.
-   * Errors as {@link call}.
-   *
-   * @param start Gets the stream and must reject, once `deadlineMs` have passed, with a {@link CallError}.
-   */
-  watch<T>(
-    start: (stream: WatchStream, deadlineMs: number) => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<{ started: T; endpoint: Endpoint }> {
-    return this.#try(async (client, deadlineMs) => {
-      const stream = await client.openWatch(deadlineMs, CONNECT_MS, either(signal, this.#dropped.signal));
-      this.#watches.add(stream);
-      stream.on("status", () => this.#watches.delete(stream));
-      try {
-        return { started: await start(stream, deadlineMs), endpoint: client.endpoint };
-      } catch (error) {
-        stream.cancel();
-        throw error;
-      }
-    }, signal);
+  /** Has {@link dropConnections} and the end of the pool end this stream. */
+  track(stream: WatchStream): void {
+    this.#watches.add(stream);
+    stream.on("status", () => this.#watches.delete(stream));
   }
 
   /** Ends all connections; calls and watches under way fail, later ones connect anew. */
@@ -92,72 +112,43 @@ export class EtcdPool implements Disposable {
   asError(error: unknown, endpoint: Endpoint): unknown {
     if (!(error instanceof CallError)) return error;
     const fault = classify(error);
-    if (fault.kind === "token") this.#clients.get(endpoint)?.forgetToken();
     return toError(fault, [`${endpoint.url}: ${fault.cause}`]);
   }
 
-  async #try<T>(
-    attempt: (client: EtcdClient, deadlineMs: number) => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    const deadlines = this.endpoints.length > 1 ? [FIRST_DEADLINE_MS, LAST_DEADLINE_MS] : [LAST_DEADLINE_MS];
-    let faults: { endpoint: Endpoint; fault: Fault }[] = [];
-    for (const deadlineMs of deadlines) {
-      faults = [];
-      const first = this.#current;
-      for (let i = 0; i < this.endpoints.length; i++) {
-        const index = (first + i) % this.endpoints.length;
-        const endpoint = this.endpoints[index]!;
-        const outcome = await this.#attempt(endpoint, attempt, deadlineMs, signal);
-        if (!("fault" in outcome)) {
-          this.#current = index;
-          return outcome.value;
-        }
-        faults.push({ endpoint, fault: outcome.fault });
-      }
-      // Only slowness is worth asking all of them again at once.
-      if (!faults.some(({ fault }) => /no answer in time/.test(fault.cause))) break;
-    }
-    const worst = faults.every(({ fault }) => fault.kind === "fatal") ? "fatal" : "endpoint";
-    throw toError(
-      { kind: worst, cause: "" },
-      faults.map(({ endpoint, fault }) => `${endpoint.url}: ${fault.cause}`),
-    );
-  }
-
-  /** One endpoint, with one more login if its session has ended. Throws what no other endpoint would mend. */
+  /** One endpoint. Throws what no other endpoint would make better. */
   async #attempt<T>(
     endpoint: Endpoint,
-    attempt: (client: EtcdClient, deadlineMs: number) => Promise<T>,
-    deadlineMs: number,
-    signal?: AbortSignal,
+    attempt: Attempt<T>,
+    longestMs: number,
+    patience: Patience,
   ): Promise<{ value: T } | { fault: Fault }> {
-    for (let login = 0;; login++) {
-      try {
-        return { value: await attempt(await this.#client(endpoint), deadlineMs) };
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (!(error instanceof CallError)) throw error;
-        const fault = classify(error);
-        if (fault.kind === "token" && login === 0) {
-          this.#clients.get(endpoint)?.forgetToken();
-          continue;
-        }
-        // Certificates differ from endpoint to endpoint; users and revisions are the cluster's.
-        const elsewhere = fault.kind === "endpoint" || (fault.kind === "fatal" && error.code === 14);
-        if (elsewhere) return { fault };
-        throw toError(fault, [`${endpoint.url}: ${fault.cause}`]);
-      }
+    const deadlineMs = Math.min(longestMs, left(patience));
+    if (deadlineMs === 0) return { fault: { kind: "endpoint", cause: "not asked, no time was left" } };
+    const signal = either(patience.signal, this.#dropped.signal);
+    try {
+      const client = await this.#client(endpoint);
+      const limits = { deadlineMs, connectMs: Math.min(CONNECT_MS, deadlineMs), signal };
+      return { value: await attempt(client, limits) };
+    } catch (error) {
+      patience.signal?.throwIfAborted();
+      if (!(error instanceof CallError)) throw error;
+      const fault = classify(error);
+      // Certificates differ from endpoint to endpoint; users and revisions are the cluster's.
+      const elsewhere = fault.kind === "endpoint" || (fault.kind === "fatal" && error.code === 14);
+      if (elsewhere) return { fault };
+      throw toError(fault, [`${endpoint.url}: ${fault.cause}`]);
     }
   }
 
   async #client(endpoint: Endpoint): Promise<EtcdClient> {
     const etcd3 = await loadEtcd3();
+    // Certificates that were replaced: what is connected with the old ones makes room.
+    if (await this.credentials.refresh()) this.dropConnections();
     if (this.#closed) throw new Error("The store is closed");
     let client = this.#clients.get(endpoint);
     if (!client) {
       try {
-        client = new EtcdClient(etcd3, endpoint, this.credentials);
+        client = new EtcdClient(etcd3, endpoint, this.credentials.current);
       } catch (cause) {
         const why = messageOf(cause);
         throw new StoreError(`Cannot use the certificates for ${endpoint.url}: ${why}`, { cause });
@@ -178,9 +169,14 @@ function toError(fault: Fault, causes: readonly string[]): Error {
   const text = causes.join("; ");
   switch (fault.kind) {
     case "fatal":
+    case "anonymous":
       return new StoreError(`Cannot use etcd at ${text}`);
     case "compacted":
       return new CompactedError(`etcd no longer keeps this revision (${text})`);
+    case "future":
+      return new CompactedError(`etcd's data was replaced by an older state (${text})`);
+    case "request":
+      return new RefusedError(`etcd at ${text}`);
     default:
       return new EndpointsError(causes.length > 1 ? `No etcd endpoint answers: ${text}` : `etcd at ${text}`);
   }

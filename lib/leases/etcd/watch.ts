@@ -8,52 +8,62 @@
  *   asked for; what etcd sends by itself every 10 minutes is in order.
  * - A fragment: nothing yet; its revision may go on in the next response.
  *
+ * Several ranges are watched over one stream, each with a cursor of its own: etcd keeps the order within a
+ * watch, not between two.
+ *
  * @module
  */
 import { CompactedError } from "../types.ts";
 import { CallError, type WatchStream } from "./client.ts";
-import type { WatchResponse } from "./messages.ts";
+import { extend, type History } from "./history.ts";
+import type { KeyRange } from "./keys.ts";
+import type { CallLimits } from "./limits.ts";
+import type { WatchEvent, WatchResponse } from "./messages.ts";
 
 /** Events that became visible together. */
 export interface RawBatch {
   readonly revision: bigint;
-  readonly events: WatchResponse["events"];
+  readonly events: readonly WatchEvent[];
 }
 
-/** Turns responses into batches. Pure but for the revision that it remembers. */
+/** Turns the responses of one watch into batches. Pure but for what it remembers. */
 export class WatchCursor {
-  #pending: WatchResponse["events"][number][] = [];
+  #pending: WatchEvent[] = [];
 
-  /** @param revision Everything up to here is known. */
-  constructor(public revision: bigint) {}
+  /**
+   * @param revision Everything up to here is known.
+   * @param history What the range held then, if that is to be known of each later revision too.
+   */
+  constructor(public revision: bigint, public history?: History) {}
 
   /**
    * Takes a response; returns what became known, or undefined.
    *
-   * @throws {CompactedError} If the watch can't start at the revision. @throws {CallError} If etcd ended it.
+   * @throws {CompactedError} If the watch can't start at the revision, or another cluster answers.
+   * @throws {CallError} If etcd ended it.
    */
   take(response: WatchResponse): RawBatch | undefined {
-    const at = BigInt(response.header.revision);
     if (BigInt(response.compact_revision) > 0n) {
       throw new CompactedError(
         `Changes after revision ${this.revision} are compacted: etcd keeps those from ${response.compact_revision}`,
       );
     }
     if (response.canceled) throw cancelError(response.cancel_reason);
-    if (response.created) {
-      // An etcd whose data was lost counts from 1 again; the watch would wait for a revision of the old count.
-      if (at >= this.revision) return undefined;
+    // Of a member that is behind, the header says an older revision: it will catch up.
+    if (response.created) return undefined;
+    const { cluster_id, revision: at } = response.header;
+    if (this.history && cluster_id !== this.history.clusterId) {
       throw new CompactedError(
-        `This etcd is at revision ${at}, before ${this.revision}: its data was replaced`,
+        `etcd was replaced: its cluster id was ${this.history.clusterId} and is ${cluster_id}`,
       );
     }
     this.#pending.push(...response.events);
     if (response.fragment) return undefined;
     const events = this.#pending;
     this.#pending = [];
-    const last = events.at(-1);
-    const revision = last ? BigInt(last.kv.mod_revision) : at;
+    const revision = BigInt(events.at(-1)?.kv.mod_revision ?? at);
     if (revision > this.revision) this.revision = revision;
+    if (this.history && events.length > 0) this.history = extend(this.history, events);
     return { revision: this.revision, events };
   }
 }
@@ -61,63 +71,104 @@ export class WatchCursor {
 /** etcd gives gRPC errors as text when it cancels a watch. */
 function cancelError(reason: string): CallError {
   // UNAVAILABLE: what kind of fault it is, its sentence says.
-  return new CallError(14, reason || "etcd cancelled the watch");
+  return new CallError(14, reason ? `watch refused: ${reason}` : "etcd cancelled the watch");
 }
 
-/** What to watch, from where. */
-export interface WatchRange {
-  readonly key: Uint8Array;
-  readonly range_end?: Uint8Array;
+/** A batch and the cursor of the watch that it is of. */
+export interface CursorBatch {
+  readonly cursor: WatchCursor;
+  readonly batch: RawBatch;
 }
 
-/** Begins a watch after the cursor's revision and waits until etcd confirms it. */
-export async function startWatch(
-  stream: WatchStream,
-  range: WatchRange,
-  cursor: WatchCursor,
-  deadlineMs: number,
-  signal?: AbortSignal,
-): Promise<AsyncIterator<WatchResponse>> {
-  stream.write({
-    create_request: {
-      ...range,
-      start_revision: String(cursor.revision + 1n),
-      progress_notify: true,
-      fragment: true,
-    },
-  });
-  const responses = stream[Symbol.asyncIterator]();
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    stream.cancel();
-  }, deadlineMs);
-  const onAbort = () => stream.cancel();
-  signal?.addEventListener("abort", onAbort, { once: true });
-  try {
-    const first = await nextResponse(responses);
-    cursor.take(first);
-    return responses;
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw late ? new CallError(4, "Deadline exceeded: the watch wasn't confirmed") : error;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
+/** What to watch: after the cursor's revision. */
+export interface WatchSpec {
+  readonly range: KeyRange;
+  readonly cursor: WatchCursor;
+}
+
+/** Watches over one stream. */
+export class WatchGroup {
+  readonly #responses: AsyncIterator<WatchResponse>;
+  readonly #waiting: WatchCursor[];
+  readonly #byId = new Map<string, WatchCursor>();
+  /** Came while the watches were still being made. */
+  readonly #early: CursorBatch[] = [];
+
+  private constructor(readonly stream: WatchStream, specs: readonly WatchSpec[]) {
+    this.#waiting = specs.map(({ cursor }) => cursor);
+    for (const { range, cursor } of specs) {
+      stream.write({
+        create_request: {
+          ...range,
+          start_revision: String(cursor.revision + 1n),
+          progress_notify: true,
+          fragment: true,
+        },
+      });
+    }
+    this.#responses = stream[Symbol.asyncIterator]();
+  }
+
+  /**
+   * Makes the watches and waits until etcd has confirmed them all.
+   *
+   * @throws {CallError} @throws {CompactedError} @throws The signal's reason.
+   */
+  static async start(
+    stream: WatchStream,
+    specs: readonly WatchSpec[],
+    { deadlineMs, signal }: CallLimits,
+  ): Promise<WatchGroup> {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      stream.cancel();
+    }, deadlineMs);
+    const onAbort = () => stream.cancel();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      signal?.throwIfAborted();
+      const group = new WatchGroup(stream, specs);
+      while (group.#waiting.length > 0) {
+        const taken = group.#take(await nextResponse(group.#responses));
+        if (taken) group.#early.push(taken);
+      }
+      return group;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw late ? new CallError(4, "Deadline exceeded: the watch wasn't confirmed") : error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** The next batch of any of the watches. @throws {CallError} If the stream has ended. @throws {CompactedError} */
+  async next(): Promise<CursorBatch> {
+    for (;;) {
+      const taken = this.#early.shift() ?? this.#take(await nextResponse(this.#responses));
+      if (taken) return taken;
+    }
+  }
+
+  /** etcd confirms watches in the order in which they were asked for; what it refuses it gives no id of their own. */
+  #take(response: WatchResponse): CursorBatch | undefined {
+    if (response.created && !response.canceled) this.#byId.set(response.watch_id, this.#waiting.shift()!);
+    const cursor = response.canceled && response.created
+      ? this.#waiting[0]
+      : this.#byId.get(response.watch_id);
+    const batch = cursor?.take(response);
+    return cursor && batch && { cursor, batch };
   }
 }
 
 /** The next response. @throws {CallError} If the stream has ended, well or badly. */
-export async function nextResponse(responses: AsyncIterator<WatchResponse>): Promise<WatchResponse> {
+async function nextResponse(responses: AsyncIterator<WatchResponse>): Promise<WatchResponse> {
   try {
     const next = await responses.next();
     if (!next.done) return next.value;
   } catch (error) {
-    const { code, details } = error as { code?: unknown; details?: unknown };
-    throw new CallError(
-      typeof code === "number" ? code : 14,
-      typeof details === "string" ? details : String(error),
-    );
+    throw CallError.from(error);
   }
   throw new CallError(14, "etcd ended the watch stream");
 }
