@@ -13,6 +13,7 @@ import {
   planFamilies,
   unreachable,
 } from "../lib/backend/peer_plan.ts";
+import { limitMtu, mtuProblem } from "../lib/backend/mtu.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType, Environment, HostPlan, OwnSubnets } from "../lib/backend/types.ts";
 
@@ -55,8 +56,13 @@ export const hostGw: BackendType<HostGwOptions> = {
 
 function plan(options: HostGwOptions, environment: Environment, lease: OwnSubnets): HostPlan {
   const families = familiesOf(lease.subnets);
+  const { external } = environment;
+  const mtu = limitMtu(options.mtu, external.mtu);
   return {
-    mtu: options.mtu ?? environment.external.mtu,
+    mtu,
+    ...(options.mtu !== undefined && mtu < options.mtu
+      ? { problem: mtuProblem(options.mtu, external, mtu) }
+      : {}),
     links: [],
     entries: [],
     forPeer: (peer) => planFamilies(families, (family) => planPeer(family, peer, environment)),

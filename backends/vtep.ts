@@ -4,16 +4,17 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Link } from "../lib/netlink/types.ts";
 import { type Family, IPV4 } from "../lib/net/family.ts";
 import { localMac, type Mac } from "../lib/net/mac.ts";
 import {
+  findByMark,
   isOwnLink,
-  KERNEL_VXLAN_PORT,
   linkAlias,
   LinkConflictError,
   strangerError,
-} from "../lib/kernel/link_keeper.ts";
+  vxlanFamily,
+} from "../lib/kernel/own_links.ts";
+import { KERNEL_VXLAN_PORT } from "../lib/kernel/vxlan_keeper.ts";
 import type { OpenContext } from "../lib/backend/types.ts";
 
 /** One family's VXLAN tunnel end point on this host. */
@@ -39,9 +40,10 @@ export function findVtep(
 ): Vtep {
   const { links, networkId } = context;
   const name = vtepName(family, options, context);
-  const existing = links.find((link) => link.name === name);
   refuseConflicts(name, family, options, context);
-  const mac = existing && isOwnLink(existing, networkId) ? existing.mac : undefined;
+  const named = links.find((link) => link.name === name && isOwnLink(link, networkId));
+  const existing = named ?? findByMark(links, { kind: "vxlan", vni: options.vni, family }, networkId);
+  const mac = existing?.mac;
   return { name, mac: mac ?? stableMac(family, options.vni, context) };
 }
 
@@ -83,18 +85,17 @@ function refuseConflicts(
       if (link.kind === "vxlan" && isOwnLink(link, networkId)) continue;
       throw strangerError(link);
     }
-    if (link.vxlan?.vni === vni && link.vxlan.port === wantedPort && sharesFamily(link, family)) {
+    // Ours under another name is renamed back.
+    const isRenamed = link.alias === linkAlias(networkId);
+    if (
+      link.vxlan?.vni === vni && link.vxlan.port === wantedPort && vxlanFamily(link) === family && !isRenamed
+    ) {
       throw new LinkConflictError(
         `The VXLAN device ${link.name} already has VNI ${vni} on port ${wantedPort}: ` +
           `set another Backend.VNI or Backend.Port, or delete it (ip link del ${link.name})`,
       );
     }
   }
-}
-
-/** The kernel keeps IPv4 and IPv6 VXLAN sockets apart; a device without a local address is IPv4. */
-function sharesFamily(link: Link, family: Family): boolean {
-  return (link.vxlan?.local?.family ?? IPV4) === family;
 }
 
 /** A MAC that the same host comes to again for the same network, and no other host does. */

@@ -8,7 +8,7 @@
  * @module
  */
 import type { ChecksumOffload, DesiredVxlan } from "../lib/kernel/desired_link.ts";
-import { KERNEL_VXLAN_PORT, vxlanOverhead } from "../lib/kernel/link_keeper.ts";
+import { KERNEL_VXLAN_PORT, vxlanOverhead } from "../lib/kernel/vxlan_keeper.ts";
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/family.ts";
 import { formatIp } from "../lib/net/ip.ts";
@@ -21,6 +21,7 @@ import {
   planFamilies,
   unreachable,
 } from "../lib/backend/peer_plan.ts";
+import { limitMtu, mtuProblem } from "../lib/backend/mtu.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import { findVtep, type Vtep } from "./vtep.ts";
 import type { Json, JsonObject } from "../lib/config/types.ts";
@@ -93,7 +94,10 @@ class Vxlan implements KernelBackend {
     const forPeer = (peer: Lease): PeerPlan =>
       planFamilies(families, (family) => this.#planPeer(family, peer, environment));
     const mtu = Math.min(...links.map((link) => link.mtu));
-    return { mtu, links, entries: [], forPeer };
+    const wanted = this.options.mtu ?? 0;
+    // Over IPv6 the tunnel takes more off, so that the smallest is what every device can have.
+    const problem = mtu < wanted ? mtuProblem(wanted, environment.external, mtu) : undefined;
+    return { mtu, links, entries: [], forPeer, ...(problem === undefined ? {} : { problem }) };
   }
 
   #link(family: Family, { external }: Environment, lease: OwnSubnets): DesiredVxlan {
@@ -112,7 +116,7 @@ class Vxlan implements KernelBackend {
       learning,
       gbp,
       txChecksum,
-      mtu: this.options.mtu ?? external.mtu - vxlanOverhead(local),
+      mtu: limitMtu(this.options.mtu, external.mtu - vxlanOverhead(local)),
       addresses: [{ ip: firstIp(lease.subnets[family.name]!), prefixLength: family.bits }],
     };
   }

@@ -47,6 +47,8 @@ export interface HostPlan {
   readonly links: readonly DesiredLink[];
   /** Entries for the host itself. */
   readonly entries: readonly Entry[];
+  /** What of the config this host can't do, and what it does instead; absent when all is well. */
+  readonly problem?: string;
   /** What one peer needs, and any problem with it. Must not throw. */
   forPeer(peer: Lease): PeerPlan;
 }

@@ -185,6 +185,9 @@ export class Member implements AsyncDisposable {
   }
 
   #setPlan(): void {
+    const { problems } = this.parts;
+    if (this.#plan.problem === undefined) problems.clear("mtu", "the underlay carries Backend.MTU");
+    else problems.set("mtu", this.#plan.problem);
     const blackholes: Entry[] = this.parts.options.ipBlackholeRoute
       ? familiesOf(this.parts.acquired.lease.subnets).map((family) => ({
         kind: "blackhole",

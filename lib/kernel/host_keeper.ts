@@ -16,12 +16,8 @@ import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
 import { type Entry, entryKey, sameEntry } from "./entries.ts";
 import { type EntryNotification, entryOf, identityOf, isSettled } from "./entry_notifications.ts";
-import {
-  ensureLinks,
-  type LinkKeeperOptions,
-  removeOtherLinks,
-  UnderlayMissingError,
-} from "./link_keeper.ts";
+import { ensureLinks, type LinkKeeperOptions, removeOtherLinks } from "./link_keeper.ts";
+import { UnderlayMissingError } from "./vxlan_keeper.ts";
 import { Reconciler, type ReconcileResult } from "./reconciler.ts";
 
 /** Owner of the entries that are the host's, not a peer's. */

@@ -6,44 +6,21 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { addressRequest, listAddresses } from "../netlink/address.ts";
 import { IFF_UP } from "../netlink/constants.ts";
-import { changeLink, createLink, deleteLink, findLink, listLinks } from "../netlink/link.ts";
+import { NetlinkError } from "../netlink/error.ts";
+import { changeLink, deleteLink, findLink, listLinks } from "../netlink/link.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
-import type { Link, LinkChange, LinkSpec } from "../netlink/types.ts";
-import { formatIp, sameIp } from "../net/ip.ts";
+import type { Link, LinkChange } from "../netlink/types.ts";
+import { sameIp } from "../net/ip.ts";
 import { containsIp, type Prefix } from "../net/prefix.ts";
 import type { Log, Metrics } from "../observe/types.ts";
 import type { OwnLink } from "./actual_entries.ts";
-import type { DesiredLink, DesiredVxlan } from "./desired_link.ts";
+import type { DesiredLink } from "./desired_link.ts";
 import { applyTxChecksum, refuseRouterAdvertisements } from "./link_settings.ts";
+import { findByMark, identityOf, isOwnLink, linkAlias, strangerError } from "./own_links.ts";
 import { ensureTun } from "./tun_keeper.ts";
-
-/** IANA's port for VXLAN is 4789; the kernel's default is the older one (drivers/net/vxlan, vxlan_port). */
-export const KERNEL_VXLAN_PORT = 8472;
-
-/** IFALIASZ (linux/if.h). */
-const ALIAS_BYTES = 256;
-
-/** A device of the wanted name is there, and isn't ours to change. */
-export class LinkConflictError extends Error {
-  override readonly name = "LinkConflictError";
-}
-
-/** The error for a device that has one of our names and isn't ours. */
-export function strangerError({ name, kind, alias }: Link): LinkConflictError {
-  return new LinkConflictError(
-    `Cannot use the device ${name}: there is one of kind ${kind ?? "physical"}` +
-      `${alias ? ` marked "${alias}"` : ""} that isn't ours. ` +
-      `Delete it (ip link del ${name}), or let the network use another device (Backend.VNI of vxlan)`,
-  );
-}
-
-/** The underlay isn't there now; the device is made when it is back. */
-export class UnderlayMissingError extends Error {
-  override readonly name = "UnderlayMissingError";
-}
+import { ensureVxlan } from "./vxlan_keeper.ts";
 
 /** What the keeper works with. */
 export interface LinkKeeperOptions {
@@ -53,21 +30,6 @@ export interface LinkKeeperOptions {
   readonly networkId: string;
   readonly log: Log;
   readonly metrics: Metrics;
-}
-
-/** The alias that marks a device as this network's (`ip link show` prints it). */
-export function linkAlias(networkId: string): string {
-  const alias = `flanneld ${networkId}`;
-  if (new TextEncoder().encode(alias).length < ALIAS_BYTES) return alias;
-  return `flanneld sha256:${createHash("sha256").update(networkId).digest("hex")}`;
-}
-
-/**
- * Whether a device of one of our names may be taken over: it carries our mark, or none, as the devices of
- * the original do.
- */
-export function isOwnLink(link: Link, networkId: string): boolean {
-  return link.alias === undefined || link.alias === linkAlias(networkId);
 }
 
 /**
@@ -91,14 +53,20 @@ export function ensureLinks(
   return { own, changed };
 }
 
-/** Deletes the devices that carry this network's mark and are no longer wanted: another VNI, another backend. */
+/**
+ * Deletes the devices that carry this network's mark and are no longer wanted: another VNI, another backend. One
+ * that is wanted and was renamed stays: it is renamed back.
+ */
 export function removeOtherLinks(
   links: readonly DesiredLink[],
   { socket, networkId, log }: Pick<LinkKeeperOptions, "socket" | "networkId" | "log">,
 ): number {
-  const others = listLinks(socket).filter((link) =>
-    link.alias === linkAlias(networkId) && !links.some((desired) => desired.name === link.name)
-  );
+  const present = listLinks(socket);
+  const wanted = new Set(links.flatMap((desired) => {
+    const named = present.find(({ name }) => name === desired.name);
+    return named ?? findByMark(present, identityOf(desired), networkId) ?? [];
+  }));
+  const others = present.filter((link) => link.alias === linkAlias(networkId) && !wanted.has(link));
   for (const { name, index } of others) {
     deleteLink(socket, index);
     log.info(`Device ${name} is no longer needed: deleted`);
@@ -108,7 +76,7 @@ export function removeOtherLinks(
 
 function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: number; changed: boolean } {
   const { socket, networkId, log, metrics } = options;
-  const existing = findLink(socket, desired.name);
+  const existing = findLink(socket, desired.name) ?? renameBack(desired, options);
   if (existing && (existing.kind !== desired.kind || !isOwnLink(existing, networkId))) {
     throw strangerError(existing);
   }
@@ -126,11 +94,28 @@ function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: 
   if (change) changeLink(socket, made.link.index, change);
   const addressed = ensureAddresses(made.link.index, desired, options);
   const changed = made.created || change !== undefined || addressed;
-  if (changed) log.info(`Device ${desired.name} ${made.created ? "made" : "put right"}`, { ...change });
+  if (changed) log.info(`Device ${desired.name} ${made.created ? "made" : "corrected"}`, { ...change });
   return { index: made.link.index, changed };
 }
 
-/** What of a device can be put right in place; undefined when nothing differs. */
+/** Gives our device its name again if somebody renamed it. */
+function renameBack(desired: DesiredLink, { socket, networkId, log }: LinkKeeperOptions): Link | undefined {
+  const { name } = desired;
+  const renamed = findByMark(listLinks(socket), identityOf(desired), networkId);
+  if (!renamed) return undefined;
+  try {
+    changeLink(socket, renamed.index, { name });
+  } catch (error) {
+    if (!(error instanceof NetlinkError && error.code === "EBUSY")) throw error;
+    // An older kernel: the link has to be down, and comes up with the rest of what is compared.
+    changeLink(socket, renamed.index, { up: false });
+    changeLink(socket, renamed.index, { name });
+  }
+  log.warn(`Device ${renamed.name} is renamed back to ${name}`);
+  return findLink(socket, name);
+}
+
+/** What of a device can be changed in place; undefined when nothing differs. */
 function differences(link: Link, desired: DesiredLink, networkId: string): LinkChange | undefined {
   const change: { -readonly [key in keyof LinkChange]: LinkChange[key] } = {};
   if (desired.kind === "vxlan" && link.mac !== desired.mac) change.mac = desired.mac;
@@ -138,47 +123,6 @@ function differences(link: Link, desired: DesiredLink, networkId: string): LinkC
   if (link.alias === undefined) change.alias = linkAlias(networkId);
   if (!(link.flags & IFF_UP)) change.up = true;
   return Object.keys(change).length > 0 ? change : undefined;
-}
-
-function ensureVxlan(
-  desired: DesiredVxlan,
-  existing: Link | undefined,
-  { socket, log }: LinkKeeperOptions,
-): { link: Link; created: boolean } {
-  const underlay = findLink(socket, desired.underlay);
-  if (!underlay) throw new UnderlayMissingError(`The interface ${desired.underlay} is not there`);
-  const difference = existing && vxlanDifference(existing, desired, underlay.index);
-  if (existing && !difference) return { link: existing, created: false };
-  if (existing) {
-    log.warn(`Device ${desired.name} is made again`, { because: difference });
-    deleteLink(socket, existing.index);
-  }
-  const { vni, local, learning, gbp } = desired;
-  const spec: LinkSpec = {
-    name: desired.name,
-    kind: "vxlan",
-    mtu: desired.mtu,
-    mac: desired.mac,
-    noLinkLocal: true,
-    vxlan: { vni, local, linkIndex: underlay.index, port: desired.port || KERNEL_VXLAN_PORT, learning, gbp },
-  };
-  return { link: createLink(socket, spec), created: true };
-}
-
-/** The first attribute that can't be changed in place and differs, as text; undefined when none does. */
-function vxlanDifference(link: Link, desired: DesiredVxlan, underlayIndex: number): string | undefined {
-  const actual = link.vxlan;
-  if (!actual) return "it has no VXLAN attributes";
-  const port = desired.port || KERNEL_VXLAN_PORT;
-  if (actual.vni !== desired.vni) return `VNI ${actual.vni}, not ${desired.vni}`;
-  if (actual.port !== port) return `port ${actual.port}, not ${port}`;
-  if (!sameIp(actual.local, desired.local)) {
-    return `local ${actual.local ? formatIp(actual.local) : "none"}, not ${formatIp(desired.local)}`;
-  }
-  if (actual.linkIndex !== underlayIndex) return `underlay ${actual.linkIndex}, not ${underlayIndex}`;
-  if (actual.learning !== desired.learning) return `learning ${actual.learning}`;
-  if (actual.gbp !== desired.gbp) return `GBP ${actual.gbp}`;
-  return undefined;
 }
 
 /** Adds our addresses where they are missing, and takes away host addresses of an earlier lease. */
@@ -201,9 +145,4 @@ function ensureAddresses(
   }
   for (const address of outdated) socket.execute(addressRequest("delete", address));
   return missing.length + outdated.length > 0;
-}
-
-/** Bytes that VXLAN puts around a packet: outer IP header, UDP (8), VXLAN (8), inner Ethernet (14); RFC 7348. */
-export function vxlanOverhead(underlay: DesiredVxlan["local"]): number {
-  return underlay.family.headerBytes + 8 + 8 + 14;
 }

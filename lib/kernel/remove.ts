@@ -11,7 +11,7 @@ import type { Link } from "../netlink/types.ts";
 import { FAMILIES } from "../net/family.ts";
 import { containsPrefix, formatPrefix, type Prefix } from "../net/prefix.ts";
 import { ROUTE_PROTOCOL } from "./actual_entries.ts";
-import { linkAlias } from "./link_keeper.ts";
+import { linkAlias } from "./own_links.ts";
 
 /** What was removed, as people know it. */
 export type Removed = string[];

@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { readKernelFile } from "../ffi/kernel_file.ts";
 import { closeFd } from "../ffi/fd.ts";
 import { openTun, setTunPersist } from "../ffi/tun.ts";
 import { deleteLink, findLink } from "../netlink/link.ts";
@@ -15,18 +14,13 @@ import type { Link } from "../netlink/types.ts";
 import type { Log } from "../observe/types.ts";
 import type { DesiredTun } from "./desired_link.ts";
 
-/** IFF_MULTI_QUEUE (linux/if_tun.h): fixed when the device is made; the vnet header is chosen by each opener. */
-const IFF_MULTI_QUEUE = 0x0100;
-
 /** Ensures that the device is there, with or without several queues as asked. @throws {SystemError} */
 export function ensureTun(
   desired: DesiredTun,
   existing: Link | undefined,
   { socket, log }: { readonly socket: NetlinkSocket; readonly log: Log },
 ): { link: Link; created: boolean } {
-  if (existing && isMultiQueue(desired.name) === desired.multiQueue) {
-    return { link: existing, created: false };
-  }
+  if (existing && hasQueues(existing, desired.multiQueue)) return { link: existing, created: false };
   if (existing) {
     log.warn(`Device ${desired.name} is made again`, { because: "its number of queues can't be changed" });
     deleteLink(socket, existing.index);
@@ -41,7 +35,10 @@ export function ensureTun(
   return { link: findLink(socket, name)!, created: true };
 }
 
-/** Reads the device's flags, which sysfs shows in hexadecimal. */
-function isMultiQueue(name: string): boolean {
-  return (parseInt(readKernelFile(`/sys/class/net/${name}/tun_flags`), 16) & IFF_MULTI_QUEUE) !== 0;
+/**
+ * Whether the device takes as many queues as asked; that is fixed when it is made, and the vnet header is chosen by
+ * each opener. Kernels before 4.17 don't say: then the one that opens a queue finds out (EINVAL).
+ */
+function hasQueues(link: Link, multiQueue: boolean): boolean {
+  return link.tun === undefined || link.tun.multiQueue === multiQueue;
 }

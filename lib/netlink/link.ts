@@ -6,12 +6,12 @@
  * @module
  */
 import { EAFNOSUPPORT, ENODEV } from "../ffi/errno.ts";
-import type { Ip } from "../net/ip.ts";
 import * as c from "./constants.ts";
 import { NetlinkError } from "./error.ts";
 import { type AttributeReader, attributesAfter, type Message } from "./reader.ts";
 import type { NetlinkRequest, NetlinkSocket } from "./socket.ts";
-import type { Link, LinkChange, LinkSpec, VxlanAttributes } from "./types.ts";
+import type { Link, LinkChange, LinkSpec, TunAttributes } from "./types.ts";
+import { decodeVxlan, writeVxlan } from "./vxlan.ts";
 import type { MessageWriter } from "./writer.ts";
 
 /** struct ifinfomsg { u8 family; u8 pad; u16 type; i32 index; u32 flags; u32 change; } */
@@ -76,15 +76,27 @@ export function createLink(socket: NetlinkSocket, spec: LinkSpec): Link {
   return link;
 }
 
-/** A message of its own: in the one that makes the link the kernel refuses the attribute (EAFNOSUPPORT). */
+/**
+ * Keeps the kernel from making an IPv6 link-local address of a link that was just made; without that the link is
+ * of no use and is deleted. A message of its own: in the one that makes the link the kernel refuses the attribute
+ * (EAFNOSUPPORT).
+ */
 function refuseLinkLocal(socket: NetlinkSocket, link: Link): void {
   try {
-    socket.execute(disableLinkLocal(link));
+    disableLinkLocal(socket, link);
   } catch (error) {
-    // The kernel has no IPv6, or the MTU is too small for it: there will be no addresses.
-    if (error instanceof NetlinkError && error.errno === EAFNOSUPPORT) return;
     deleteLink(socket, link.index);
     throw error;
+  }
+}
+
+/** Keeps the kernel from making IPv6 link-local addresses of a link; those that it has stay. @throws {NetlinkError} */
+export function disableLinkLocal(socket: NetlinkSocket, link: Pick<Link, "index" | "name">): void {
+  try {
+    socket.execute(linkLocalRequest(link));
+  } catch (error) {
+    // The kernel has no IPv6, or the MTU is too small for it: there will be no addresses.
+    if (!(error instanceof NetlinkError && error.errno === EAFNOSUPPORT)) throw error;
   }
 }
 
@@ -96,6 +108,7 @@ export function changeLink(socket: NetlinkSocket, index: number, change: LinkCha
     flags: 0,
     encode(writer) {
       writeHeader(writer, index, change.up);
+      if (change.name !== undefined) writer.attributeString(c.IFLA_IFNAME, change.name);
       if (change.mac !== undefined) writer.attributeMac(c.IFLA_ADDRESS, change.mac);
       if (change.mtu !== undefined) writer.attributeU32(c.IFLA_MTU, change.mtu);
       if (change.alias !== undefined) writer.attributeString(c.IFLA_IFALIAS, change.alias);
@@ -114,7 +127,7 @@ export function deleteLink(socket: NetlinkSocket, index: number): void {
   });
 }
 
-function disableLinkLocal(link: Link): NetlinkRequest {
+function linkLocalRequest(link: Pick<Link, "index" | "name">): NetlinkRequest {
   return {
     describe: () => `turn off link-local addresses of ${link.name}`,
     type: c.RTM_NEWLINK,
@@ -158,18 +171,6 @@ function writeSpec(writer: MessageWriter, spec: LinkSpec): void {
   });
 }
 
-function writeVxlan(writer: MessageWriter, vxlan: VxlanAttributes): void {
-  writer.attributeU32(c.IFLA_VXLAN_ID, vxlan.vni);
-  if (vxlan.linkIndex !== undefined) writer.attributeU32(c.IFLA_VXLAN_LINK, vxlan.linkIndex);
-  // The attribute decides the family of the device's UDP socket.
-  if (vxlan.local) writer.attributeIp(LOCAL_ATTRIBUTE[vxlan.local.family.name], vxlan.local);
-  writer.attributeU8(c.IFLA_VXLAN_LEARNING, vxlan.learning ? 1 : 0);
-  if (vxlan.port !== 0) writer.attributeU16be(c.IFLA_VXLAN_PORT, vxlan.port);
-  if (vxlan.gbp) writer.attributeFlag(c.IFLA_VXLAN_GBP);
-}
-
-const LOCAL_ATTRIBUTE = { ipv4: c.IFLA_VXLAN_LOCAL, ipv6: c.IFLA_VXLAN_LOCAL6 } as const;
-
 /** Reads an RTM_NEWLINK or RTM_DELLINK message. @throws {MalformedMessageError} */
 export function decodeLink(message: Message): Link {
   const attributes = attributesAfter(message, IFINFOMSG_BYTES);
@@ -200,12 +201,19 @@ export function decodeLink(message: Message): Link {
         break;
       case c.IFLA_LINKINFO:
         Object.assign(link, decodeLinkInfo(attributes.nested()));
+        break;
+      case c.IFLA_AF_SPEC: {
+        // Bridges put other things here in messages of their own family.
+        if (message.view.getUint8(message.start) !== c.AF_UNSPEC) break;
+        const mode = decodeAddressGeneration(attributes.nested());
+        if (mode !== undefined) link.addressGeneration = mode;
+      }
     }
   }
   return link;
 }
 
-function decodeLinkInfo(attributes: AttributeReader): Pick<Link, "kind" | "vxlan"> {
+function decodeLinkInfo(attributes: AttributeReader): Pick<Link, "kind" | "vxlan" | "tun"> {
   let kind: string | undefined;
   let data: AttributeReader | undefined;
   while (attributes.next()) {
@@ -213,43 +221,26 @@ function decodeLinkInfo(attributes: AttributeReader): Pick<Link, "kind" | "vxlan
     else if (attributes.type === c.IFLA_INFO_DATA) data = attributes.nested();
   }
   if (kind === undefined) return {};
-  return kind === "vxlan" && data ? { kind, vxlan: decodeVxlan(data) } : { kind };
+  if (kind === "vxlan" && data) return { kind, vxlan: decodeVxlan(data) };
+  const tun = kind === "tun" && data ? decodeTun(data) : undefined;
+  return tun ? { kind, tun } : { kind };
 }
 
-function decodeVxlan(attributes: AttributeReader): VxlanAttributes {
-  let local: Ip | undefined;
-  let linkIndex: number | undefined;
-  let vni = 0, port = 0, learning = false, gbp = false;
+function decodeTun(attributes: AttributeReader): TunAttributes | undefined {
   while (attributes.next()) {
-    switch (attributes.type) {
-      case c.IFLA_VXLAN_ID:
-        vni = attributes.u32();
-        break;
-      case c.IFLA_VXLAN_LINK:
-        linkIndex = attributes.u32();
-        break;
-      case c.IFLA_VXLAN_LOCAL:
-      case c.IFLA_VXLAN_LOCAL6:
-        local = attributes.ip();
-        break;
-      case c.IFLA_VXLAN_LEARNING:
-        learning = attributes.u8() !== 0;
-        break;
-      case c.IFLA_VXLAN_PORT:
-        port = attributes.u16be();
-        break;
-      case c.IFLA_VXLAN_GBP:
-        gbp = true;
-    }
+    if (attributes.type === c.IFLA_TUN_MULTI_QUEUE) return { multiQueue: attributes.u8() !== 0 };
   }
-  return {
-    vni,
-    port,
-    learning,
-    gbp,
-    ...(local && { local }),
-    ...(linkIndex && { linkIndex }),
-  };
+  return undefined;
+}
+
+/** IFLA_AF_SPEC holds an attribute for each address family, with the family's settings of the link. */
+function decodeAddressGeneration(families: AttributeReader): number | undefined {
+  while (families.next()) {
+    if (families.type !== c.AF_INET6) continue;
+    const settings = families.nested();
+    while (settings.next()) if (settings.type === c.IFLA_INET6_ADDR_GEN_MODE) return settings.u8();
+  }
+  return undefined;
 }
 
 /** What is wrong with `name` as a link's name, in words; undefined if nothing is (dev_valid_name). */

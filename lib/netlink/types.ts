@@ -21,6 +21,27 @@ export interface VxlanAttributes {
   readonly learning: boolean;
   /** Group Based Policy extension. */
   readonly gbp: boolean;
+  /** What of the rest isn't as the kernel makes a device that asks for nothing. Only read. */
+  readonly special?: VxlanSpecials;
+}
+
+/**
+ * Attributes that a tunnel between VTEPs has no use for; those that are absent have the kernel's default.
+ * Any of them keeps packets from where they are to go, on some network.
+ */
+export interface VxlanSpecials {
+  /** Outer TTL; the default is the host's. */
+  readonly ttl?: number;
+  /** The outer TTL is the inner one's. */
+  readonly ttlInherit?: boolean;
+  /** Don't Fragment: 1 set, 2 as the inner packet has it (enum ifla_vxlan_df). */
+  readonly df?: number;
+  /** Where packets go whose MAC has no forwarding entry: an address, or a multicast group. */
+  readonly remote?: Ip;
+  /** How many forwarding entries there may be. */
+  readonly limit?: number;
+  /** Flags that are set: `l2miss`, `proxy` … in the words of `ip link`. */
+  readonly flags?: readonly string[];
 }
 
 /** A network device. */
@@ -39,6 +60,16 @@ export interface Link {
   /** Free text that an administrator or program gave the link (IFLA_IFALIAS, at most 255 bytes). */
   readonly alias?: string;
   readonly vxlan?: VxlanAttributes;
+  /** Only of TUN devices, and since Linux 4.17. */
+  readonly tun?: TunAttributes;
+  /** How the kernel makes IPv6 link-local addresses (IN6_ADDR_GEN_MODE_); absent where the link has no IPv6. */
+  readonly addressGeneration?: number;
+}
+
+/** Attributes of a TUN device (IFLA_TUN_*, linux/if_link.h). */
+export interface TunAttributes {
+  /** IFF_MULTI_QUEUE: several queues can be opened. */
+  readonly multiQueue: boolean;
 }
 
 /** What a new device is to be. */
@@ -57,6 +88,8 @@ export interface LinkSpec {
 
 /** What of an existing device is to change. */
 export interface LinkChange {
+  /** Kernels before 6.2 rename only a link that is down (EBUSY). */
+  readonly name?: string;
   readonly up?: boolean;
   readonly mtu?: number;
   readonly mac?: Mac;

@@ -189,3 +189,51 @@ labTest("a stranger that takes our device's name while we run isn't touched; the
   await untilOverlay(host, wanted, "our device to be back when the stranger is gone");
   await lab.pingAll();
 });
+
+labTest("a renamed VTEP is renamed back, while the daemon runs and when it starts", {
+  hosts: 2,
+  families: DUAL.families,
+}, async (lab) => {
+  const wanted = (await startNetwork(lab)).get(lab.host(1))!;
+  const host = lab.host(1);
+  const rename = () => host.ip("link set flannel.1 name lost4", "link set flannel-v6.1 name lost6");
+  await rename();
+  await untilOverlay(host, wanted, "the devices to have their names again");
+  await lab.pingAll();
+  await host.daemon.stop();
+  await rename();
+  await host.startReady();
+  await untilOverlay(host, wanted, "the devices to have their names again after a restart");
+  assert.equal(host.daemon.count(/ renamed back to flannel/), 2);
+  await lab.pingAll();
+});
+
+for (const type of ["vxlan", "host-gw"]) {
+  labTest(`${type}: Backend.MTU above what the underlay carries: the largest is used and named, once`, {
+    hosts: 1,
+    families: DUAL.families,
+    config: networkConfig(DUAL.families, { Type: type, MTU: 8000 }),
+    store: "sqlite",
+  }, async (lab) => {
+    const host = lab.host(1);
+    const largest = type === "vxlan" ? 1430 : 1500;
+    assert.equal((await host.startReady()).mtu, largest);
+    const told = new RegExp(
+      `Backend\\.MTU 8000 is more than eth0 .* can carry: using the largest, ${largest}`,
+    );
+    // A change of a device of ours brings a pass, which must neither fail nor tell it again.
+    if (type === "vxlan") await host.ip("link set flannel.1 mtu 1000");
+    await host.ip("link set eth0 mtu 1501", "link set eth0 mtu 1500");
+    if (type === "vxlan") {
+      await until("the device to have its MTU", async () => {
+        return (await host.ipJson("link", "show", "dev", "flannel.1"))[0]!.mtu === 1450;
+      }, HEAL_LIMIT);
+    }
+    assert.equal(host.daemon.count(told), 1, host.daemon.log);
+    const { problems } = JSON.parse(await host.fetchText("/status"));
+    assert.match(JSON.stringify(problems), told);
+    await host.ip("link set eth0 mtu 9000");
+    await until("the MTU that was asked for", async () => (await host.waitReady()).mtu === 8000, HEAL_LIMIT);
+    assert.doesNotMatch(await host.fetchText("/status"), /Backend\.MTU/);
+  });
+}

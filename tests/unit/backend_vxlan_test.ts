@@ -7,7 +7,7 @@ import { parseNetworkConfig } from "../../lib/config/network_config.ts";
 import type { Environment, ExternalInterface, OpenContext } from "../../lib/backend/types.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { describeEntry } from "../../lib/kernel/entries.ts";
-import { linkAlias } from "../../lib/kernel/link_keeper.ts";
+import { linkAlias } from "../../lib/kernel/own_links.ts";
 import { BackendOptions } from "../../lib/options/spec.ts";
 import { decodeLease } from "../../lib/leases/codec.ts";
 import type { Lease } from "../../lib/leases/types.ts";

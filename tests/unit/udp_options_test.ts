@@ -8,7 +8,7 @@ import type { OpenContext } from "../../lib/backend/types.ts";
 import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
 import { BackendOptions } from "../../lib/options/spec.ts";
 import type { Json, JsonObject, NetworkConfig } from "../../lib/config/types.ts";
-import { linkAlias } from "../../lib/kernel/link_keeper.ts";
+import { linkAlias } from "../../lib/kernel/own_links.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { formatIp, parseIp } from "../../lib/net/ip.ts";

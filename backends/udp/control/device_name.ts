@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { linkAlias } from "../../../lib/kernel/link_keeper.ts";
+import { linkAlias } from "../../../lib/kernel/own_links.ts";
 import { IFF_LOWER_UP } from "../../../lib/netlink/constants.ts";
 import type { Link } from "../../../lib/netlink/types.ts";
 

@@ -1,0 +1,21 @@
+/**
+ * Backend.MTU against what the underlay can carry.
+ *
+ * @module
+ */
+import type { ExternalInterface } from "./types.ts";
+
+/** The MTU to use, in bytes: what is asked for, at most `largest`. */
+export function limitMtu(asked: number | undefined, largest: number): number {
+  return Math.min(asked ?? largest, largest);
+}
+
+/** What to tell of a Backend.MTU that is more than the underlay can carry. Packets above its MTU would be lost. */
+export function mtuProblem(
+  asked: number,
+  { name, mtu }: Pick<ExternalInterface, "name" | "mtu">,
+  largest: number,
+): string {
+  return `Backend.MTU ${asked} is more than ${name} with its MTU ${mtu} can carry: using the largest, ${largest}. ` +
+    `Set Backend.MTU to at most ${largest}, or raise the MTU of ${name}`;
+}

@@ -1,0 +1,73 @@
+/**
+ * Which devices are ours: by our mark, whatever somebody has named them.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Link } from "../netlink/types.ts";
+import { type Family, IPV4 } from "../net/family.ts";
+import type { DesiredLink } from "./desired_link.ts";
+
+/** IFALIASZ (linux/if.h). */
+const ALIAS_BYTES = 256;
+
+/** A device of the wanted name is there, and isn't ours to change. */
+export class LinkConflictError extends Error {
+  override readonly name = "LinkConflictError";
+}
+
+/** The error for a device that has one of our names and isn't ours. */
+export function strangerError({ name, kind, alias }: Link): LinkConflictError {
+  return new LinkConflictError(
+    `Cannot use the device ${name}: there is one of kind ${kind ?? "physical"}` +
+      `${alias ? ` marked "${alias}"` : ""} that isn't ours. ` +
+      `Delete it (ip link del ${name}), or let the network use another device (Backend.VNI of vxlan)`,
+  );
+}
+
+/** The alias that marks a device as this network's (`ip link show` prints it). */
+export function linkAlias(networkId: string): string {
+  const alias = `flanneld ${networkId}`;
+  if (new TextEncoder().encode(alias).length < ALIAS_BYTES) return alias;
+  return `flanneld sha256:${createHash("sha256").update(networkId).digest("hex")}`;
+}
+
+/**
+ * Whether a device of one of our names may be taken over: it carries our mark, or none, as the devices of
+ * the original do.
+ */
+export function isOwnLink(link: Link, networkId: string): boolean {
+  return link.alias === undefined || link.alias === linkAlias(networkId);
+}
+
+/** What tells one device of a network from the others that carry the same mark. */
+export type LinkIdentity =
+  | { readonly kind: "vxlan"; readonly vni: number; readonly family: Family }
+  | { readonly kind: "tun" };
+
+/** The identity of a device as it is to be. */
+export function identityOf(desired: DesiredLink): LinkIdentity {
+  return desired.kind === "tun"
+    ? { kind: "tun" }
+    : { kind: "vxlan", vni: desired.vni, family: desired.local.family };
+}
+
+/** The device with our mark and this identity, whatever its name; undefined if there is none. */
+export function findByMark(
+  links: readonly Link[],
+  identity: LinkIdentity,
+  networkId: string,
+): Link | undefined {
+  return links.find((link) => link.alias === linkAlias(networkId) && hasIdentity(link, identity));
+}
+
+function hasIdentity(link: Link, identity: LinkIdentity): boolean {
+  if (link.kind !== identity.kind) return false;
+  return identity.kind === "tun" ||
+    (link.vxlan?.vni === identity.vni && vxlanFamily(link) === identity.family);
+}
+
+/** The kernel keeps IPv4 and IPv6 VXLAN sockets apart; a device without a local address is IPv4. */
+export function vxlanFamily(link: Link): Family {
+  return link.vxlan?.local?.family ?? IPV4;
+}
