@@ -152,7 +152,11 @@ export class Compute {
       if (now.status !== "DONE" && early) await this.#clock.sleep(OPERATION_PAUSE_MS, signal);
       signal.throwIfAborted();
     }
-    const error = classifyOperation(now as Parameters<typeof classifyOperation>[0], permission, subject);
+    const error = classifyOperation(now as Parameters<typeof classifyOperation>[0], {
+      permission,
+      subject,
+      project: this.#project,
+    });
     if (error) throw error;
   }
 
@@ -188,7 +192,7 @@ export class Compute {
       return await run(this.#client, { signal, retry: false, timeout });
     } catch (error) {
       signal.throwIfAborted();
-      const known = classifyCall(error, permission, subject);
+      const known = classifyCall(error, { permission, subject, project: this.#project });
       // A new client fetches a new token.
       if (known.kind === "credentials") this.#client = undefined;
       throw known;

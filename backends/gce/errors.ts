@@ -40,8 +40,19 @@ const BY_STATUS: Readonly<Record<number, CloudErrorKind>> = {
   429: "throttled",
 };
 
-const GRANT = "add it to the role of the instance's service account, and give the instance the scope " +
-  "compute-rw (docs/gce.md has both)";
+function grantIn(project: string): string {
+  return `add it to the role of the instance's service account in project ${project}, and give the instance ` +
+    `the scope compute-rw (docs/gce.md has both)`;
+}
+
+/** What a call or an operation is about. */
+export interface CallSubject {
+  /** What it needs: `compute.routes.create`. */
+  readonly permission: string;
+  /** What it is about: `route flannel-10-20-7-0-24`. */
+  readonly subject: string;
+  readonly project: string;
+}
 
 /** What of an error of Google's client is looked at; all of it may be missing. */
 interface ClientError {
@@ -58,24 +69,23 @@ interface Detail {
   readonly message?: string;
 }
 
-/**
- * The error of a refused call.
- *
- * @param permission What the call needs: `compute.routes.create`.
- * @param subject What it was about: `route flannel-10-20-7-0-24`.
- */
-export function classifyCall(error: unknown, permission: string, subject: string): CloudError {
+/** The error of a refused call. */
+export function classifyCall(error: unknown, about: CallSubject): CloudError {
   if (error instanceof CloudError) return error;
   const { status, response } = error as ClientError;
   const connection = response ? undefined : connectionCode(error);
   if (connection) {
-    return new CloudError("unavailable", `No answer from Compute Engine for ${subject}: ${connection}`, {
-      code: connection,
-    });
+    return new CloudError(
+      "unavailable",
+      `No answer from Compute Engine for ${about.subject}: ${connection}`,
+      {
+        code: connection,
+      },
+    );
   }
   const body = response?.data?.error;
   const words = body?.message ?? (messageOf(error));
-  return refusal(body?.errors?.[0]?.reason, response?.status ?? status, words, permission, subject);
+  return refusal(body?.errors?.[0]?.reason, response?.status ?? status, words, about);
 }
 
 /** The error of an operation that ended badly, or undefined if it ended well. */
@@ -85,26 +95,24 @@ export function classifyOperation(
     readonly httpErrorStatusCode?: number | null;
     readonly httpErrorMessage?: string | null;
   },
-  permission: string,
-  subject: string,
+  about: CallSubject,
 ): CloudError | undefined {
   const { error, httpErrorStatusCode, httpErrorMessage } = operation;
   if (!error && !httpErrorStatusCode) return undefined;
   const detail = error?.errors?.[0];
   const words = detail?.message ?? httpErrorMessage ?? "the operation failed";
-  return refusal(detail?.code, httpErrorStatusCode ?? undefined, words, permission, subject);
+  return refusal(detail?.code, httpErrorStatusCode ?? undefined, words, about);
 }
 
 function refusal(
   reason: string | undefined,
   status: number | undefined,
   words: string,
-  permission: string,
-  subject: string,
+  { permission, subject, project }: CallSubject,
 ): CloudError {
   const code = reason ?? (status === undefined ? "Unknown" : String(status));
   const kind = (reason !== undefined && KINDS[reason]) || BY_STATUS[status ?? 0] || "unavailable";
-  if (kind === "denied") return deniedError(permission, GRANT, `${code}: ${words}`);
+  if (kind === "denied") return deniedError(permission, grantIn(project), `${code}: ${words}`);
   return new CloudError(kind, `Compute Engine refused ${subject}: ${code}: ${quoted(words)}`, {
     code: status === 404 ? "notFound" : code,
   });

@@ -34,10 +34,19 @@ export interface AliEntry {
   readonly deleting: boolean;
 }
 
-/** An ECS instance. */
+/** A network interface of an instance. */
+export interface AliInterface {
+  readonly id: string;
+  readonly mac: string;
+  readonly address: string;
+  readonly vswitch: string;
+}
+
+/** An ECS instance with its primary interface, and perhaps more. */
 export interface AliInstance {
   readonly id: string;
   readonly address: string;
+  readonly interfaces: AliInterface[];
 }
 
 const MUTATING = /^(Create|Delete)/;
@@ -75,9 +84,27 @@ export class FakeAli implements AsyncDisposable {
   }
 
   addInstance(id: string, address: string): AliInstance {
-    const instance = { id, address };
+    const instance: AliInstance = { id, address, interfaces: [] };
     this.instances.set(id, instance);
+    this.addInterface(instance, `eni-${id}`, address);
     return instance;
+  }
+
+  /** Attaches an interface; the first one is the primary. */
+  addInterface(instance: AliInstance, id: string, address: string, vswitch = this.vswitch): void {
+    const number = instance.interfaces.length.toString(16).padStart(2, "0");
+    instance.interfaces.push({ id, mac: `00:16:3e:00:00:${number}`, address, vswitch });
+  }
+
+  /** Gives the VPC another table, bound to none of its switches. */
+  addTable(id: string): void {
+    this.tables.set(id, new Lagging<readonly AliEntry[]>(this.faults, []));
+  }
+
+  /** The address behind a next hop, if it is there. */
+  #addressOf(hop: string): string | undefined {
+    const cards = [...this.instances.values()].flatMap(({ interfaces }) => interfaces);
+    return this.instances.get(hop)?.address ?? cards.find(({ id }) => id === hop)?.address;
   }
 
   /** Gives the switch a table of its own. */
@@ -106,7 +133,7 @@ export class FakeAli implements AsyncDisposable {
   hops(table = "vtb-system"): Map<string, string> {
     return new Map(
       this.entries(table).flatMap(({ cidr, hop }) => {
-        const address = this.instances.get(hop)?.address;
+        const address = this.#addressOf(hop);
         return address ? [[cidr, address] as const] : [];
       }),
     );
@@ -183,7 +210,13 @@ export class FakeAli implements AsyncDisposable {
       ...(switches.length > 0 || !this.faults.sparse ? { VSwitchIds: { VSwitchId: switches } } : {}),
     });
     const custom = this.switchTable ? [show(this.switchTable, "Custom", [this.vswitch])] : [];
-    const list = [show("vtb-system", "System", custom.length > 0 ? [] : [this.vswitch]), ...custom];
+    const others = [...this.tables.keys()].filter((id) => id !== "vtb-system" && id !== this.switchTable)
+      .map((id) => show(id, "Custom", []));
+    const list = [
+      show("vtb-system", "System", custom.length > 0 ? [] : [this.vswitch]),
+      ...custom,
+      ...others,
+    ];
     return {
       TotalCount: list.length,
       PageSize: 50,
@@ -206,13 +239,14 @@ export class FakeAli implements AsyncDisposable {
   #show({ id, cidr, hop, settledAt, deleting }: AliEntry): Record<string, unknown> {
     const settled = settledAt <= this.faults.now();
     const Status = settled ? "Available" : deleting ? "Deleting" : "Pending";
-    const alive = !hop.startsWith("i-") || this.instances.has(hop);
+    const alive = !/^(i|eni)-/.test(hop) || this.#addressOf(hop) !== undefined;
+    const type = hop.startsWith("eni-") ? "NetworkInterface" : "Instance";
     const next = this.faults.sparse && alive ? {} : { Enabled: alive ? 1 : 0, Weight: 100 };
     return {
       DestinationCidrBlock: cidr,
       ...(this.faults.sparse && settled ? {} : { Status }),
       ...(this.faults.sparse ? {} : { RouteEntryId: id, Type: "Custom", IpVersion: "ipv4" }),
-      NextHops: { NextHop: [{ NextHopType: "Instance", NextHopId: hop, ...next }] },
+      NextHops: { NextHop: [{ NextHopType: type, NextHopId: hop, ...next }] },
     };
   }
 
@@ -223,7 +257,8 @@ export class FakeAli implements AsyncDisposable {
     this.#refuseWhileBusy(table);
     const cidr = query.get("DestinationCidrBlock") ?? "";
     const hop = query.get("NextHopId") ?? "";
-    if (query.get("NextHopType") !== "Instance" || !this.instances.has(hop)) {
+    const type = this.instances.has(hop) ? "Instance" : "NetworkInterface";
+    if (query.get("NextHopType") !== type || this.#addressOf(hop) === undefined) {
       throw new Refusal("InvalidNextHop.NotFound", "The NextHop does not exist.", 404);
     }
     const there = table.now.filter((entry) => !this.#isGone(entry));

@@ -43,9 +43,23 @@ export class FakeAliMetadata implements AsyncDisposable {
     const ali = this.#ali;
     const instance = this.#instance
       ? ali.instances.get(this.#instance)
-      : [...ali.instances.values()].find((one) => one.address === from);
+      : [...ali.instances.values()].find(({ interfaces }) => interfaces.some((one) => one.address === from));
     if (!instance) return undefined;
+    const [, mac, field] = /^network\/interfaces\/macs\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
+    const card = instance.interfaces.find((one) => one.mac === mac);
+    if (card && field) {
+      const fields: Record<string, string> = {
+        "network-interface-id": card.id,
+        "primary-ip-address": card.address,
+        "private-ipv4s": `["${card.address}"]`,
+        "vswitch-id": card.vswitch,
+        "vpc-id": ali.vpc,
+      };
+      return fields[field];
+    }
     const values: Record<string, () => string | undefined> = {
+      "mac": () => instance.interfaces[0]!.mac,
+      "network/interfaces/macs/": () => instance.interfaces.map((one) => `${one.mac}/`).join("\n"),
       "region-id": () => ali.region,
       "instance-id": () => instance.id,
       "vpc-id": () => ali.vpc,

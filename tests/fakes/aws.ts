@@ -21,7 +21,7 @@ export interface AwsTable {
   readonly id: string;
   readonly vpc: string;
   readonly main: boolean;
-  readonly subnets: readonly string[];
+  subnets: readonly string[];
   readonly routes: Lagging<readonly AwsRoute[]>;
 }
 
@@ -82,6 +82,14 @@ export class FakeAws implements AsyncDisposable {
     };
     this.tables.set(id, table);
     return table;
+  }
+
+  /** Associates a subnet with a table, and with no other one. */
+  associate(subnet: string, id: string): void {
+    for (const table of this.tables.values()) {
+      const others = table.subnets.filter((one) => one !== subnet);
+      table.subnets = table.id === id ? [...others, subnet] : others;
+    }
   }
 
   addInstance(id: string, address: string): AwsInstance {

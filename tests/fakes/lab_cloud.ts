@@ -123,7 +123,7 @@ function labGce({ metadata, api, port }: Listen): LabCloud {
     addInstance: (id, address) => void gce.addInstance(id, address),
     terminate: (id) => {
       gce.instances.delete(id);
-      gce.onChange();
+      gce.onChange?.();
     },
     addRoute: (cidr, id) => {
       const name = `flannel-${cidr.replace(/[./]/g, "-")}`;

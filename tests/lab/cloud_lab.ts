@@ -104,7 +104,9 @@ export class CloudLab implements AsyncDisposable {
 
   /** Starts a host's daemon, which looks at its route every second. */
   start(host: Host, ...args: string[]) {
-    return host.start({ args: ["-cloud-resync=1", ...args], env: this.env });
+    // What survives a reboot is each host's own.
+    const env = { ...this.env, STATE_DIRECTORY: `${host.folder}/state` };
+    return host.start({ args: ["-cloud-resync=1", ...args], env });
   }
 
   /** Starts it and waits until it is ready. */

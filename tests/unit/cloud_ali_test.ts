@@ -4,6 +4,7 @@ import type { CloudEdges } from "../../backends/cloud/backend.ts";
 import type { BackendType } from "../../lib/backend/types.ts";
 import type { AliVpcOptions } from "../../backends/ali_vpc/options.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
+import { parseIp } from "../../lib/net/ip.ts";
 import { FakeAli } from "../fakes/ali.ts";
 import { FakeAliMetadata } from "../fakes/ali_metadata.ts";
 import { peerLease, startBackend, type TestHost, testHost, until, within } from "../fakes/session.ts";
@@ -212,4 +213,54 @@ Deno.test("ali-vpc: cleanup removes the own route alone, twice without error", a
   await host.cleanup("10.20.7.0/24");
   assert.deepEqual(ali.changes, ["DeleteRouteEntry"]);
   assert.equal(routes(ali).length, 3);
+});
+
+Deno.test("ali-vpc: RouteTableID, one or several, gets the entry; one of another VPC is an error", async () => {
+  await using ali = new FakeAli();
+  ali.addTable("vtb-one");
+  ali.addTable("vtb-two");
+  await using host = new Host(ali, "i-a", "192.168.0.10");
+  await (await host.start("10.20.7.0/24", { routetableid: "vtb-one" }))[Symbol.asyncDispose]();
+  assert.deepEqual(routes(ali), [FOREIGN]);
+  assert.deepEqual(routes(ali, "vtb-one"), ["10.20.7.0/24 i-a"]);
+  await using running = await host.start("10.20.7.0/24", { RouteTableID: ["vtb-two", "vtb-system"] });
+  assert.deepEqual(routes(ali, "vtb-two"), ["10.20.7.0/24 i-a"]);
+  assert.deepEqual(routes(ali), [FOREIGN, "10.20.7.0/24 i-a"]);
+  assert.deepEqual((running.status!() as { tables: string[] }).tables, ["vtb-two", "vtb-system"]);
+  await assert.rejects(
+    host.start("10.20.7.0/24", { RouteTableID: "vtb-far" }),
+    /vtb-far isn't a route table of vpc-1.*vtb-system, vtb-one, vtb-two/,
+  );
+  const { faults } = host.type.parse({ RouteTableID: "rtb-1" }, []);
+  assert.match(faults[0]!.message, /RouteTableID.*vtb-/);
+});
+
+Deno.test("ali-vpc: an address on a secondary interface gets an entry to that interface, in its switch's table", async () => {
+  await using ali = new FakeAli();
+  ali.addSwitchTable("vtb-switch");
+  const instance = ali.addInstance("i-a", "192.168.9.10");
+  instance.interfaces[0] = { ...instance.interfaces[0]!, vswitch: "vsw-other" };
+  await using host = new Host(ali, "i-b", "192.168.9.11");
+  // The host's address is on eth1.
+  ali.instances.get("i-b")!.interfaces[0] = {
+    ...instance.interfaces[0]!,
+    id: "eni-b0",
+    address: "192.168.9.11",
+  };
+  ali.addInterface(ali.instances.get("i-b")!, "eni-b1", "192.168.0.11");
+  const { test } = host;
+  Object.assign(test.context.external.addresses, { ipv4: parseIp("192.168.0.11") });
+  await using running = await host.start("10.20.7.0/24");
+  assert.deepEqual(routes(ali, "vtb-switch"), ["10.20.7.0/24 eni-b1"]);
+  assert.equal((running.status!() as { hop: string }).hop, "eni-b1 of i-b");
+  ali.calls.length = 0;
+  await test.clock.tick();
+  assert.deepEqual(ali.changes, []);
+});
+
+Deno.test("ali-vpc: no interface with the host's address is an error that lists what there is", async () => {
+  await using ali = new FakeAli();
+  await using host = new Host(ali, "i-a", "192.168.0.10");
+  Object.assign(host.test.context.external.addresses, { ipv4: parseIp("192.168.0.99") });
+  await assert.rejects(host.start("10.20.7.0/24"), /192\.168\.0\.99.*eni-i-a 192\.168\.0\.10.*-iface/);
 });

@@ -281,3 +281,71 @@ Deno.test("aws-vpc: wrong keys are no crash, and the message says what to check"
   host.test.end.abort();
   await assert.rejects(starting);
 });
+
+Deno.test("aws-vpc: the source/destination check is switched off once that is allowed, and when it comes back", async () => {
+  await using aws = cloud();
+  await using host = new Host(aws, "i-0a", "10.0.1.10");
+  const instance = aws.instances.get("i-0a")!;
+  aws.faults.denied.add("ModifyNetworkInterfaceAttribute");
+  await using _running = await host.start("10.20.7.0/24");
+  assert.match(host.test.problems.notReady().join(), /aws-vpc instance: .*drops containers' packets/);
+  aws.faults.denied.clear();
+  await host.test.clock.idle();
+  assert.equal(instance.sourceDestCheck, false);
+  assert.deepEqual(host.test.problems.notReady(), []);
+  instance.sourceDestCheck = true;
+  await host.test.clock.tick();
+  assert.equal(instance.sourceDestCheck, false);
+});
+
+Deno.test("aws-vpc: a subnet that moves to another table is followed", async () => {
+  await using aws = cloud();
+  aws.addTable("rtb-0new");
+  await using host = new Host(aws, "i-0a", "10.0.1.10");
+  await using running = await host.start("10.20.7.0/24");
+  await host.test.clock.idle();
+  aws.associate("subnet-0aaa", "rtb-0new");
+  await host.test.clock.tick();
+  assert.deepEqual(routes(aws, "rtb-0new").slice(2), ["10.20.7.0/24 eni-0a"]);
+  assert.deepEqual((running.status!() as { tables: string[] }).tables, ["rtb-0new"]);
+  // The old table may serve other subnets: what stands there stays.
+  assert.equal(routes(aws).length, 3);
+});
+
+Deno.test("aws-vpc: a moved subnet whose new table is full makes the host not ready", async () => {
+  await using aws = cloud();
+  aws.addTable("rtb-0new");
+  await using host = new Host(aws, "i-0a", "10.0.1.10");
+  await using _running = await host.start("10.20.7.0/24");
+  await host.test.clock.idle();
+  aws.associate("subnet-0aaa", "rtb-0new");
+  aws.limit = 3;
+  const ticking = host.test.clock.tick();
+  await until("it says so", () => /rtb-0new has 3/.test(host.test.problems.notReady().join()));
+  assert.equal(host.test.metrics.values.get("cloud_route_ready{cloud=aws-vpc}"), 0);
+  aws.limit = 50;
+  await ticking;
+  assert.deepEqual(host.test.problems.notReady(), []);
+});
+
+Deno.test("aws-vpc: a metadata service without tokens is asked for one once, not before each value", async () => {
+  await using aws = cloud();
+  await using host = new Host(aws, "i-0a", "10.0.1.10");
+  host.imds.v2 = false;
+  host.imds.v1 = true;
+  await using _running = await host.start("10.20.7.0/24");
+  assert.equal(host.imds.calls.filter((call) => call.startsWith("PUT")).length, 1);
+});
+
+Deno.test("aws-vpc: regions of China and GovCloud are called at their own addresses", async () => {
+  const { EC2 } = await import("@aws-sdk/client-ec2");
+  const hosts = ["eu-west-1", "cn-north-1", "us-gov-west-1"].map((region) => {
+    const { endpointProvider } = new EC2({ region }).config;
+    return endpointProvider({ Region: region }).url.host;
+  });
+  assert.deepEqual(hosts, [
+    "ec2.eu-west-1.amazonaws.com",
+    "ec2.cn-north-1.amazonaws.com.cn",
+    "ec2.us-gov-west-1.amazonaws.com",
+  ]);
+});

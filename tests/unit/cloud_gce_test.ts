@@ -223,3 +223,107 @@ Deno.test("gce: route names keep the API's rules for every prefix", () => {
   }
   assert.equal(routeNames(parsePrefix("10.20.7.0/24"), "n")[0], "flannel-10-20-7-0-24");
 });
+
+Deno.test("gce: an insertion whose operation failed is tried under a new request id", async () => {
+  await using gce = new FakeGce();
+  await using host = new Host(gce, "host-a", "10.128.0.2");
+  gce.failingInserts = 3;
+  await using _running = await host.start("10.20.7.0/24");
+  assert.equal(gce.requestIds.length, 4);
+  assert.equal(new Set(gce.requestIds).size, 4);
+  assert.equal(routes(gce).length, 2);
+});
+
+Deno.test("gce: an insertion without an answer is tried under the same request id", async () => {
+  await using gce = new FakeGce();
+  await using host = new Host(gce, "host-a", "10.128.0.2");
+  gce.faults.now = host.test.clock.now;
+  gce.faults.operation = 60_000;
+  gce.lostInserts = 2;
+  await using _running = await host.start("10.20.7.0/24");
+  assert.equal(gce.requestIds.length, 3);
+  assert.equal(new Set(gce.requestIds).size, 1);
+});
+
+Deno.test("gce: a route of our name with tags or another priority is replaced, not inserted again for hours", async () => {
+  for (const oddity of [{ tags: ["web"] }, { priority: 2000 }]) {
+    for (const hop of ["host-a", "host-b"]) {
+      await using gce = new FakeGce();
+      await using host = new Host(gce, "host-a", "10.128.0.2");
+      gce.addInstance("host-b", "10.128.0.3");
+      gce.addRoute("flannel-10-20-7-0-24", "10.20.7.0/24", hop, oddity);
+      await using _running = await host.start("10.20.7.0/24");
+      assert.deepEqual(gce.changes, ["compute.routes.delete", "compute.routes.insert"]);
+      const { priority, tags } = gce.routes.now.find(({ name }) => name === "flannel-10-20-7-0-24")!;
+      assert.deepEqual({ priority, tags }, { priority: 1000, tags: [] });
+    }
+  }
+});
+
+Deno.test("gce: an operation that the API doesn't know any more isn't taken for done", async () => {
+  await using gce = new FakeGce();
+  await using host = new Host(gce, "host-a", "10.128.0.2");
+  gce.faults.now = host.test.clock.now;
+  gce.faults.operation = 2_000;
+  gce.forgetsOperations = true;
+  gce.addInstance("host-b", "10.128.0.3");
+  gce.addRoute("flannel-10-20-7-0-24", "10.20.7.0/24", "host-b");
+  const starting = host.start("10.20.7.0/24");
+  await until("the log says so", () => /how it ended is unknown/.test(host.test.log.text));
+  await using _running = await starting;
+  assert.deepEqual(routes(gce), [FOREIGN, "flannel-10-20-7-0-24 10.20.7.0/24 host-a"]);
+});
+
+Deno.test("gce: in a Shared VPC the route stands in the network's project and leads to the address", async () => {
+  await using gce = new FakeGce();
+  gce.hostProject = "host-project";
+  gce.routes.now = [];
+  await using host = new Host(gce, "host-a", "10.128.0.2");
+  // An instance of the host project with this one's name and zone is another one.
+  gce.addRoute("elsewhere", "10.20.9.0/24", "", {
+    nextHopInstance: `projects/host-project/zones/${gce.zone}/instances/host-a`,
+  });
+  {
+    await using running = await host.start("10.20.7.0/24");
+    await host.test.clock.idle();
+    const route = gce.routes.now.find(({ name }) => name === "flannel-10-20-7-0-24")!;
+    assert.equal(route.network, "projects/host-project/global/networks/flannel-net");
+    assert.equal(route.nextHopIp, "10.128.0.2");
+    assert.deepEqual((running.status!() as { tables: string[] }).tables, ["host-project/flannel-net"]);
+  }
+  gce.calls.length = 0;
+  await using _again = await host.start("10.20.7.0/24");
+  await host.test.clock.idle();
+  assert.deepEqual(gce.changes, []);
+  assert.equal(gce.routes.now.length, 2);
+  gce.faults.denied.add("compute.routes.list");
+  const ticking = host.test.clock.tick();
+  await until("denied", () => /routes.list is missing.*in project host-project/.test(host.test.log.text));
+  gce.faults.denied.clear();
+  await ticking;
+});
+
+Deno.test("gce: while one black hole's removal takes its time, a host that takes the next one keeps its route", async () => {
+  await using gce = new FakeGce();
+  await using host = new Host(gce, "host-a", "10.128.0.2");
+  await using _running = await host.start("10.20.7.0/24");
+  await host.test.clock.idle();
+  gce.faults.now = host.test.clock.now;
+  gce.faults.operation = 90_000;
+  const subnets = ["10.20.1.0/24", "10.20.2.0/24"];
+  const nameOf = (subnet: string) => `flannel-${subnet.replace(/[./]/g, "-")}`;
+  for (const subnet of subnets) gce.addRoute(nameOf(subnet), subnet, "gone");
+  gce.addInstance("host-b", "10.128.0.3");
+  gce.onCall = (call) => {
+    if (call !== "compute.globalOperations.get") return;
+    gce.onCall = () => {};
+    const left = subnets.find((subnet) => !gce.deleting.includes(nameOf(subnet)))!;
+    host.test.peers.set(left.replace("/", "-"), peerLease("10.128.0.3", left));
+    gce.routes.now = gce.routes.now.map((route) =>
+      route.destRange === left ? { ...route, nextHopInstance: gce.instanceUrl("host-b") } : route
+    );
+  };
+  await host.test.clock.tick();
+  assert.equal(gce.changes.filter((call) => call === "compute.routes.delete").length, 1);
+  assert.equal(routes(gce).filter((line) => line.endsWith("host-b")).length, 1);
+});
