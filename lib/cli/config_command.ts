@@ -29,12 +29,12 @@ export async function configCommand(
     for (const warning of warnings) console.error(`warning: ${warning}`);
   }
   await using store = await openStore(options);
-  const signal = AbortSignal.timeout(STORE_TIMEOUT_MS);
+  const timeoutMs = STORE_TIMEOUT_MS;
   if (text !== undefined) {
-    await store.writeConfig(text, { signal });
+    await store.writeConfig(text, { timeoutMs });
     return 0;
   }
-  const stored = await store.readConfig({ signal });
+  const stored = await store.readConfig({ timeoutMs });
   if (!stored) {
     throw new Error(`There is no network config in ${store.description}. ${describeWrite(options)}`);
   }

@@ -65,7 +65,7 @@ class Doctor {
   async #store(): Promise<ResolvedNetwork | undefined> {
     try {
       await using store = await openStore(this.#options);
-      const stored = await store.readConfig({ signal: AbortSignal.timeout(STORE_TIMEOUT_MS) });
+      const stored = await store.readConfig({ timeoutMs: STORE_TIMEOUT_MS });
       if (!stored) {
         this.#fault("config", `there is none in ${store.description}. ${describeWrite(this.#options)}`);
         return undefined;

@@ -34,7 +34,7 @@ export function helpText(options: OptionTable): string {
     "",
     "Values follow as -name value or -name=value; booleans only as -name or -name=false. Two dashes do as well.",
     "Every option can come from the environment: -etcd-endpoints from FLANNELD_ETCD_ENDPOINTS and so on; what may",
-    "be given several times is separated by commas there. The command line wins.",
+    "be given several times is separated by commas there, except regular expressions. The command line wins.",
   );
   return lines.map((line) => `${line}\n`).join("");
 }

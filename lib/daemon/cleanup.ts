@@ -86,7 +86,7 @@ class Cleaner {
   async readNetwork(store: LeaseStore): Promise<void> {
     this.#file = await readSubnetFile(this.#options.subnetFile).catch(() => undefined);
     try {
-      const stored = await store.readConfig({ signal: AbortSignal.timeout(STORE_TIMEOUT_MS) });
+      const stored = await store.readConfig({ timeoutMs: STORE_TIMEOUT_MS });
       if (stored) this.#network = await resolveNetwork(stored.text, this.#backends);
     } catch (error) {
       this.#log.warn("The network config can't be read; going by the subnet file", {
@@ -140,13 +140,12 @@ class Cleaner {
   /** Gives the subnet back: peers would send packets to a host that drops them until the lease expires. */
   async releaseLease(store: LeaseStore): Promise<string[]> {
     if (!this.#network || familiesOf(this.#subnets).length === 0) return [];
-    const signal = AbortSignal.timeout(STORE_TIMEOUT_MS);
     const key = encodeLeaseKey(this.#subnets);
-    const { leases } = await store.listLeases({ signal });
+    const { leases } = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
     const stored = leases.find((lease) => lease.key === key);
     // A reservation is the operator's; another host's lease is that host's.
     if (!stored?.expires || !this.#isOwn(stored)) return [];
-    return await store.deleteLease(stored, { signal }) ? [`lease ${key}`] : [];
+    return await store.deleteLease(stored, { timeoutMs: STORE_TIMEOUT_MS }) ? [`lease ${key}`] : [];
   }
 
   #isOwn(stored: { key: string; value: string }): boolean {

@@ -26,6 +26,14 @@ export function redactText(text: string): string {
 }
 
 /**
+ * Masks what stands before the last @ of a text that should be URLs: user and password, whatever characters they
+ * hold and whether the rest is well formed or not.
+ */
+export function hideUser(text: string): string {
+  return text.replace(/^((?:[a-z][a-z0-9+.-]*:\/\/)?)[^]*@/i, `$1${MASK}@`);
+}
+
+/**
  * A copy of a field's value that can be shown: secrets masked, errors as their message, big integers as text.
  *
  * @param name The field's name, which says whether the value is a secret.

@@ -5,6 +5,7 @@
  */
 import { didYouMean } from "../config/suggest.ts";
 import { COMMAND_NAMES, type CommandName, COMMANDS, type CommandSpec, SHELLS } from "./commands.ts";
+import { hideUser } from "../observe/redact.ts";
 import { BackendOptions, isFlag, type OptionSpec, type OptionTable, propertyOf, variableOf } from "./spec.ts";
 import { OPTIONS, type Options, withBackendOptions } from "./table.ts";
 import { UsageError } from "./usage_error.ts";
@@ -142,7 +143,9 @@ function readValue(name: string, spec: OptionSpec<unknown>, text: string, label:
     return spec.parse(text);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    const shown = name === "etcd-password" ? "" : ` ${JSON.stringify(text)}`;
+    const shown = name === "etcd-password"
+      ? ""
+      : ` ${JSON.stringify(name === "etcd-endpoints" ? hideUser(text) : text)}`;
     throw new UsageError(`${label}${shown}: ${error.message}`);
   }
 }
@@ -220,7 +223,8 @@ function readEnvironment(
     }
     const spec = table[name]!;
     if (spec.noEnvironment || values.has(name)) continue;
-    const parts = spec.repeatable ? text.split(",").map((part) => part.trim()).filter(Boolean) : [text];
+    const isList = spec.repeatable && !spec.singleVariable;
+    const parts = isList ? text.split(",").map((part) => part.trim()).filter(Boolean) : [text];
     for (const part of parts) take(values, name, spec, part, variable);
   }
   return warnings;

@@ -32,6 +32,8 @@ export interface OptionSpec<T> {
   parse(text: string): T;
   /** May be given several times; T is then an array, and what each reading gives is appended. */
   readonly repeatable?: true;
+  /** Its variable holds one value, commas and all; otherwise commas separate several. */
+  readonly singleVariable?: true;
   /** What completion offers for the value. */
   readonly completes?: "file" | "interface" | readonly string[];
   /** The commands that take it; absent: all. */

@@ -81,6 +81,7 @@ export const OPTIONS = {
     "As -iface, by a regular expression on addresses, then on names; tried after every -iface",
     "REGEX",
     (regex) => [value.pattern(regex)],
+    { singleVariable: true },
   ),
   "iface-can-reach": address(
     INTERFACE,

@@ -80,9 +80,13 @@ export function pattern(value: string): RegExp {
 export function endpoints(value: string): string[] {
   const list = value.split(",").map((part) => part.trim()).filter((part) => part !== "");
   const good = list.length > 0 &&
-    list.every((part) => /^(https?:\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s/:]+)(:\d+)?\/?$/.test(part));
+    list.every((part) => /^(https?:\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s/:@]+)(:\d+)?\/?$/.test(part));
   if (good) return list;
-  throw new RangeError("must be URLs separated by commas, like http://10.0.0.1:2379,http://10.0.0.2:2379");
+  throw new RangeError(
+    value.includes("@")
+      ? "must be URLs without a user: -etcd-username and -etcd-password (or FLANNELD_ETCD_PASSWORD) hold it"
+      : "must be URLs separated by commas, like http://10.0.0.1:2379,http://10.0.0.2:2379",
+  );
 }
 
 /** A path of keys in etcd; slashes at its end are dropped. */

@@ -281,6 +281,20 @@ Deno.test("secrets: a bad password is not repeated in the message", () => {
   assert.equal(options(["-etcd-password=x"]).etcdPassword, "x");
 });
 
+Deno.test("secrets: a password in an endpoint is not repeated in the message", () => {
+  for (const url of ["http://root:s3cret@a:1", "root:s3cret@a", "http://b,https://root:s3/,@cret@a/x"]) {
+    const message = refusal(["-etcd-endpoints", url]);
+    assert.match(message, /^-etcd-endpoints ".*\*\*\*@a.*": must be URLs without a user: -etcd-username/);
+    assert.doesNotMatch(message, /s3|cret/);
+  }
+});
+
+// `\d{1,3}` was cut in two, and neither half was an expression.
+Deno.test("environment: a regular expression keeps its commas", () => {
+  const { ifaceRegex } = parse([], { FLANNELD_IFACE_REGEX: "^10\\.\\d{1,3}\\.,?" }).options;
+  assert.deepEqual(ifaceRegex, [/^10\.\d{1,3}\.,?/]);
+});
+
 Deno.test("options: a backend's own options are read like all others, by their declaration", () => {
   assert.equal(options([]).backend.get(CLOUD_RESYNC), 120);
   const { backend } = options(["-udp-port", "8299"], { FLANNELD_CLOUD_RESYNC: "30" });

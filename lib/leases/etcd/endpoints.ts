@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hideUser } from "../../observe/redact.ts";
 import { StoreError } from "../types.ts";
 
 /** One etcd server. */
@@ -32,7 +33,9 @@ function parseEndpoint(text: string): Endpoint {
   const match = /^(?:(https?):\/\/)?(\[[0-9a-f:.]+\]|[^\s/:@[\]]+)(?::(\d{1,5}))?\/*$/i.exec(text);
   if (!match || Number(match[3] ?? DEFAULT_PORT) > 65535) {
     throw new StoreError(
-      `Cannot use ${JSON.stringify(text)} as an etcd endpoint: it must be like http://10.0.0.1:2379, ` +
+      `Cannot use ${
+        JSON.stringify(hideUser(text))
+      } as an etcd endpoint: it must be like http://10.0.0.1:2379, ` +
         "https://etcd.example:2379 or http://[fd00::1]:2379",
     );
   }
