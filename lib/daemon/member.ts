@@ -10,7 +10,7 @@ import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
 import type { JsonObject } from "../config/types.ts";
 import type { Entry } from "../kernel/entries.ts";
 import { HostKeeper } from "../kernel/host_keeper.ts";
-import type { AcquiredLease } from "../leases/acquire.ts";
+import type { AcquiredLease } from "../leases/acquire_types.ts";
 import { systemClock } from "../leases/clock.ts";
 import { LeaseKeeper } from "../leases/keeper.ts";
 import { PeerSet } from "../leases/peer_set.ts";

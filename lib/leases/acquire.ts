@@ -1,71 +1,47 @@
 /**
- * How a host comes by its lease: its own from before, else the subnet of its subnet file, else a new one.
+ * How a host comes by its lease: its own from before, else the one with its public IP, else the subnet of its
+ * subnet file, else a new one.
  *
  * @module
  */
 import { messageOf } from "../errors.ts";
-import type { FamilyConfig } from "../config/types.ts";
-import { FAMILIES, familiesOf, type PerFamily } from "../net/family.ts";
-import { formatIp, sameIp } from "../net/ip.ts";
-import { formatPrefix, type Prefix, prefixesOverlap, samePrefix } from "../net/prefix.ts";
-import type { Log } from "../observe/types.ts";
-import { Allocator, fits, OutOfSubnetsError, type RandomBelow } from "./allocator.ts";
-import { Backoff, type Clock, Throttle } from "./clock.ts";
-import { decodeLease, decodeLeaseKey, encodeLeaseKey, encodeLeaseValue } from "./codec.ts";
-import {
-  CompactedError,
-  type Lease,
-  type LeaseAttributes,
-  type LeaseSnapshot,
-  type LeaseStore,
-  type StoredLease,
-  StoreError,
-} from "./types.ts";
+import type { AcquiredLease, AcquireOptions } from "./acquire_types.ts";
+import { fits, OutOfSubnetsError } from "./allocator.ts";
+import { Backoff, Throttle } from "./clock.ts";
+import { decodeLease, encodeLeaseValue } from "./codec.ts";
+import { HeldElsewhereError, watchForHolder } from "./contest.ts";
+import { LeaseCreation, olderRival } from "./create.ts";
+import { HostIdentity, sameHost, sameSubnets } from "./identity.ts";
+import { type Lease, type LeaseSnapshot, type StoredLease, StoreError } from "./types.ts";
 
-/** What a host brings along. */
-export interface AcquireOptions {
-  readonly store: LeaseStore;
-  readonly config: readonly FamilyConfig[];
-  /** What it publishes with the lease. */
-  readonly attributes: LeaseAttributes;
-  /** Seconds until the lease expires unless renewed. */
-  readonly ttl: number;
-  /** The subnets of an earlier subnet file. */
-  readonly previous?: PerFamily<Prefix>;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly random: RandomBelow;
-  readonly signal?: AbortSignal;
-}
-
-/** A lease that was acquired. */
-export interface AcquiredLease {
-  readonly held: StoredLease;
+/** A lease that may be this host's. */
+interface Candidate {
+  readonly stored: StoredLease;
   readonly lease: Lease;
-  /** All leases, read before ours was written: whoever watches goes on from its revision. */
-  readonly snapshot: LeaseSnapshot;
-  /** Where it comes from: held before, the subnet file, or chosen. */
-  readonly origin: "reused" | "previous" | "new";
+  /** Whether it is, beyond doubt. */
+  readonly proven: boolean;
 }
 
 /**
  * Acquires a lease. Waits for a store that doesn't answer, for as long as it takes.
  *
  * @throws {OutOfSubnetsError} If no subnet is free. @throws {StoreError} If waiting for the store won't help.
+ * @throws {HeldElsewhereError} If a live host holds the lease with this host's public IP.
  * @throws The signal's reason.
  */
 export async function acquireLease(options: AcquireOptions): Promise<AcquiredLease> {
   const { clock, log, signal } = options;
   const backoff = new Backoff(clock);
   const throttle = new Throttle(clock, 30_000);
+  const unproven = new Map<string, string>();
   for (;;) {
     try {
-      const acquired = await new Acquisition(options).run();
+      const acquired = await new Acquisition(options, unproven).run();
       if (acquired) return acquired;
       log.debug("Another host was faster: looking at the leases again");
     } catch (error) {
       signal?.throwIfAborted();
-      if (error instanceof StoreError || error instanceof OutOfSubnetsError) throw error;
+      if (isFinal(error)) throw error;
       if (throttle.pass() !== undefined) {
         log.warn("Cannot acquire a lease yet, trying again", { error: messageOf(error) });
       }
@@ -74,14 +50,25 @@ export async function acquireLease(options: AcquireOptions): Promise<AcquiredLea
   }
 }
 
+function isFinal(error: unknown): boolean {
+  return error instanceof StoreError || error instanceof OutOfSubnetsError ||
+    error instanceof HeldElsewhereError;
+}
+
 /** One look at the store and the attempts based on it. */
 class Acquisition {
   readonly #o: AcquireOptions;
   readonly #value: string;
+  readonly #identity: HostIdentity;
+  readonly #unproven: Map<string, string>;
 
-  constructor(options: AcquireOptions) {
+  /** @param unproven Keys that an earlier attempt has overwritten without proof, with their values before that. */
+  constructor(options: AcquireOptions, unproven: Map<string, string>) {
     this.#o = options;
     this.#value = encodeLeaseValue(options.attributes);
+    const { attributes, previous, evidence } = options;
+    this.#identity = new HostIdentity(attributes, { ...evidence, ...previous ? { subnets: previous } : {} });
+    this.#unproven = unproven;
   }
 
   get #call(): { signal?: AbortSignal } {
@@ -91,194 +78,100 @@ class Acquisition {
   /** Undefined if another host came between: everything must be looked at again. */
   async run(): Promise<AcquiredLease | undefined> {
     const snapshot = await this.#o.store.listLeases(this.#call);
-    const mine = this.#leasesWithOurIp(snapshot);
-    const usable = this.#choose(mine.filter(({ lease }) => fits(this.#o.config, lease.subnets)));
+    const candidates = this.#candidates(snapshot);
+    const usable = this.#choose(candidates.filter((candidate) => this.#isUsable(candidate, snapshot)));
     if (usable) return await this.#reuse(usable, snapshot);
     const rest = new Set<StoredLease>();
-    for (const { stored } of mine) {
+    for (const { stored } of candidates) {
       if (!await this.#dropMisfit(stored)) return undefined;
       rest.add(stored);
     }
-    return await this.#create(snapshot, snapshot.leases.filter((lease) => !rest.has(lease)));
+    return await new LeaseCreation(this.#o, snapshot).run(
+      snapshot.leases.filter((lease) => !rest.has(lease)),
+    );
   }
 
-  #leasesWithOurIp(snapshot: LeaseSnapshot): { stored: StoredLease; lease: Lease }[] {
-    const { ipv4, ipv6 } = this.#o.attributes.publicIps;
-    // An IPv4 address has one text form: who looks for one needn't decode 20,000 leases.
-    const needle = ipv4 && !ipv6 ? formatIp(ipv4) : "";
+  #candidates(snapshot: LeaseSnapshot): Candidate[] {
     return snapshot.leases.flatMap((stored) => {
-      if (!stored.value.includes(needle)) return [];
-      const { lease } = decodeLease(stored);
-      return lease && sameHost(lease.attributes, this.#o.attributes) ? [{ stored, lease }] : [];
+      const { lease } = this.#identity.mayOwn(stored) ? decodeLease(stored) : {};
+      const ownership = lease ? this.#identity.judge(stored, lease) : "none";
+      if (!lease || ownership === "none") return [];
+      return [{ stored, lease, proven: ownership === "proven" && !this.#unproven.has(stored.key) }];
     });
   }
 
-  /** Of several, the one of the subnet file, else a reservation, else the first. */
-  #choose<T extends { stored: StoredLease; lease: Lease }>(leases: readonly T[]): T | undefined {
-    const previous = this.#o.previous;
-    return leases.find(({ lease }) => previous && sameSubnets(lease.subnets, previous)) ??
-      leases.find(({ stored }) => !stored.expires) ?? leases[0];
+  #isUsable({ stored, lease }: Candidate, snapshot: LeaseSnapshot): boolean {
+    if (!fits(this.#o.config, lease.subnets)) return false;
+    const older = olderRival(stored, lease, snapshot);
+    if (!older) return true;
+    this.#o.log.error(
+      "The subnets of this host's lease belong to an older lease: taking others; containers with addresses of " +
+        "these must be restarted",
+      { key: stored.key, older: older.key, holder: older.value.slice(0, 200) },
+    );
+    return false;
   }
 
-  async #reuse(
-    { stored, lease }: { stored: StoredLease; lease: Lease },
-    snapshot: LeaseSnapshot,
-  ): Promise<AcquiredLease | undefined> {
-    const { store, ttl, attributes, log } = this.#o;
+  /** Of several, the one of the subnet file, else a reservation, else one that is proven, else the first. */
+  #choose(candidates: readonly Candidate[]): Candidate | undefined {
+    const { previous } = this.#o;
+    return candidates.find(({ lease }) => previous && sameSubnets(lease.subnets, previous)) ??
+      candidates.find(({ stored }) => !stored.expires) ?? candidates.find(({ proven }) => proven) ??
+      candidates[0];
+  }
+
+  async #reuse(candidate: Candidate, snapshot: LeaseSnapshot): Promise<AcquiredLease | undefined> {
+    const { stored, lease } = candidate;
+    const { store, ttl, attributes } = this.#o;
+    const replaced = this.#unproven.get(stored.key) ?? stored.value;
+    const isContest = !candidate.proven && this.#mayBeLive(lease);
+    if (isContest) this.#unproven.set(stored.key, replaced);
     const held = await store.updateLease(stored, this.#value, ttl, this.#call);
     if (!held) return undefined;
-    if (stored.value !== this.#value) {
-      log.info("The lease with this host's public IP said something else before", {
-        key: stored.key,
-        before: stored.value,
-        now: this.#value,
-        hint: "if another host uses the same public IP, set -public-ip or -iface on one of them",
-      });
+    const acquired = {
+      held,
+      lease: { subnets: lease.subnets, attributes },
+      snapshot,
+      origin: "reused",
+    } as const;
+    if (!isContest) {
+      this.#logChange(candidate);
+      return acquired;
     }
-    return { held, lease: { subnets: lease.subnets, attributes }, snapshot, origin: "reused" };
+    if (!await this.#isLeftAlone(held, replaced)) return undefined;
+    this.#unproven.delete(stored.key);
+    return { ...acquired, replaced };
+  }
+
+  /** Whether a running host may have written the lease. An operator's reservation has no backend type yet. */
+  #mayBeLive({ attributes }: Lease): boolean {
+    return attributes.backendType !== undefined || this.#o.attributes.backendType === undefined;
+  }
+
+  #logChange({ stored, lease, proven }: Candidate): void {
+    if (stored.value === this.#value) return;
+    const fields = { key: stored.key, before: stored.value, now: this.#value };
+    if (proven && !sameHost(lease.attributes, this.#o.attributes)) {
+      return this.#o.log.info("This host's address changed since its last run: it keeps its lease", fields);
+    }
+    this.#o.log.info("The lease of this host said something else before: overwritten", fields);
+  }
+
+  /** Whether nobody writes the value of the lease that was taken over back. @throws {HeldElsewhereError} */
+  async #isLeftAlone(held: StoredLease, replaced: string): Promise<boolean> {
+    this.#o.log.info(
+      "Taking over the lease of this host's public IP or VtepMAC unless a running host holds it",
+      {
+        key: held.key,
+        before: replaced,
+        now: held.value,
+      },
+    );
+    return await watchForHolder(held, this.#o);
   }
 
   async #dropMisfit(stored: StoredLease): Promise<boolean> {
-    this.#o.log.warn("This host's lease doesn't fit the network config any more: deleting it", {
-      key: stored.key,
-    });
+    this.#o.log.warn("This host's lease can't be used any more: deleting it", { key: stored.key });
     return await this.#o.store.deleteLease(stored, this.#call);
   }
-
-  async #create(
-    snapshot: LeaseSnapshot,
-    leases: readonly StoredLease[],
-  ): Promise<AcquiredLease | undefined> {
-    const allocator = new Allocator(this.#o.config, leases);
-    const previous = allocator.available(this.#o.previous ?? {});
-    this.#tellLoss(previous, leases);
-    if (familiesOf(previous).length > 0) {
-      const acquired = await this.#tryCreate(
-        allocator.choose(this.#o.random, previous),
-        snapshot,
-        "previous",
-      );
-      // Whoever was faster is named after the next look.
-      return acquired;
-    }
-    for (let lost = 0;; lost++) {
-      // What was lost may be free again, and the figures are old.
-      if (lost > 0 && !allocator.hasFree()) return undefined;
-      const subnets = allocator.choose(this.#o.random);
-      const acquired = await this.#tryCreate(subnets, snapshot, "new");
-      if (acquired) return acquired;
-      allocator.take(subnets);
-      await this.#o.clock.sleep(this.#o.clock.random() * 20, this.#o.signal);
-    }
-  }
-
-  async #tryCreate(
-    subnets: PerFamily<Prefix>,
-    snapshot: LeaseSnapshot,
-    origin: "previous" | "new",
-  ): Promise<AcquiredLease | undefined> {
-    const { store, ttl, attributes } = this.#o;
-    const held = await store.createLease(encodeLeaseKey(subnets), this.#value, ttl, this.#call);
-    if (!held) return undefined;
-    if (!await this.#isAlone(held, subnets, snapshot)) {
-      await store.deleteLease(held, this.#call);
-      return undefined;
-    }
-    return { held, lease: { subnets, attributes }, snapshot, origin };
-  }
-
-  /**
-   * The transaction keeps two hosts from one key. With two families, two keys can share one subnet: then the
-   * earlier one keeps it. What happened between our look and our write tells.
-   */
-  async #isAlone(held: StoredLease, subnets: PerFamily<Prefix>, snapshot: LeaseSnapshot): Promise<boolean> {
-    if (familiesOf(subnets).length < 2) return true;
-    for (const key of await this.#keysBefore(held, snapshot)) {
-      const other = key === held.key ? undefined : decodeLeaseKey(key);
-      if (other && overlap(other, subnets)) return false;
-    }
-    return true;
-  }
-
-  /** Keys that were put after the snapshot and before `held`. */
-  async #keysBefore(held: StoredLease, snapshot: LeaseSnapshot): Promise<Set<string>> {
-    const { store, signal } = this.#o;
-    using stop = new DisposableAbort(signal);
-    const keys = new Set<string>();
-    try {
-      for await (const { events } of store.watchLeases(snapshot.revision, { signal: stop.signal })) {
-        for (const event of events) {
-          if (event.kind === "delete") keys.delete(event.key);
-          else if (event.lease.key === held.key) return keys;
-          else keys.add(event.lease.key);
-        }
-      }
-    } catch (error) {
-      if (!(error instanceof CompactedError)) throw error;
-      const { leases } = await store.listLeases(this.#call);
-      return new Set(leases.filter(({ revision }) => revision < held.revision).map(({ key }) => key));
-    }
-    signal?.throwIfAborted();
-    return keys;
-  }
-
-  /** A subnet must never change under running containers without a word of why. */
-  #tellLoss(available: PerFamily<Prefix>, leases: readonly StoredLease[]): void {
-    for (const { name } of familiesOf(this.#o.previous ?? {})) {
-      const subnet = this.#o.previous?.[name];
-      if (!subnet || available[name]) continue;
-      const holder = leases.find(({ key }) => {
-        const other = decodeLeaseKey(key)?.[name];
-        return other && prefixesOverlap(other, subnet);
-      });
-      if (holder) this.#tellHolder(subnet, holder);
-      else {
-        this.#o.log.warn("This host's earlier subnet doesn't fit the network config: it gets a new one", {
-          subnet: formatPrefix(subnet),
-        });
-      }
-    }
-  }
-
-  #tellHolder(subnet: Prefix, holder: StoredLease): void {
-    const { lease } = decodeLease(holder);
-    const ips = familiesOf(lease?.attributes.publicIps ?? {})
-      .map(({ name }) => formatIp(lease!.attributes.publicIps[name]!));
-    this.#o.log.error(
-      "This host's earlier subnet now belongs to another host: it gets a new one, and containers that still " +
-        "have addresses of the old one must be restarted",
-      { subnet: formatPrefix(subnet), key: holder.key, holder: ips.join(" ") || holder.value.slice(0, 80) },
-    );
-  }
-}
-
-/** An AbortSignal that fires with another one, or when its scope ends. */
-class DisposableAbort implements Disposable {
-  readonly #controller = new AbortController();
-  readonly signal: AbortSignal;
-
-  constructor(other?: AbortSignal) {
-    this.signal = other ? AbortSignal.any([other, this.#controller.signal]) : this.#controller.signal;
-  }
-
-  [Symbol.dispose](): void {
-    this.#controller.abort();
-  }
-}
-
-/** Whether both are one host's: the first family in which both have an address decides. */
-export function sameHost(a: LeaseAttributes, b: LeaseAttributes): boolean {
-  const family = FAMILIES.find(({ name }) => a.publicIps[name] && b.publicIps[name]);
-  return family !== undefined && sameIp(a.publicIps[family.name], b.publicIps[family.name]);
-}
-
-function sameSubnets(a: PerFamily<Prefix>, b: PerFamily<Prefix>): boolean {
-  return FAMILIES.every(({ name }) => samePrefix(a[name], b[name]));
-}
-
-function overlap(a: PerFamily<Prefix>, b: PerFamily<Prefix>): boolean {
-  return FAMILIES.some(({ name }) => {
-    const [left, right] = [a[name], b[name]];
-    return left !== undefined && right !== undefined && prefixesOverlap(left, right);
-  });
 }

@@ -4,10 +4,11 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import type { Log } from "../observe/types.ts";
-import { sameHost } from "./acquire.ts";
+import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
 import { Backoff, type Clock, Throttle } from "./clock.ts";
-import { decodeLeaseValue, encodeLeaseValue, sameLeaseKey } from "./codec.ts";
+import { encodeLeaseValue, sameLeaseKey } from "./codec.ts";
+import { CONFLICT_HINT, describeConflict } from "./contest.ts";
+import { CLAIM_BACK_MS, type Holding, judge } from "./judge.ts";
 import type { LeaseAttributes, LeaseEvent, LeaseSnapshot, LeaseStore, StoredLease } from "./types.ts";
 
 /** The lease is lost: the daemon must end, as another host may use the subnet. The message says how it went. */
@@ -25,14 +26,31 @@ export interface KeeperOptions {
   readonly ttl: number;
   /** Seconds before its end at which it is renewed; half of `ttl` where it isn't shorter than `ttl`. */
   readonly margin: number;
+  /** The value that was replaced where the lease was taken over by the public IP alone. */
+  readonly replaced?: string;
+  /** How long the store was out of reach until just now, in milliseconds. */
+  readonly outageMs?: () => number;
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics?: Metrics;
+}
+
+/** What keeps the lease from being as it should be. */
+export interface LeaseTrouble {
+  /** Milliseconds since the renewal is due; absent while it isn't, or is under way for the first time. */
+  readonly overdueMs?: number;
+  /** What the last try to write the lease ended in. */
+  readonly error?: string;
+  /** The last time that another host overwrote the lease: milliseconds ago, and what it wrote. */
+  readonly conflict?: { readonly agoMs: number; readonly value: string };
 }
 
 /** Longest sleep: the time of day may jump, and the machine may have slept. */
 const LONGEST_SLEEP_MS = 60_000;
 /** A lease that somebody else wrote again is renewed about this long after: its new end is unknown. */
 const ADOPTED_RENEW_MS = 60_000;
+/** The lease is claimed back at once, but not more often than this, in milliseconds. */
+const CLAIM_PAUSE_MS = 1000;
 
 /** What the store says of the own key. */
 type Sighting = { readonly stored: StoredLease | undefined; readonly revision: bigint };
@@ -49,6 +67,12 @@ export class LeaseKeeper {
   #wanted: string;
   #expiresAt: number;
   #renewAt = 0;
+  readonly #acquiredAt: number;
+  /** The error of the last write, which may or may not have been carried out. */
+  #unanswered: string | undefined;
+  /** Another host overwrote the lease: it is written again, whatever its value. */
+  #claims = false;
+  #conflict: { at: number; value: string } | undefined;
   #recheck = false;
   /** Something came in since the last look. */
   #news = false;
@@ -63,6 +87,7 @@ export class LeaseKeeper {
     this.#backoff = new Backoff(options.clock);
     this.#throttle = new Throttle(options.clock, 30_000);
     this.#expiresAt = 0;
+    this.#acquiredAt = options.clock.now();
     this.#fresh(options.clock.now());
   }
 
@@ -79,6 +104,17 @@ export class LeaseKeeper {
   /** Seconds until it expires; Infinity for a reservation. */
   get remaining(): number {
     return this.#held.expires ? (this.#expiresAt - this.#o.clock.now()) / 1000 : Infinity;
+  }
+
+  /** What is wrong with it now; empty when nothing is. */
+  trouble(): LeaseTrouble {
+    const now = this.#o.clock.now();
+    const isOverdue = this.#held.expires && now > this.#renewAt && this.#unanswered !== undefined;
+    return {
+      ...isOverdue ? { overdueMs: now - this.#renewAt } : {},
+      ...this.#unanswered !== undefined ? { error: this.#unanswered } : {},
+      ...this.#conflict ? { conflict: { agoMs: now - this.#conflict.at, value: this.#conflict.value } } : {},
+    };
   }
 
   /** Publishes other attributes under the same key, as soon as the store answers. */
@@ -136,17 +172,17 @@ export class LeaseKeeper {
   async #step(signal: AbortSignal): Promise<boolean> {
     const sighting = this.#sightings.shift();
     if (sighting) {
-      if (sighting.revision > this.#held.revision) await this.#judge(sighting.stored, signal);
+      if (sighting.revision > this.#held.revision) await this.#judge(sighting.stored, true, signal);
       return true;
     }
     if (this.#recheck) {
       const found = this.#find(await this.#o.store.listLeases({ signal }));
       this.#recheck = false;
-      if (found?.revision !== this.#held.revision) await this.#judge(found, signal);
+      if (found?.revision !== this.#held.revision) await this.#judge(found, false, signal);
       return true;
     }
     const due = this.#held.expires && this.#o.clock.now() >= this.#renewAt;
-    if (!due && this.#wanted === this.#held.value) return false;
+    if (!due && !this.#claims && this.#wanted === this.#held.value) return false;
     await this.#write(signal);
     return true;
   }
@@ -154,16 +190,32 @@ export class LeaseKeeper {
   async #write(signal: AbortSignal): Promise<void> {
     const began = this.#o.clock.now();
     const { store, ttl } = this.#o;
-    const written = this.#wanted === this.#held.value
-      ? await store.renewLease(this.#held, ttl, { signal })
-      : await store.updateLease(this.#held, this.#wanted, ttl, { signal });
+    const isRenewal = this.#wanted === this.#held.value && !this.#claims;
+    const written = await this.#answered(
+      isRenewal
+        ? store.renewLease(this.#held, ttl, { signal })
+        : store.updateLease(this.#held, this.#wanted, ttl, { signal }),
+    );
     if (written) this.#hold(written, began);
     else this.#recheck = true;
+  }
+
+  /** Remembers whether the store answered. */
+  async #answered<T>(write: Promise<T>): Promise<T> {
+    try {
+      const answer = await write;
+      this.#unanswered = undefined;
+      return answer;
+    } catch (error) {
+      this.#unanswered = messageOf(error);
+      throw error;
+    }
   }
 
   #hold(stored: StoredLease, began: number): void {
     const why = stored.value === this.#held.value ? "renewed" : "published";
     this.#held = stored;
+    this.#claims = false;
     this.#fresh(began);
     this.#o.log.debug(`Lease ${why}`, { key: stored.key, revision: String(stored.revision) });
   }
@@ -177,11 +229,17 @@ export class LeaseKeeper {
     this.#renewAt = this.#expiresAt - this.#margin - spread * this.#o.clock.random();
   }
 
-  /** Somebody else changed the key, or it is gone. @throws {LeaseLostError} */
-  async #judge(stored: StoredLease | undefined, signal: AbortSignal): Promise<void> {
+  /**
+   * Somebody else changed the key, or it is gone.
+   *
+   * @param live Whether an event says so, and not a list.
+   * @throws {LeaseLostError}
+   */
+  async #judge(stored: StoredLease | undefined, live: boolean, signal: AbortSignal): Promise<void> {
     if (!stored) return await this.#missing(signal);
-    const ours = stored.value === this.#held.value || stored.value === this.#wanted;
-    if (!ours) this.#judgeOther(stored);
+    const verdict = judge(stored, this.#holding(live));
+    if (verdict.kind === "lost") throw new LeaseLostError(verdict.message);
+    if (verdict.kind === "claim") return await this.#claim(stored, signal);
     if (this.#held.expires && !stored.expires) {
       this.#o.log.info("The lease is a reservation now: it doesn't expire", { key: stored.key });
     }
@@ -191,22 +249,38 @@ export class LeaseKeeper {
     this.#held = stored;
   }
 
-  /** Another value: an operator's reservation for us is filled in again, anybody else has taken the lease. */
-  #judgeOther(stored: StoredLease): void {
-    const attributes = decodeLeaseValue(stored.value);
-    const { key } = stored;
-    if (typeof attributes === "string") {
-      throw new LeaseLostError(`The lease ${key} was overwritten: ${attributes}`);
+  #holding(live: boolean): Holding {
+    const { clock, replaced, outageMs } = this.#o;
+    const isNew = clock.now() - this.#acquiredAt < CLAIM_BACK_MS;
+    return {
+      held: this.#held,
+      wanted: this.#wanted,
+      attributes: this.#attributes,
+      unanswered: this.#unanswered !== undefined,
+      live,
+      yieldsTo: isNew ? replaced : undefined,
+      outageMs: outageMs?.() ?? 0,
+    };
+  }
+
+  /** Another host with this one's public IP overwrote the lease; {@link #step} writes it again. */
+  async #claim(stored: StoredLease, signal: AbortSignal): Promise<void> {
+    const { clock, log, metrics = noMetrics } = this.#o;
+    metrics.count("lease_conflicts_total", "Times that another host with this public IP overwrote the lease");
+    if (this.#throttle.pass() !== undefined) {
+      const conflict = describeConflict(this.#attributes, stored.value);
+      log.error(`${conflict}, which overwrote the lease of this one: writing it back`, {
+        key: stored.key,
+        found: stored.value,
+        written: this.#wanted,
+        hint: CONFLICT_HINT,
+      });
     }
-    if (!sameHost(attributes, this.#attributes)) {
-      throw new LeaseLostError(`The lease ${key} was taken by another host: it now says ${stored.value}`);
-    }
-    if (stored.expires) {
-      throw new LeaseLostError(
-        `The lease ${key} was taken by another host with the same public IP (it now says ${stored.value}, ` +
-          `ours said ${this.#held.value}): set -public-ip or -iface so that every host has its own`,
-      );
-    }
+    const pause = this.#conflict ? this.#conflict.at + CLAIM_PAUSE_MS - clock.now() : 0;
+    this.#conflict = { at: clock.now() + Math.max(0, pause), value: stored.value };
+    this.#held = stored;
+    this.#claims = true;
+    if (pause > 0) await clock.sleep(pause, signal);
   }
 
   async #missing(signal: AbortSignal): Promise<void> {
@@ -215,7 +289,9 @@ export class LeaseKeeper {
       throw new LeaseLostError(`The lease ${key} was deleted`);
     }
     const began = this.#o.clock.now();
-    const created = await this.#o.store.createLease(key, this.#wanted, this.#o.ttl, { signal });
+    const created = await this.#answered(
+      this.#o.store.createLease(key, this.#wanted, this.#o.ttl, { signal }),
+    );
     if (!created) {
       this.#recheck = true;
       return;

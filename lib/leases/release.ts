@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { sameHost } from "./acquire.ts";
+import { sameHost } from "./identity.ts";
 import { decodeLease } from "./codec.ts";
 import type { CallOptions, LeaseAttributes, LeaseStore } from "./types.ts";
 

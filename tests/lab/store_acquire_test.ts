@@ -1,7 +1,8 @@
 /** Acquiring and keeping leases on the real stores, for every combination of address families. */
 import assert from "node:assert/strict";
 import type { FamilyConfig } from "../../lib/config/types.ts";
-import { type AcquiredLease, acquireLease } from "../../lib/leases/acquire.ts";
+import { acquireLease } from "../../lib/leases/acquire.ts";
+import type { AcquiredLease } from "../../lib/leases/acquire_types.ts";
 import { systemClock } from "../../lib/leases/clock.ts";
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import { LeaseKeeper } from "../../lib/leases/keeper.ts";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { acquireLease, type AcquireOptions } from "../../lib/leases/acquire.ts";
+import { acquireLease } from "../../lib/leases/acquire.ts";
+import type { AcquireOptions } from "../../lib/leases/acquire_types.ts";
 import { type Clock, systemClock } from "../../lib/leases/clock.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import { releaseLeases } from "../../lib/leases/release.ts";
@@ -38,7 +39,7 @@ function options(
   };
 }
 
-const OTHER = encodeLeaseValue(host("172.30.0.9"));
+const OTHER = encodeLeaseValue(host("172.30.0.9", "3e:4b:bc:75:ce:99"));
 const OURS = encodeLeaseValue(host("172.30.0.2"));
 
 function inStore(run: (store: LeaseStore) => Promise<void>): () => Promise<void> {
@@ -85,7 +86,7 @@ Deno.test(
     assert.equal(origin, "reused");
     assert.equal(held.key, "10.5.7.0-24");
     assert.equal(held.value, OURS);
-    assert.match(o.log.of("info").join(), /said something else before.*aa:bb:cc:dd:ee:ff/);
+    assert.match(o.log.of("info").join(), /unless a running host holds it.*aa:bb:cc:dd:ee:ff/);
   }),
 );
 
@@ -141,7 +142,7 @@ Deno.test(
     const { held, origin } = await acquireLease(o);
     assert.equal(origin, "new");
     assert.notEqual(held.key, "10.5.8.0-24");
-    assert.match(o.log.of("error").join(), /belongs to another host.*10\.5\.8\.0\/24.*172\.30\.0\.9/);
+    assert.match(o.log.of("error").join(), /is leased to another public IP.*10\.5\.8\.0\/24.*172\.30\.0\.9/);
   }),
 );
 
@@ -157,7 +158,7 @@ Deno.test(
     const o = options(late, { previous: { ipv4: parsePrefix("10.5.8.0/24") } });
     const { held } = await acquireLease(o);
     assert.notEqual(held.key, "10.5.8.0-24");
-    assert.match(o.log.of("error").join(), /belongs to another host/);
+    assert.match(o.log.of("error").join(), /is leased to another public IP/);
   }),
 );
 
