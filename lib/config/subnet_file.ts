@@ -5,7 +5,7 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import { basename, dirname, join } from "node:path";
+import { writeWholeFile } from "./whole_file.ts";
 import { FAMILIES, type FamilyName, type PerFamily } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
 import { formatPrefix, ipAt, parseCidr, type Prefix } from "../net/prefix.ts";
@@ -40,9 +40,6 @@ const VARIABLES: Readonly<Record<FamilyName, { readonly network: string; readonl
   ipv4: { network: "FLANNEL_NETWORK", subnet: "FLANNEL_SUBNET" },
   ipv6: { network: "FLANNEL_IPV6_NETWORK", subnet: "FLANNEL_IPV6_SUBNET" },
 };
-
-/** Files left behind by a write that was killed are taken away after this time, in milliseconds. */
-const STALE_AFTER = 60_000;
 
 /** The file's text. */
 export function formatSubnetFile(file: SubnetFile): string {
@@ -135,47 +132,14 @@ export async function readSubnetFile(path: string): Promise<ReadSubnetFile | und
 }
 
 /**
- * Writes the subnet file so that readers see the whole old one or the whole new one, also after a power cut:
- * a temporary file in the same folder, synced, renamed over it, folder synced. Makes the folder.
+ * Writes the subnet file so that readers see the whole old one or the whole new one. Makes the folder.
  *
  * @throws {SubnetFileError} If that can't be done; an older file is then still as it was.
  */
 export async function writeSubnetFile(path: string, file: SubnetFile): Promise<void> {
-  const folder = dirname(path);
-  const prefix = `.${basename(path)}.`;
   try {
-    await Deno.mkdir(folder, { recursive: true, mode: 0o755 });
-    const temporary = await Deno.makeTempFile({ dir: folder, prefix, suffix: ".tmp" });
-    try {
-      await writeSynced(temporary, formatSubnetFile(file));
-      await Deno.rename(temporary, path);
-    } catch (error) {
-      await Deno.remove(temporary).catch(() => {});
-      throw error;
-    }
-    using opened = await Deno.open(folder);
-    await opened.sync();
-    await removeStale(folder, prefix);
+    await writeWholeFile(path, formatSubnetFile(file));
   } catch (error) {
     throw new SubnetFileError(`Cannot write subnet file ${path}: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-async function writeSynced(path: string, text: string): Promise<void> {
-  using opened = await Deno.open(path, { write: true, truncate: true });
-  let rest = new TextEncoder().encode(text);
-  while (rest.length > 0) rest = rest.subarray(await opened.write(rest));
-  // Whatever the umask: other programs read it.
-  await Deno.chmod(path, 0o644);
-  await opened.sync();
-}
-
-/** Takes away what killed writes left. A young file may be another process's write in progress. */
-async function removeStale(folder: string, prefix: string): Promise<void> {
-  for await (const entry of Deno.readDir(folder)) {
-    if (!entry.isFile || !entry.name.startsWith(prefix) || !entry.name.endsWith(".tmp")) continue;
-    const path = join(folder, entry.name);
-    const changed = (await Deno.stat(path).catch(() => undefined))?.mtime?.getTime();
-    if (changed !== undefined && Date.now() - changed > STALE_AFTER) await Deno.remove(path).catch(() => {});
   }
 }

@@ -25,6 +25,7 @@ import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import { noMetrics } from "../observe/types.ts";
 import { choose } from "./external.ts";
+import { leaseFilePath } from "./lease_file.ts";
 import { openContext } from "./open_context.ts";
 import { readStatus } from "./status_client.ts";
 import { statusSocketPath } from "./status_server.ts";
@@ -163,7 +164,9 @@ class Cleaner {
 
   async removeFiles(): Promise<string[]> {
     const removed: string[] = [];
-    for (const path of [this.#options.subnetFile, statusSocketPath(this.#options)]) {
+    for (
+      const path of [this.#options.subnetFile, leaseFilePath(this.#options), statusSocketPath(this.#options)]
+    ) {
       try {
         await Deno.remove(path);
         removed.push(path);

@@ -15,7 +15,7 @@ import { systemClock } from "../leases/clock.ts";
 import { LeaseKeeper } from "../leases/keeper.ts";
 import { PeerSet } from "../leases/peer_set.ts";
 import { LeaseSync } from "../leases/sync.ts";
-import type { LeaseSnapshot, LeaseStore } from "../leases/types.ts";
+import type { LeaseSnapshot, LeaseStore, StoredLease } from "../leases/types.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
@@ -26,6 +26,8 @@ import type { ClosedOverlay } from "./closed_overlay.ts";
 import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
 import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { FirewallRules } from "./firewall_rules.ts";
+import { leaseFilePath, writeLeaseFile } from "./lease_file.ts";
+import { LeaseHealth } from "./lease_health.ts";
 import { reportLeases } from "./lease_report.ts";
 import { PeerEntries } from "./peer_entries.ts";
 import { networkIdOf } from "./store.ts";
@@ -56,6 +58,7 @@ export class Member implements AsyncDisposable {
   readonly host: HostKeeper;
   readonly keeper: LeaseKeeper;
   readonly sync: LeaseSync;
+  readonly leaseHealth: LeaseHealth;
   readonly entries: PeerEntries;
   readonly rules: FirewallRules;
   readonly #config: ConfigFollower;
@@ -64,6 +67,8 @@ export class Member implements AsyncDisposable {
   #plan: HostPlan;
   #running: RunningBackend | undefined;
   #overlay: ClosedOverlay | undefined;
+  /** Writes of the lease file come one after the other. */
+  #leaseKept: Promise<void> = Promise.resolve();
 
   constructor(parts: MemberParts) {
     const { options, network, backend, acquired, external, store, socket, log, metrics, problems } = parts;
@@ -78,6 +83,10 @@ export class Member implements AsyncDisposable {
     this.keeper = new LeaseKeeper({
       store,
       held: acquired.held,
+      ...acquired.replaced === undefined ? {} : { replaced: acquired.replaced },
+      onPublished: (held) => void this.#keepLease(held),
+      outageMs: () => this.leaseHealth.outageMs,
+      metrics,
       attributes: acquired.lease.attributes,
       ttl: options.subnetLeaseTtl,
       margin: options.subnetLeaseRenewMargin * 60,
@@ -94,6 +103,7 @@ export class Member implements AsyncDisposable {
       problems,
       metrics,
     });
+    this.leaseHealth = new LeaseHealth({ sync: this.sync, keeper: this.keeper, metrics, problems });
     this.rules = new FirewallRules(options, network.config, acquired.lease, {
       log: log.child("firewall"),
       metrics,
@@ -129,6 +139,7 @@ export class Member implements AsyncDisposable {
     this.peers.applySnapshot(snapshot);
     tasks.start((signal) => this.keeper.run(signal));
     tasks.start((signal) => this.sync.run({ revision, history }, signal));
+    tasks.start((signal) => this.leaseHealth.watch(signal));
     tasks.start((signal) => feedWatchdog(signal, log));
     const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
     await this.#closeOverlay();
@@ -150,6 +161,7 @@ export class Member implements AsyncDisposable {
     }
     await this.#writeSubnetFile();
     tasks.start((signal) => this.rules.keep(signal));
+    tasks.start(() => this.#keepLease(this.keeper.held));
     if (backend.carrier === "kernel") keepHost();
     await this.rules.tried;
   }
@@ -246,5 +258,13 @@ export class Member implements AsyncDisposable {
     const moved = FAMILIES.some(({ name }) => !sameIp(external.addresses[name], before.addresses[name]));
     if (moved) store.dropConnections?.();
     this.keeper.update({ ...backend.attributes, publicIps: external.publicIps });
+  }
+
+  /** Keeps on this host what proves at the next start that the lease is its own. */
+  #keepLease(held: StoredLease): Promise<void> {
+    const { options, log } = this.parts;
+    return this.#leaseKept = this.#leaseKept.then(() =>
+      writeLeaseFile(leaseFilePath(options), held, log.child("lease"))
+    );
   }
 }

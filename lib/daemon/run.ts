@@ -12,6 +12,7 @@ import { UsageError } from "../options/usage_error.ts";
 import { readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
 import { waitForNetwork } from "./config_feed.ts";
 import { chooseAndTell } from "./external.ts";
+import { readEvidence } from "./lease_file.ts";
 import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
 import { StatusServer } from "./status_server.ts";
@@ -114,6 +115,7 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
     attributes: { ...backend.attributes, publicIps: external.publicIps },
     ttl: options.subnetLeaseTtl,
     previous: await previousSubnets(options.subnetFile, log),
+    evidence: await readEvidence(options, context.links, log),
     log: log.child("lease"),
     clock: systemClock,
     random: randomBelow,

@@ -4,46 +4,13 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
-import { Backoff, type Clock, Throttle } from "./clock.ts";
+import { noMetrics } from "../observe/types.ts";
+import { Backoff, Throttle } from "./clock.ts";
 import { encodeLeaseValue, sameLeaseKey } from "./codec.ts";
 import { CONFLICT_HINT, describeConflict } from "./contest.ts";
 import { CLAIM_BACK_MS, type Holding, judge } from "./judge.ts";
-import type { LeaseAttributes, LeaseEvent, LeaseSnapshot, LeaseStore, StoredLease } from "./types.ts";
-
-/** The lease is lost: the daemon must end, as another host may use the subnet. The message says how it went. */
-export class LeaseLostError extends Error {
-  override readonly name = "LeaseLostError";
-}
-
-/** What a keeper needs. */
-export interface KeeperOptions {
-  readonly store: LeaseStore;
-  /** The lease as acquired. */
-  readonly held: StoredLease;
-  readonly attributes: LeaseAttributes;
-  /** Seconds that a lease lives. */
-  readonly ttl: number;
-  /** Seconds before its end at which it is renewed; half of `ttl` where it isn't shorter than `ttl`. */
-  readonly margin: number;
-  /** The value that was replaced where the lease was taken over by the public IP alone. */
-  readonly replaced?: string;
-  /** How long the store was out of reach until just now, in milliseconds. */
-  readonly outageMs?: () => number;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly metrics?: Metrics;
-}
-
-/** What keeps the lease from being as it should be. */
-export interface LeaseTrouble {
-  /** Milliseconds since the renewal is due; absent while it isn't, or is under way for the first time. */
-  readonly overdueMs?: number;
-  /** What the last try to write the lease ended in. */
-  readonly error?: string;
-  /** The last time that another host overwrote the lease: milliseconds ago, and what it wrote. */
-  readonly conflict?: { readonly agoMs: number; readonly value: string };
-}
+import { type KeeperOptions, LeaseLostError, type LeaseTrouble } from "./keeper_types.ts";
+import type { LeaseAttributes, LeaseEvent, LeaseSnapshot, StoredLease } from "./types.ts";
 
 /** Longest sleep: the time of day may jump, and the machine may have slept. */
 const LONGEST_SLEEP_MS = 60_000;
@@ -216,6 +183,7 @@ export class LeaseKeeper {
     const why = stored.value === this.#held.value ? "renewed" : "published";
     this.#held = stored;
     this.#claims = false;
+    if (why === "published") this.#o.onPublished?.(stored);
     this.#fresh(began);
     this.#o.log.debug(`Lease ${why}`, { key: stored.key, revision: String(stored.revision) });
   }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
-import { LeaseKeeper, LeaseLostError } from "../../lib/leases/keeper.ts";
+import { LeaseKeeper } from "../../lib/leases/keeper.ts";
+import { LeaseLostError } from "../../lib/leases/keeper_types.ts";
 import type { LeaseEvent, LeaseStore, StoredLease } from "../../lib/leases/types.ts";
 import { FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
 

@@ -1,0 +1,54 @@
+/**
+ * The own lease as it last stood in the store, in a file beside the subnet file: at the next start it proves that
+ * the lease is this host's, also when its address has changed since.
+ *
+ * @module
+ */
+import { messageOf } from "../errors.ts";
+import { writeWholeFile } from "../config/whole_file.ts";
+import type { HostEvidence } from "../leases/identity.ts";
+import type { Link } from "../netlink/types.ts";
+import type { Log } from "../observe/types.ts";
+import type { Options } from "../options/table.ts";
+
+/** A lease's key and value. */
+export type KeptLease = NonNullable<HostEvidence["lease"]>;
+
+/** `/run/flannel/subnet.lease` beside `/run/flannel/subnet.env`. */
+export function leaseFilePath(options: Pick<Options, "subnetFile">): string {
+  return options.subnetFile.replace(/(\.[^./]*)?$/, ".lease");
+}
+
+/** Reads what an earlier run wrote; undefined if there is nothing that can be used. */
+export async function readLeaseFile(path: string, log: Log): Promise<KeptLease | undefined> {
+  try {
+    const { key, value } = JSON.parse(await Deno.readTextFile(path));
+    if (typeof key === "string" && typeof value === "string") return { key, value };
+    log.warn(`Lease file ${path} skipped: it has no key and value`);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      log.warn(`Lease file ${path} skipped: ${messageOf(error)}`);
+    }
+  }
+  return undefined;
+}
+
+/** What is on this host of an earlier run, beside the subnet file. @param links All devices that are here. */
+export async function readEvidence(
+  options: Pick<Options, "subnetFile">,
+  links: readonly Link[],
+  log: Log,
+): Promise<Omit<HostEvidence, "subnets">> {
+  const lease = await readLeaseFile(leaseFilePath(options), log);
+  const macs = links.flatMap(({ kind, mac }) => kind === "vxlan" && mac ? [mac] : []);
+  return { ...lease ? { lease } : {}, macs };
+}
+
+/** Writes the lease. A failure costs the proof at the next start, so it is a warning. */
+export async function writeLeaseFile(path: string, { key, value }: KeptLease, log: Log): Promise<void> {
+  try {
+    await writeWholeFile(path, `${JSON.stringify({ key, value })}\n`);
+  } catch (error) {
+    log.warn(`Cannot write lease file ${path}: ${messageOf(error)}`);
+  }
+}

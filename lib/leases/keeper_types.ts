@@ -1,0 +1,44 @@
+/**
+ * What keeping the own lease needs, and what can go wrong with it.
+ *
+ * @module
+ */
+import type { Log, Metrics } from "../observe/types.ts";
+import type { Clock } from "./clock.ts";
+import type { LeaseAttributes, LeaseStore, StoredLease } from "./types.ts";
+
+/** The lease is lost: the daemon must end, as another host may use the subnet. The message says how it went. */
+export class LeaseLostError extends Error {
+  override readonly name = "LeaseLostError";
+}
+
+/** What a keeper needs. */
+export interface KeeperOptions {
+  readonly store: LeaseStore;
+  /** The lease as acquired. */
+  readonly held: StoredLease;
+  readonly attributes: LeaseAttributes;
+  /** Seconds that a lease lives. */
+  readonly ttl: number;
+  /** Seconds before its end at which it is renewed; half of `ttl` where it isn't shorter than `ttl`. */
+  readonly margin: number;
+  /** The value that was replaced where the lease was taken over by the public IP alone. */
+  readonly replaced?: string;
+  /** Called when this host has written another value. */
+  readonly onPublished?: (held: StoredLease) => void;
+  /** How long the store was out of reach until just now, in milliseconds. */
+  readonly outageMs?: () => number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics?: Metrics;
+}
+
+/** What keeps the lease from being as it should be. */
+export interface LeaseTrouble {
+  /** Milliseconds since the renewal is due; absent while it isn't, or is under way for the first time. */
+  readonly overdueMs?: number;
+  /** What the last try to write the lease ended in. */
+  readonly error?: string;
+  /** The last time that another host overwrote the lease: milliseconds ago, and what it wrote. */
+  readonly conflict?: { readonly agoMs: number; readonly value: string };
+}
