@@ -1,72 +1,17 @@
 /** etcd's store and the sync on it, when things go wrong: against a real etcd and a network that fails. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { systemClock } from "../../lib/leases/clock.ts";
-import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import { CredentialSource } from "../../lib/leases/etcd/credentials.ts";
 import { parseEndpoints } from "../../lib/leases/etcd/endpoints.ts";
 import { EtcdPool } from "../../lib/leases/etcd/pool.ts";
-import type { EtcdStore } from "../../lib/leases/etcd/store.ts";
-import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
-import { LeaseSync } from "../../lib/leases/sync.ts";
 import type { LeaseStore } from "../../lib/leases/types.ts";
-import { IPV4 } from "../../lib/net/family.ts";
-import { ipOf } from "../../lib/net/ip.ts";
 import { releaseHeap } from "../../lib/observe/heap.ts";
-import { Etcd, hasEtcd } from "../../scripts/lab/etcd.ts";
+import { Etcd } from "../../scripts/lab/etcd.ts";
+import { etcdTests, follow, openAt as open, PREFIX, until, value } from "./etcd_client.ts";
 import { TcpProxy } from "./tcp_proxy.ts";
 
-const PREFIX = "/coreos.com/network";
-
-function test(name: string, fn: () => Promise<void>): void {
-  // Connections and their timers end a moment after they are closed.
-  Deno.test({
-    name: `etcd faults: ${name}`,
-    ignore: !hasEtcd(),
-    sanitizeOps: false,
-    sanitizeResources: false,
-    fn,
-  });
-}
-
-function open(...endpoints: string[]): EtcdStore {
-  return openEtcdStore({ endpoints, prefix: PREFIX });
-}
-
-function value(host: number, mac = "3e:4b:bc:75:ce:43"): string {
-  const publicIps = { ipv4: ipOf(IPV4, 0xac1e0000n + BigInt(host)) };
-  return encodeLeaseValue({
-    publicIps,
-    backendType: "vxlan",
-    backendData: { ipv4: { VNI: 1, VtepMAC: mac } },
-  });
-}
-
-async function until(what: string, done: () => boolean, withinMs: number): Promise<number> {
-  const began = performance.now();
-  while (!done()) {
-    assert.ok(performance.now() - began < withinMs, `${what}: not within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  return performance.now() - began;
-}
-
-/** A sync that runs, with its peers. */
-function follow(store: LeaseStore): { peers: PeerSet; sync: LeaseSync } & AsyncDisposable {
-  const peers = new PeerSet({ networks: [] });
-  const sync = new LeaseSync({ store, peers, clock: systemClock });
-  const stop = new AbortController();
-  const running = sync.run(undefined, stop.signal);
-  return {
-    peers,
-    sync,
-    async [Symbol.asyncDispose]() {
-      stop.abort();
-      await running;
-    },
-  };
-}
+const test = etcdTests("etcd faults");
 
 async function timed<T>(work: Promise<T>): Promise<[T, number]> {
   const began = performance.now();
