@@ -131,6 +131,16 @@ export async function watchNodes(
   });
 }
 
+/**
+ * The server's version now: a list of one Node, read from the store and not from a cache.
+ *
+ * @throws {ApiError} For an answer that is no success. @throws {Error} If the server can't be reached.
+ */
+export async function currentVersion({ client }: NodeSource, signal: AbortSignal): Promise<string> {
+  const page = await client.json({ method: "GET", path: "/api/v1/nodes?limit=1" }, signal);
+  return text(fields(fields(page as SkimmedJson)["metadata"])["resourceVersion"]);
+}
+
 /** Reads the own Node, or any other. @throws {ApiError} 404 where there is none. */
 export async function getNode(
   { client, annotationPrefix }: NodeSource,

@@ -1,0 +1,160 @@
+/**
+ * All Nodes and every change of them, for as long as the daemon runs.
+ *
+ * One list, then watches that go on from where the last one ended. It lists again only where the server no longer
+ * knows what happened meanwhile, or where that is in doubt.
+ *
+ * @module
+ */
+import { messageOf } from "../errors.ts";
+import type { Log } from "../observe/types.ts";
+import { pause } from "../pause.ts";
+import { ApiError, isGone } from "./client.ts";
+import {
+  currentVersion,
+  listNodes,
+  type NodeEvent,
+  type NodeRecord,
+  type NodeSource,
+  watchNodes,
+} from "./nodes.ts";
+
+/** First and longest wait before another try, in milliseconds; the real one lies between half of it and all. */
+const BACKOFF_MS = { first: 100, longest: 5_000 } as const;
+
+/** A watch that the server ended sooner than this is a failure: asking again at once would never stop. */
+const SHORTEST_WATCH_MS = 1_000;
+
+/** After an outage of this length everything is listed: the server may have been replaced, or restored. */
+const DOUBT_MS = 60_000;
+
+/** Who gets the Nodes. */
+export interface NodeSink {
+  /** All Nodes: what isn't among them is gone. */
+  list(nodes: readonly NodeRecord[]): void;
+  /** Changes, in their order. */
+  events(events: readonly NodeEvent[]): void;
+}
+
+/** How following goes. */
+export interface FollowerHealth {
+  /** Whether a watch is established. */
+  readonly connected: boolean;
+  /** How long it has been so, in milliseconds. */
+  readonly sinceMs: number;
+  /** The version up to which all is known; empty before the first list. */
+  readonly version: string;
+  /** How often everything was listed. */
+  readonly lists: number;
+  readonly lastError?: string;
+}
+
+/** See the module's text. */
+export class NodeFollower {
+  readonly #source: NodeSource;
+  readonly #sink: NodeSink;
+  readonly #log: Log;
+  #version: string | undefined;
+  #connected = false;
+  #since = performance.now();
+  #lists = 0;
+  #lastError: string | undefined;
+  #tries = 0;
+
+  constructor(source: NodeSource, sink: NodeSink, log: Log) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#log = log;
+  }
+
+  health(): FollowerHealth {
+    return {
+      connected: this.#connected,
+      sinceMs: performance.now() - this.#since,
+      version: this.#version ?? "",
+      lists: this.#lists,
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+    };
+  }
+
+  /** Lists, then follows, until the signal fires. Never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        if (this.#version !== undefined && this.#tries > 0) await this.#checkVersion(this.#version, signal);
+        this.#version ??= await this.#list(signal);
+        const began = performance.now();
+        await this.#watch(this.#version, signal);
+        if (performance.now() - began < SHORTEST_WATCH_MS) {
+          throw new Error("the server ended the watch at once");
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#failed(error);
+        await pause(this.#delay(), signal);
+      }
+    }
+  }
+
+  async #list(signal: AbortSignal): Promise<string> {
+    const nodes: NodeRecord[] = [];
+    const version = await listNodes(this.#source, (node) => nodes.push(node), signal);
+    this.#lists++;
+    this.#sink.list(nodes);
+    return version;
+  }
+
+  /** A server whose version lies before ours was restored from a backup: it would stay silent until it is past ours. */
+  async #checkVersion(known: string, signal: AbortSignal): Promise<void> {
+    if (isBefore(await currentVersion(this.#source, signal), known)) {
+      this.#log.warn("The API server has gone back in time, as after a restore: listing all Nodes again");
+      this.#version = undefined;
+    }
+  }
+
+  async #watch(from: string, signal: AbortSignal): Promise<void> {
+    await watchNodes(this.#source, from, (events, version) => {
+      this.#answered();
+      this.#version = version;
+      if (events.length > 0) this.#sink.events(events);
+    }, signal);
+  }
+
+  #answered(): void {
+    this.#tries = 0;
+    if (this.#connected) return;
+    if (this.#lastError !== undefined) this.#log.info("The API server answers again");
+    this.#connected = true;
+    this.#since = performance.now();
+    this.#lastError = undefined;
+  }
+
+  #failed(error: unknown): void {
+    const now = performance.now();
+    if (this.#connected) {
+      this.#connected = false;
+      this.#since = now;
+    }
+    // What is gone, or lies in the server's future, can't be watched from; the list says what is now.
+    if (isGone(error) || isInTheFuture(error) || now - this.#since > DOUBT_MS) this.#version = undefined;
+    const message = messageOf(error);
+    if (message !== this.#lastError) this.#log.warn(`Cannot follow the Nodes, trying again: ${message}`);
+    this.#lastError = message;
+  }
+
+  #delay(): number {
+    const longest = Math.min(BACKOFF_MS.first * 2 ** this.#tries++, BACKOFF_MS.longest);
+    return longest * (0.5 + Math.random() / 2);
+  }
+}
+
+/** Whether one version comes before another; they are numbers, whatever the API calls them (KEP-5504). */
+function isBefore(version: string, other: string): boolean {
+  const isNumber = (text: string) => /^\d{1,20}$/.test(text);
+  return isNumber(version) && isNumber(other) && BigInt(version) < BigInt(other);
+}
+
+/** The server is older than what we know: it was restored from a backup, or is one of several that lags behind. */
+function isInTheFuture(error: unknown): boolean {
+  return error instanceof ApiError && /too large resource version/i.test(error.message);
+}
