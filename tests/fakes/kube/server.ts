@@ -153,7 +153,7 @@ export class FakeApiServer implements AsyncDisposable {
     const url = new URL(request.url!, "https://server");
     const method = request.method!;
     const peer = (request.socket as TLSSocket).getPeerCertificate?.();
-    const user = this.access.userOf(request.headers.authorization, peer?.subject?.CN);
+    const user = this.access.userOf(request.headers.authorization, [peer?.subject?.CN].flat()[0]);
     const contentType = request.headers["content-type"] ?? "";
     this.requests.push({ method, url: request.url!, user, contentType, body });
     for (const [pattern, code] of this.faults.failing) {
