@@ -10,8 +10,10 @@ import {
   tunFeatures,
   tunFlags,
 } from "../../lib/ffi/tun.ts";
+import { ensureTun } from "../../lib/kernel/tun_keeper.ts";
 import { findLink } from "../../lib/netlink/link.ts";
 import { NetlinkSocket } from "../../lib/netlink/socket.ts";
+import { silentLog } from "../../lib/observe/types.ts";
 import { namespaceTest } from "./netns.ts";
 
 /** The flags that are chosen, without those that tell states. */
@@ -56,3 +58,23 @@ namespaceTest(import.meta, "tun: what can't be opened is named", () => {
   assert.throws(() => openTun({ name: "a".repeat(16), vnetHeader: false, multiQueue: false }), RangeError);
   closeFd(fd);
 });
+
+namespaceTest(
+  import.meta,
+  "tun: the number of queues is asked of the kernel, since /sys may show another namespace",
+  () => {
+    using socket = NetlinkSocket.open();
+    const desired = { kind: "tun", name: "flannel0", mtu: 1472, vnetHeader: true, addresses: [] } as const;
+    const keep = (multiQueue: boolean) =>
+      ensureTun({ ...desired, multiQueue }, findLink(socket, "flannel0"), { socket, log: silentLog });
+    // /sys here is that of the namespace outside, which has no flannel0.
+    assert.throws(() => Deno.statSync("/sys/class/net/flannel0"), Deno.errors.NotFound);
+    const made = keep(false);
+    assert.equal(made.created, true);
+    assert.deepEqual(made.link.tun, { multiQueue: false });
+    assert.deepEqual(keep(false), { link: made.link, created: false });
+    const other = keep(true);
+    assert.equal(other.created, true);
+    assert.deepEqual(other.link.tun, { multiQueue: true });
+  },
+);

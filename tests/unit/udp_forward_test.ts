@@ -351,6 +351,27 @@ Deno.test("SourceCheck address lets a NAT change the port; false lets everyone s
   }
 });
 
+Deno.test("with SourceCheck false no ICMP error goes to a forged source, neither the outer nor the inner one", () => {
+  const expiring = buildPacket(incoming({ ttl: 1 }));
+  for (const forged of [{ ...PEER, address: 9 }, { ...PEER, port: 9 }, OTHER]) {
+    const host = new FakeHost(ALL_OFFLOADS, [PEER, OTHER], 0);
+    host.io.toReceive.push(from(forged, expiring));
+    host.inbound.turn();
+    assert.equal(host.counted("inTtl"), 1);
+    assert.deepEqual([host.io.sent.length, host.io.written.length], [0, 0]);
+  }
+  const host = new FakeHost(ALL_OFFLOADS, [PEER, OTHER], 0);
+  host.io.toReceive.push(from(PEER, expiring));
+  host.inbound.turn();
+  assert.equal(host.io.sent.length, 1, "a real peer is answered");
+  // To a subnet without a route: it would go through the kernel back into the TUN, and be answered there.
+  const lost = incoming({ destination: new Uint8Array([10, 5, 9, 9]) });
+  host.io.toReceive.push(from({ ...PEER, address: 9 }, buildPacket(lost)));
+  host.inbound.turn();
+  assert.equal(host.counted("inForeignDestination"), 1);
+  assert.equal(host.io.written.length, 0);
+});
+
 Deno.test("a peer that went may send no longer, and gets nothing", () => {
   const host = new FakeHost(ALL_OFFLOADS, [PEER]);
   host.writer.set("0", undefined);

@@ -42,6 +42,9 @@ const OFFLOAD_WATCH = 5000;
 /** How long the start waits for what it needs before it fails, in milliseconds. */
 const START_PATIENCE = 3000;
 
+/** The key under which `status` shows what is wrong with ICMP errors. */
+const PROBLEM = "udp icmp";
+
 /** Forwards from {@link start} until it is disposed of. */
 export class UdpSession implements AsyncDisposable {
   readonly #session: BackendSession;
@@ -222,12 +225,15 @@ export class UdpSession implements AsyncDisposable {
    */
   #acceptOwnErrors(): void {
     const { device } = this.#setup;
+    const { problems } = this.#session;
     try {
       writeKernelFile(`/proc/sys/net/ipv4/conf/${device}/accept_local`, "1");
+      problems.clear(PROBLEM);
     } catch (error) {
-      this.#session.log.warn(`Cannot set accept_local of ${device}: local senders get no ICMP errors`, {
-        error: messageOf(error),
-      });
+      problems.set(
+        PROBLEM,
+        `cannot set accept_local of ${device}, local senders get no ICMP errors: ${messageOf(error)}`,
+      );
     }
   }
 

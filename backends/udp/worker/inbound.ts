@@ -68,12 +68,10 @@ export class Inbound {
       counters[counter]!++;
       return;
     }
-    if (this.#check !== CHECK_NOTHING) {
-      const refused = this.#refusal(at, address, port);
-      if (refused >= 0) {
-        counters[refused]!++;
-        return;
-      }
+    const refused = this.#refusal(at, address, port);
+    if (refused >= 0) {
+      counters[refused]!++;
+      return;
     }
     if (decrementTtl(memory, at) === TTL_EXPIRED) {
       this.#expired(at, length, address, port);
@@ -87,19 +85,27 @@ export class Inbound {
   /** The counter of the reason for which this sender may not send this packet, or -1. */
   #refusal(at: number, address: number, port: number): number {
     const { memory, routes } = this.#context;
-    const { u8 } = memory;
-    // One look-up: whose is the inner source? Only that peer may use it.
-    const peer = routes.peerOf(h.read32(u8, at + h.IPV4_SOURCE));
-    const known = peer !== NO_PEER && routes.addressOf(peer) === address &&
-      (this.#check === CHECK_ADDRESS || routes.portOf(peer) === port);
-    if (!known) return routes.isSender(address, port) ? COUNTER.inForeignSource : COUNTER.inUnknownSender;
-    return routes.isOwn(h.read32(u8, at + h.IPV4_DESTINATION)) ? -1 : COUNTER.inForeignDestination;
+    if (this.#check !== CHECK_NOTHING && !this.#isFromPeer(at, address, port)) {
+      return routes.isSender(address, port) ? COUNTER.inForeignSource : COUNTER.inUnknownSender;
+    }
+    // Without the source check too: what isn't for this host would come back to the TUN, and errors about it would go
+    // to a source that anybody can forge.
+    return routes.isOwn(h.read32(memory.u8, at + h.IPV4_DESTINATION)) ? -1 : COUNTER.inForeignDestination;
   }
 
-  /** Tells the packet's sender, by the way it came, that its TTL is used up. */
+  /** Whether the inner source belongs to the peer that sent the packet. */
+  #isFromPeer(at: number, address: number, port: number): boolean {
+    const { memory, routes } = this.#context;
+    const peer = routes.peerOf(h.read32(memory.u8, at + h.IPV4_SOURCE));
+    return peer !== NO_PEER && routes.addressOf(peer) === address &&
+      (this.#check === CHECK_ADDRESS || routes.portOf(peer) === port);
+  }
+
+  /** Answers the packet's sender, by the way it came, that its TTL is used up; never a forged one. */
   #expired(at: number, length: number, address: number, port: number): void {
     const { counters, icmp, routes, sender } = this.#context;
     counters[COUNTER.inTtl]!++;
+    if (this.#check === CHECK_NOTHING && !this.#isFromPeer(at, address, port)) return;
     const made = icmp.make(TIME_EXCEEDED, at, length, routes.ownAddress);
     if (made === 0) return;
     sender.add(address, port, icmp.at, made, 0, 0);
