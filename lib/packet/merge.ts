@@ -8,7 +8,7 @@
  * @module
  */
 import * as h from "./headers.ts";
-import { MergeCandidate, type MergeKinds, NO_FLOW } from "./merge_candidate.ts";
+import { MergeCandidate, type MergeKinds, NO_FLOW, SLOT_BITS } from "./merge_candidate.ts";
 import type { PacketMemory } from "./memory.ts";
 import type { PieceList } from "./pieces.ts";
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VNET_HEADER, type VnetHeader } from "./virtio.ts";
@@ -20,7 +20,6 @@ export const MAX_CHAIN = 64;
 export const MAX_CHAIN_PIECES = MAX_CHAIN + 1;
 
 const MAX_LENGTH = 65535;
-const FLOW_SLOTS = 64;
 const NONE = -1;
 
 /** Where a chain's first header keeps what {@link Merger.build} changes: see {@link Merger.restore}. */
@@ -52,10 +51,12 @@ export class Merger {
   readonly #sequence: Int32Array;
   readonly #id: Int32Array;
   readonly #sealed: Uint8Array;
+  /** Whether the checksums of the first packet are known to hold; those of further ones are. */
+  readonly #verified: Uint8Array;
   readonly #pushed: Uint8Array;
   readonly #saved: Uint16Array;
   /** The newest chain of the flows that hash to a slot; older ones are thereby sealed. */
-  readonly #slots = new Int32Array(FLOW_SLOTS).fill(NONE);
+  readonly #slots = new Int32Array(1 << SLOT_BITS).fill(NONE);
 
   /** @param capacity Most packets held at a time. */
   constructor(memory: PacketMemory, readonly capacity: number, kinds: MergeKinds) {
@@ -67,6 +68,7 @@ export class Merger {
     [this.#count, this.#total, this.#size, this.#headers] = [make(), make(), make(), make()];
     [this.#protocol, this.#sequence, this.#id] = [make(), make(), make()];
     this.#sealed = new Uint8Array(capacity);
+    this.#verified = new Uint8Array(capacity);
     this.#pushed = new Uint8Array(capacity);
     this.#saved = new Uint16Array(capacity * SAVED);
   }
@@ -95,11 +97,15 @@ export class Merger {
       this.#begin(at, length, true);
       return;
     }
-    const slot = candidate.slot & (FLOW_SLOTS - 1);
+    const { slot } = candidate;
     const chain = this.#slots[slot]!;
-    if (candidate.mergeable && chain !== NONE && this.#joins(chain, at)) {
-      this.#join(chain, at, length);
-      return;
+    if (candidate.mergeable && chain !== NONE && this.#joins(chain, at) && this.#isWhole(chain)) {
+      if (candidate.checksumsHold(at, length)) {
+        this.#join(chain, at, length);
+        return;
+      }
+      // The kernel would give it a right checksum.
+      candidate.mergeable = false;
     }
     this.#slots[slot] = this.#begin(at, length, !candidate.mergeable || candidate.push);
   }
@@ -114,7 +120,7 @@ export class Merger {
     this.#count[chain] = 1;
     this.#total[chain] = length;
     this.#sealed[chain] = sealed ? 1 : 0;
-    this.#pushed[chain] = 0;
+    this.#pushed[chain] = this.#verified[chain] = 0;
     if (sealed) return chain;
     this.#size[chain] = candidate.payload;
     this.#headers[chain] = candidate.headers;
@@ -135,6 +141,15 @@ export class Merger {
     }
     if (candidate.protocol === h.TCP && candidate.sequence !== this.#sequence[chain]) return false;
     return candidate.follows(this.#at[this.#first[chain]!]!, at, (this.#id[chain]! + 1) & 0xffff);
+  }
+
+  /** Whether the checksums of what the chain has so far hold: asked once something is to follow. */
+  #isWhole(chain: number): boolean {
+    if (this.#verified[chain] === 1) return true;
+    const first = this.#first[chain]!;
+    const holds = this.#candidate.checksumsHold(this.#at[first]!, this.#length[first]!);
+    if (holds) this.#verified[chain] = 1;
+    return holds;
   }
 
   #join(chain: number, at: number, length: number): void {

@@ -19,6 +19,9 @@ export interface MergeKinds {
   udp: boolean;
 }
 
+/** Bits of {@link MergeCandidate.slot}. */
+export const SLOT_BITS = 6;
+
 /** Value of {@link MergeCandidate.slot} for a packet whose flow can't be told. */
 export const NO_FLOW = -1;
 
@@ -26,7 +29,7 @@ const CORRECT = 0xffff;
 
 /** What merging needs to know of a packet. One object serves for all packets. */
 export class MergeCandidate {
-  /** Hash of the flow (addresses, protocol, ports), not negative; or {@link NO_FLOW}. */
+  /** Hash of the flow (addresses, protocol, ports) of {@link SLOT_BITS} bits; or {@link NO_FLOW}. */
   slot = NO_FLOW;
   /** Whether it may be merged at all; if not, but it has a flow, it only seals that flow's chain. */
   mergeable = false;
@@ -67,7 +70,8 @@ export class MergeCandidate {
       ? view.getInt32(at + 12) ^ view.getInt32(at + 16)
       : view.getInt32(at + 20) ^ view.getInt32(at + 36);
     const mixed = Math.imul(addresses ^ view.getInt32(at + l4) ^ ip.protocol, 0x9e3779b1);
-    this.slot = mixed >>> 8;
+    // The highest bits of a product depend on all bits of its factors, those of the source port included.
+    this.slot = mixed >>> 32 - SLOT_BITS;
     this.protocol = ip.protocol;
     this.id = v4 ? h.read16(u8, at + h.IPV4_ID) : 0;
     if (v4 && (l4 !== h.IPV4_HEADER || (u8[at + h.IPV4_FRAGMENT]! & 0x80) !== 0)) return;
@@ -76,7 +80,7 @@ export class MergeCandidate {
       : kinds.udp && this.#readUdp(at + l4, length - l4);
     if (!fits) return;
     this.headers += l4;
-    this.mergeable = this.#checksumsHold(at, length, l4, ip.version);
+    this.mergeable = true;
   }
 
   #readTcp(l4: number, length: number): boolean {
@@ -104,13 +108,18 @@ export class MergeCandidate {
     return true;
   }
 
-  #checksumsHold(at: number, length: number, l4: number, version: number): boolean {
+  /**
+   * Whether the checksums of a packet of this flow hold: of the one that was read, or of one that it may follow.
+   * Costs the sum of the whole packet, so it is asked only once a merge wants the packet.
+   */
+  checksumsHold(at: number, length: number): boolean {
     const memory = this.#memory;
-    if (version === 4 && memory.sum(at, h.IPV4_HEADER) !== CORRECT) return false;
+    const v4 = memory.u8[at]! >>> 4 === 4;
+    if (v4 && memory.sum(at, h.IPV4_HEADER) !== CORRECT) return false;
     // The addresses of the pseudo-header stand right before L4: there are no options here.
-    const addresses = version === 4 ? h.IPV4_SOURCE : h.IPV6_SOURCE;
-    const sum = memory.sum(at + addresses, length - addresses) + this.protocol + length - l4;
-    return fold(sum) === CORRECT;
+    const addresses = v4 ? h.IPV4_SOURCE : h.IPV6_SOURCE;
+    const l4Length = length - (v4 ? h.IPV4_HEADER : h.IPV6_HEADER);
+    return fold(memory.sum(at + addresses, length - addresses) + this.protocol + l4Length) === CORRECT;
   }
 
   /**

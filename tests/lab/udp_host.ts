@@ -3,7 +3,7 @@
  * the test names. To be run inside the host's network namespace.
  *
  * Reads one JSON object a line from its standard input and answers each with one line: `{"peers": {…}}` sets the
- * peers, `{"status": true}` asks for the status. Ends when its input ends.
+ * peers, `{"status": true}` asks for the status. Ends when its input ends, and says how long that took.
  *
  * @module
  */
@@ -139,7 +139,7 @@ async function main(spec: UdpHostSpec): Promise<void> {
     },
     peersAreCurrent: () => true,
   };
-  await using running = await startBackend(backend, session);
+  const running = await startBackend(backend, session);
   console.log(JSON.stringify({ ready: true, device: plan.links[0]!.name }));
   const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
   for await (const line of lines) {
@@ -148,6 +148,9 @@ async function main(spec: UdpHostSpec): Promise<void> {
     if (order.keep) keep();
     console.log(JSON.stringify(order.status ? running.status!() : {}));
   }
+  const start = performance.now();
+  await running[Symbol.asyncDispose]();
+  console.log(JSON.stringify({ stopped: performance.now() - start }));
 }
 
 if (import.meta.main) await main(JSON.parse(Deno.args[0]!) as UdpHostSpec);

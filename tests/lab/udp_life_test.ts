@@ -70,7 +70,7 @@ udpTest("forged senders are dropped and counted by reason, and traffic goes on",
   await send(two.address, "8285", honest);
   await until("the honest packet", async () => (await status()).receivedPackets === 1, 3000);
   await rig.start(1);
-  assert.equal((await ping(one.container, two.inner, { count: 3 })).received, 3);
+  assert.equal((await ping(one.container, two.inner, { count: 1 })).received, 1);
 });
 
 udpTest("SourceCheck false lets a stranger in", async (rig) => {
@@ -124,7 +124,7 @@ udpTest("hosts listen on ports of their own", async (rig) => {
     rig.start(0, {}, { peers: [{ subnet: two.subnet, address: two.address, port }] }),
     rig.start(1, {}, { port }),
   ]);
-  assert.equal((await ping(one.container, two.inner, { count: 2 })).received, 2);
+  assert.equal((await ping(one.container, two.inner, { count: 1 })).received, 1);
 });
 
 udpTest("kill -9 and a restart keep the device, and TCP goes on within a second", async (rig) => {

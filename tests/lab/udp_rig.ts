@@ -80,6 +80,14 @@ export class UdpDaemon implements AsyncDisposable {
     await this.#finish();
   }
 
+  /** Ends it in order. @returns How long the backend took to end, in milliseconds. */
+  async stop(): Promise<number> {
+    await this.#input.close();
+    const { stopped } = await this.answer();
+    await this.#finish();
+    return stopped as number;
+  }
+
   /** Ends it in order. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#input.close().catch(() => {});
@@ -108,6 +116,7 @@ export interface UdpStatus {
   readonly mergedPackets: number;
   readonly icmpErrors: number;
   readonly splitSends: number;
+  readonly sentBytes: number;
   readonly dropped: Readonly<Record<string, number>>;
 }
 

@@ -5,6 +5,7 @@
  *     send ADDRESS PORT BYTES          sends random bytes over TCP, prints their hash
  *     echo PORT                        sends every datagram back
  *     probe ADDRESS PORT SIZE…         sends datagrams of these sizes, prints the sizes that came back unharmed
+ *     flood ADDRESS PORT SIZE          sends datagrams of this size, as many as it can, until it is killed
  *     forge ADDRESS PORT TO PORT HEX…  sends these datagrams from a given address and port
  *
  * @module
@@ -79,6 +80,16 @@ async function probe(address: string, port: number, sizes: readonly number[]): P
   console.log(JSON.stringify(unharmed));
 }
 
+async function flood(address: string, port: number, size: number): Promise<void> {
+  const socket = await bound("0.0.0.0", 0);
+  const data = new Uint8Array(size);
+  for (;;) {
+    await Promise.all(
+      Array.from({ length: 16 }, () => new Promise((done) => socket.send(data, port, address, done))),
+    );
+  }
+}
+
 async function forge(
   from: string,
   fromPort: number,
@@ -98,6 +109,7 @@ if (command === "receive") await receive(Number(args[0]));
 else if (command === "send") await send(args[0]!, Number(args[1]), Number(args[2]));
 else if (command === "echo") await echo(Number(args[0]));
 else if (command === "probe") await probe(args[0]!, Number(args[1]), args.slice(2).map(Number));
+else if (command === "flood") await flood(args[0]!, Number(args[1]), Number(args[2]));
 else if (command === "forge") {
   await forge(args[0]!, Number(args[1]), args[2]!, Number(args[3]), args.slice(4));
 } else throw new Error(`Unknown command ${command}`);

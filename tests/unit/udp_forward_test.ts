@@ -6,7 +6,7 @@ import { randomSource } from "../../scripts/lab/random.ts";
 import { ALL_OFFLOADS, FakeHost, NO_OFFLOADS, type ReceivedMessage } from "./udp_fake_io.ts";
 import { buildPacket, type FlowPacket, randomPacket, slowChecksum, slowSegments } from "./udp_reference.ts";
 
-const EIO = 5, EINVAL = 22, EMSGSIZE = 90, ENETUNREACH = 101, ENOBUFS = 105;
+const EIO = 5, EAGAIN = 11, EINVAL = 22, EMSGSIZE = 90, ENETUNREACH = 101, ENOBUFS = 105;
 const PEER: PeerRoute = { base: 0x0a050200, length: 24, address: 0xac1e0002 | 0, port: 8285 };
 const OTHER: PeerRoute = { base: 0x0a050300, length: 24, address: 0xac1e0003 | 0, port: 8286 };
 const OWN_IP = new Uint8Array([10, 5, 1, 2]), PEER_IP = new Uint8Array([10, 5, 2, 2]);
@@ -130,21 +130,27 @@ Deno.test("a run that is too long for the path goes datagram by datagram, and so
   }
 });
 
-Deno.test("EIO takes UDP_SEGMENT away for good, and the batch at hand still arrives", () => {
-  const host = new FakeHost(ALL_OFFLOADS, [PEER]);
-  host.io.refuseSend = ({ segment }) => segment > 0 ? EIO : 0;
+Deno.test("EIO of one destination takes UDP_SEGMENT away from it alone, and the batch at hand still arrives", () => {
+  const host = new FakeHost(ALL_OFFLOADS, [PEER, OTHER]);
+  let tries = 0;
+  host.io.refuseSend = ({ segment, address }) => segment > 0 && address === "172.30.0.2" ? (tries++, EIO) : 0;
   const packet = outgoing({}, 62_000);
   host.io.toRead.push(superPacket(packet, 1000), superPacket(packet, 1000));
   host.outbound.turn();
   const segments = slowSegments(packet, 1000).map(decremented);
   assert.deepEqual(host.io.sent.map(({ bytes }) => bytes), [...segments, ...segments]);
-  assert.equal(host.offloads.has("segment"), false);
   assert.equal(host.counted("segmentDowngrades"), 1);
-  host.io.toRead.push(superPacket(packet, 1000));
-  host.io.refuseSend = () => 0;
+  assert.equal(tries, 1, "runs behind the refused one aren't tried");
   host.io.sent.length = 0;
+  const toOther = outgoing({ destination: new Uint8Array([10, 5, 3, 9]) }, 62_000);
+  host.io.toRead.push(superPacket(packet, 1000), superPacket(toOther, 1000));
   host.outbound.turn();
-  assert.ok(host.io.sent.every(({ segment }) => segment === 0));
+  const segmented = (address: string) =>
+    host.io.sent.filter((message) => message.address === address).map(({ segment }) => segment > 0);
+  assert.ok(segmented("172.30.0.2").every((is) => !is));
+  assert.deepEqual(segmented("172.30.0.3"), [true], "one destination's EIO is no other's");
+  assert.equal(tries, 1);
+  assert.equal(host.offloads.has("segment"), true);
 });
 
 Deno.test("sends go on behind what was refused, after partial sends and when memory was short", () => {
@@ -159,6 +165,25 @@ Deno.test("sends go on behind what was refused, after partial sends and when mem
   assert.deepEqual(host.io.sent.map(({ bytes }) => bytes.length), [140, 340, 440, 540]);
   assert.equal(host.counted("outSendFailed"), 1);
   assert.equal(host.counted("sentPackets"), 4);
+});
+
+Deno.test("a full send buffer drops what doesn't fit, counts it, and never waits", () => {
+  for (const offloads of [ALL_OFFLOADS, NO_OFFLOADS]) {
+    const host = new FakeHost(offloads, [PEER, OTHER]);
+    let room = 2, calls = 0;
+    host.io.refuseSend = () => (calls++, room-- > 0 ? 0 : EAGAIN);
+    for (const last of [2, 3, 2, 3, 2]) {
+      const packet = buildPacket(outgoing({ destination: new Uint8Array([10, 5, last % 2 + 2, 2]) }));
+      host.io.toRead.push(offloads.vnetHeader ? plain(packet) : packet);
+    }
+    host.outbound.turn();
+    assert.equal(host.io.sent.length, 2);
+    assert.equal(host.counted("outBufferFull"), 3);
+    assert.equal(host.counted("outSendFailed"), 0);
+    assert.equal(host.counted("sentPackets"), 2);
+    assert.equal(host.counted("sentBytes"), 280);
+    if (offloads.batch) assert.equal(calls, 4, "nothing behind a full buffer is tried");
+  }
 });
 
 Deno.test("no route: ICMP net unreachable into the TUN, about first fragments only and never about ICMP", () => {

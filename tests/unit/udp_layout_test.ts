@@ -52,7 +52,6 @@ const TABLE: readonly (readonly [expression: string, value: number])[] = [
   ["SO_RCVBUFFORCE", layout.SO_RCVBUFFORCE],
   ["SO_SNDBUFFORCE", layout.SO_SNDBUFFORCE],
   ["SO_RXQ_OVFL", layout.SO_RXQ_OVFL],
-  ["SO_SNDTIMEO", layout.SO_SNDTIMEO],
   ["UDP_SEGMENT", layout.UDP_SEGMENT],
   ["UDP_GRO", layout.UDP_GRO],
   ["MSG_DONTWAIT", layout.MSG_DONTWAIT],

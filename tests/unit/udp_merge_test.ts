@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { allocatePacketMemory, type PacketMemory } from "../../lib/packet/memory.ts";
+import { allocatePacketMemory, PacketMemory } from "../../lib/packet/memory.ts";
 import { MAX_CHAIN, MAX_CHAIN_PIECES, Merger } from "../../lib/packet/merge.ts";
 import { IOVEC, PieceList } from "../../lib/packet/pieces.ts";
 import { Segmenter } from "../../lib/packet/segment.ts";
@@ -224,6 +224,45 @@ Deno.test("corrupt packets are never merged, so that the kernel sees their check
     assert.deepEqual(written.map(({ vnet }) => vnet.gsoType), [0, 0, 0], `byte ${at}`);
     assert.deepEqual(written.map(({ bytes }) => bytes), damaged.map((bytes) => new Uint8Array(bytes)));
   }
+});
+
+Deno.test("a corrupt first packet stays alone, and those behind it are merged", () => {
+  const bench = new Bench();
+  const segments = slowSegments(tcp({}, 300), 100).map((segment) => buildPacket(segment));
+  segments[0]![60]! ^= 0x10;
+  bench.receive(segments);
+  assert.equal(bench.merger.packetsOf(0), 1);
+  assert.equal(bench.merger.packetsOf(1), 2);
+});
+
+Deno.test("flows that differ in the source port alone are merged side by side", () => {
+  const flows = Array.from({ length: 8 }, (_, i) => slowSegments(tcp({ sourcePort: 40000 + i }), 100));
+  const bench = new Bench();
+  for (const nth of [0, 1, 2]) bench.receive(flows.map((segments) => buildPacket(segments[nth]!)));
+  // Some share a slot; all of them shared one.
+  assert.ok(bench.merger.chains < 14, `${bench.merger.chains} chains of 8 flows`);
+});
+
+Deno.test("packets that nothing joins aren't summed", () => {
+  const sums: number[] = [];
+  const slow = new PacketMemory(new ArrayBuffer(1 << 16));
+  const memory = new PacketMemory(slow.u8.buffer, (at, length) => (sums.push(length), slow.sum(at, length)));
+  const merger = new Merger(memory, 16, { tcp: true, udp: true });
+  const [first, second, third] = slowSegments(tcp({}, 300), 100).map(buildPacket);
+  let at = 0;
+  const receive = (bytes: Uint8Array) => {
+    memory.u8.set(bytes, at);
+    merger.add(at, bytes.length);
+    at += bytes.length;
+  };
+  receive(first!);
+  receive(buildPacket(tcp({ sourcePort: 4321 }, 100)));
+  assert.deepEqual(sums, []);
+  receive(second!);
+  assert.equal(sums.length, 4, "IP header and L4 of both");
+  receive(third!);
+  assert.equal(sums.length, 6);
+  assert.equal(merger.packetsOf(0), 3);
 });
 
 Deno.test("UDP without a checksum is never merged", () => {

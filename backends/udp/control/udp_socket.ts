@@ -4,7 +4,7 @@
  * @module
  */
 import { check, errno, SystemError } from "../../../lib/ffi/errno.ts";
-import { closeFd, setSocketOption } from "../../../lib/ffi/fd.ts";
+import { closeFd } from "../../../lib/ffi/fd.ts";
 import { libc } from "../../../lib/ffi/libc.ts";
 import { formatIp, type Ip, ipToBytes } from "../../../lib/net/ip.ts";
 import {
@@ -13,7 +13,6 @@ import {
   SO_RXQ_OVFL,
   SO_SNDBUF,
   SO_SNDBUFFORCE,
-  SO_SNDTIMEO,
   SOCKADDR_IN,
   SOL_SOCKET,
   SOL_UDP,
@@ -23,8 +22,13 @@ import {
 
 const AF_INET = 2, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0x80000;
 
-/** Wanted socket buffers in bytes: what a 10 Gbit/s burst fills while a worker waits for its turn. */
-const BUFFER_BYTES = 8 << 20;
+/** Wanted receive buffer in bytes: what a 10 Gbit/s burst fills while a worker waits for its turn. */
+const RECEIVE_BYTES = 8 << 20;
+/**
+ * Wanted send buffer in bytes: some 10 ms of a wire of 1 Gbit/s. What doesn't fit is dropped, as a router would; a
+ * larger one only lets packets wait longer before a slow wire.
+ */
+const SEND_BYTES = 1 << 20;
 
 /** An open socket and what it can do. */
 export interface UdpSocket {
@@ -62,8 +66,6 @@ export function openUdpSocket(
     const length = new Uint32Array([name.length]);
     check(libc().getsockname(fd, name, length), "ask for the UDP socket's port");
     setBuffers(fd);
-    // A full send buffer may hold up a worker, but not for ever: the network card may be gone.
-    setSocketOption(fd, SOL_SOCKET, SO_SNDTIMEO, [1, 0, 0, 0], "SO_SNDTIMEO");
     const segment = wanted.segment && tryOption(fd, SOL_UDP, UDP_SEGMENT, 0);
     const gro = wanted.gro && tryOption(fd, SOL_UDP, UDP_GRO, 1);
     tryOption(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
@@ -76,11 +78,11 @@ export function openUdpSocket(
 
 /** Buffers beyond the system's limits need CAP_NET_ADMIN; without, the kernel gives what it allows, silently. */
 function setBuffers(fd: number): void {
-  if (!tryOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)) {
-    tryOption(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES);
+  if (!tryOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES)) {
+    tryOption(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BYTES);
   }
-  if (!tryOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES)) {
-    tryOption(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
+  if (!tryOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BYTES)) {
+    tryOption(fd, SOL_SOCKET, SO_SNDBUF, SEND_BYTES);
   }
 }
 

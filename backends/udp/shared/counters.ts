@@ -23,6 +23,7 @@ export const COUNTER_NAMES = [
   "outNoRoute",
   "outTtl",
   "outSendFailed",
+  "outBufferFull",
   // Dropped on the way in.
   "inTruncated",
   "inNotIpv4",
@@ -35,7 +36,7 @@ export const COUNTER_NAMES = [
   "inOverflow",
   // Sends that were too long for the path in one go and went packet by packet.
   "splitSends",
-  // Offloads given up.
+  // Offloads that the kernel refused: UDP_SEGMENT to a destination, merging for good.
   "segmentDowngrades",
   "mergeDowngrades",
 ] as const;
@@ -84,6 +85,7 @@ export const DROPS: readonly {
   { counter: "outNoRoute", direction: "out", reason: "no_route" },
   { counter: "outTtl", direction: "out", reason: "ttl" },
   { counter: "outSendFailed", direction: "out", reason: "send_failed" },
+  { counter: "outBufferFull", direction: "out", reason: "send_buffer_full" },
   { counter: "inTruncated", direction: "in", reason: "truncated" },
   { counter: "inNotIpv4", direction: "in", reason: "not_ipv4" },
   { counter: "inMalformed", direction: "in", reason: "malformed" },

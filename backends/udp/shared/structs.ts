@@ -32,9 +32,9 @@ export const POLLFD = { size: 8, fd: 0, events: 4, revents: 6 } as const;
 /** Socket option levels and options (asm-generic/socket.h, linux/udp.h, linux/in.h). */
 export const SOL_SOCKET = 1, SOL_UDP = 17;
 export const SO_RCVBUF = 8, SO_SNDBUF = 7, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33, SO_RXQ_OVFL = 40;
-export const SO_SNDTIMEO = 21, UDP_SEGMENT = 103, UDP_GRO = 104;
+export const UDP_SEGMENT = 103, UDP_GRO = 104;
 
-/** Flags of recvmmsg(2): don't wait; and in the answer: the datagram was longer than the buffer. */
+/** Flags of sendmmsg(2) and recvmmsg(2): don't wait; and in an answer: the datagram was longer than the buffer. */
 export const MSG_DONTWAIT = 0x40, MSG_TRUNC = 0x20;
 
 /** Most bytes and most segments of one UDP send (linux/udp.h: UDP_MAX_SEGMENTS, 128 only since Linux 6.9). */

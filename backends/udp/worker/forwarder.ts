@@ -3,18 +3,17 @@
  *
  * @module
  */
-import { POLLERR, POLLIN } from "../../../lib/ffi/fd.ts";
-import { addressOf, libc } from "../../../lib/ffi/libc.ts";
+import { addressOf } from "../../../lib/ffi/libc.ts";
 import { allocatePacketMemory } from "../../../lib/packet/memory.ts";
 import { countersOf } from "../shared/counters.ts";
 import { IcmpErrors } from "./icmp_errors.ts";
 import { Inbound } from "./inbound.ts";
-import { POLLFD } from "../shared/structs.ts";
 import { Arena } from "./arena.ts";
 import type { WorkerContext } from "./worker_context.ts";
 import type { ForwardContext } from "./forward_context.ts";
 import { Outbound } from "./outbound.ts";
 import { LinuxPacketIo } from "./packet_io.ts";
+import { Poller } from "./poller.ts";
 import { Receiver } from "./receiver.ts";
 import { RoutesReader } from "./routes_reader.ts";
 import { SharedOffloads } from "../shared/offloads.ts";
@@ -26,27 +25,41 @@ import type { WorkerEnd, WorkerSetup } from "../shared/worker_messages.ts";
 const MEMORY_BYTES = 3 << 20;
 
 /**
+ * How often the packet calls are warmed up, in idle moments: V8 makes direct calls of them only once the functions
+ * around them are optimised.
+ */
+const WARM_UPS = 200;
+
+/** Places of the poller's descriptors; the first one only wakes it. */
+const TUN = 1, SOCKET = 2;
+
+/**
  * Forwards packets on the calling thread until the setup's stop word is set or the TUN is gone.
+ *
+ * No call waits but the poller's: whatever wire and peers do, a stop or a new routing table takes effect within one
+ * batch of packets.
  *
  * @param onRunning Called when all is in place.
  */
 export function forward(setup: WorkerSetup, onRunning: () => void): WorkerEnd {
-  const { routes, outbound, inbound, writer } = assemble(setup);
+  const { io, routes, outbound, inbound, writer } = assemble(setup);
   const stop = new Int32Array(setup.stop);
-  const waiter = new Waiter(setup);
+  // poll(2) passes over a descriptor of -1: a direction that is another worker's.
+  const poller = new Poller([setup.wake, outbound ? setup.tun : -1, inbound ? setup.socket : -1]);
   onRunning();
-  while (Atomics.load(stop, 0) === 0) {
+  for (let cold = WARM_UPS; Atomics.load(stop, 0) === 0;) {
+    if (!poller.wait(cold > 0 ? 0 : -1)) {
+      if (cold > 0) io.warmUp(), cold--;
+      continue;
+    }
     routes.enter();
-    let work = 0;
-    if (outbound) {
-      work += outbound.turn();
+    if (outbound && poller.isReady(TUN)) {
+      outbound.turn();
       if (outbound.fault !== 0) return { kind: "tun", errno: outbound.fault };
     }
-    if (inbound) work += inbound.turn();
+    if (inbound && poller.isReady(SOCKET)) inbound.turn();
     if (writer.fault !== 0) return { kind: "tun", errno: writer.fault };
-    if (work > 0) continue;
     routes.leave();
-    waiter.wait();
   }
   return { kind: "stopped" };
 }
@@ -66,30 +79,5 @@ function assemble(setup: WorkerSetup) {
   const context: ForwardContext = { ...parts, routes, sender, writer, icmp };
   const outbound = setup.outbound ? new Outbound(context) : undefined;
   const inbound = setup.inbound ? new Inbound(context, new Receiver(parts), setup.sourceCheck) : undefined;
-  return { routes, writer, outbound, inbound };
-}
-
-/** Sleeps until a packet comes or the eventfd is written to. */
-class Waiter {
-  readonly #libc = libc();
-  readonly #set: Int32Array<ArrayBuffer>;
-  readonly #address: bigint;
-  readonly #count: bigint;
-
-  constructor(setup: WorkerSetup) {
-    const descriptors = [setup.wake];
-    if (setup.outbound) descriptors.push(setup.tun);
-    if (setup.inbound) descriptors.push(setup.socket);
-    this.#set = new Int32Array(new ArrayBuffer(descriptors.length * POLLFD.size));
-    descriptors.forEach((fd, i) => {
-      this.#set[i * 2] = fd;
-      this.#set[i * 2 + 1] = POLLIN | POLLERR;
-    });
-    this.#address = addressOf(this.#set);
-    this.#count = BigInt(descriptors.length);
-  }
-
-  wait(): void {
-    this.#libc.pollPackets(this.#address, this.#count, -1);
-  }
+  return { io, routes, writer, outbound, inbound };
 }

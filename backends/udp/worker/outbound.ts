@@ -153,7 +153,7 @@ export class Outbound {
     counters[COUNTER.sendCalls]!++;
     const result = io.sendTo(at - READ_SHIFT, length, this.#name);
     if (result < 0) {
-      counters[COUNTER.outSendFailed]!++;
+      counters[result === -EAGAIN ? COUNTER.outBufferFull : COUNTER.outSendFailed]!++;
       return;
     }
     counters[COUNTER.sentPackets]!++;

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "../../../lib/ffi/errno.ts";
+import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "../../../lib/ffi/errno.ts";
 import type { PacketMemory } from "../../../lib/packet/memory.ts";
 import { IOVEC, PieceList } from "../../../lib/packet/pieces.ts";
 import { COUNTER } from "../shared/counters.ts";
@@ -22,7 +22,6 @@ import {
   UDP_SEGMENT,
 } from "../shared/structs.ts";
 import type { PacketIo } from "./packet_io.ts";
-import type { SharedOffloads } from "../shared/offloads.ts";
 import type { WorkerContext } from "./worker_context.ts";
 
 const AF_INET = 2;
@@ -30,18 +29,19 @@ const AF_INET = 2;
 const MAX_RUNS = 64, MAX_PIECES = 1024;
 /** How often a send is tried again when the kernel has no memory for it. */
 const NOBUFS_TRIES = 3;
-/** Runs to a peer that go packet by packet once the path turned out too narrow, before UDP_SEGMENT is tried again. */
-const NARROW_RUNS = 256;
-/** Places for narrow peers; two that share one only share the caution. */
-const NARROW_PLACES = 1024;
+/** Places for destinations that take no runs; two that share one only share the caution. */
+const SINGLE_PLACES = 1024;
 
-/** A socket may lose UDP_SEGMENT for good: the interface can't checksum (EIO). */
-function mustStopSegmenting(error: number): boolean {
+/** Packets to a destination that go one by one after a refused run, before UDP_SEGMENT is tried there again. */
+const AFTER_NARROW = 4096, AFTER_UNABLE = 65535;
+
+/** The way to this destination can't have UDP_SEGMENT: its interface doesn't checksum, or IPsec covers it. */
+function isUnable(error: number): boolean {
   return error === EIO;
 }
 
-/** A run is too long for the route: its datagrams exceed the MTU (EINVAL before Linux 6.14). */
-function mustSplit(error: number): boolean {
+/** The datagrams of a run exceed the MTU of their route, which may change (EINVAL before Linux 6.14). */
+function isTooNarrow(error: number): boolean {
   return error === EMSGSIZE || error === EINVAL;
 }
 
@@ -50,7 +50,6 @@ export class Sender {
   readonly #memory: PacketMemory;
   readonly #io: PacketIo;
   readonly #counters: Float64Array;
-  readonly #offloads: SharedOffloads;
   readonly #pieces: PieceList;
   readonly #piecesAt: number;
   readonly #vector: number;
@@ -59,8 +58,9 @@ export class Sender {
   readonly #low: number;
   readonly #high: number;
   readonly #batch: boolean;
-  #segment: boolean;
-  readonly #narrow = new Uint16Array(NARROW_PLACES);
+  readonly #segment: boolean;
+  /** Packets that are still to go one by one, by destination. */
+  readonly #single = new Uint16Array(SINGLE_PLACES);
 
   // Per run.
   readonly #firstPiece = new Int32Array(MAX_RUNS + 1);
@@ -76,7 +76,6 @@ export class Sender {
   constructor({ memory, arena, base, io, offloads, counters }: WorkerContext) {
     this.#memory = memory;
     this.#io = io;
-    this.#offloads = offloads;
     this.#counters = counters;
     this.#piecesAt = arena.take(MAX_PIECES * IOVEC);
     this.#pieces = new PieceList(memory, this.#piecesAt, MAX_PIECES, base);
@@ -151,7 +150,7 @@ export class Sender {
     this.#total[run] = this.#count[run] = 0;
     this.#address = address;
     this.#port = port;
-    this.#open = this.#segment && !this.#isNarrow(address);
+    this.#open = this.#segment && !this.#mustGoSingly(address);
     this.#name(run, address, port);
     return run;
   }
@@ -164,10 +163,10 @@ export class Sender {
       (address >>> 24);
   }
 
-  #isNarrow(address: number): boolean {
-    const place = address & (NARROW_PLACES - 1);
-    if (this.#narrow[place] === 0) return false;
-    this.#narrow[place]!--;
+  #mustGoSingly(address: number): boolean {
+    const place = address & (SINGLE_PLACES - 1);
+    if (this.#single[place] === 0) return false;
+    this.#single[place]!--;
     return true;
   }
 
@@ -186,9 +185,13 @@ export class Sender {
         tries = NOBUFS_TRIES;
       } else if (sent === -EINTR || (sent === -ENOBUFS && tries-- > 0)) {
         continue;
+      } else if (sent === -EAGAIN) {
+        // The wire is slower than what comes: nothing behind this one fits either.
+        for (; run < runs; run++) this.#lose(COUNTER.outBufferFull, this.#count[run]!, this.#total[run]!);
       } else {
         // Only the first message is refused; those behind it are tried again.
         this.#refused(run++, -sent);
+        while (run < runs && this.#count[run]! > 1 && this.#isSingle(run)) this.#sendSingly(run++);
       }
     }
     this.#runs = this.#pieces.count = 0;
@@ -212,39 +215,38 @@ export class Sender {
 
   /** A run that the kernel didn't take: sent packet by packet if that can help. */
   #refused(run: number, error: number): void {
-    if (this.#count[run] === 1) {
-      this.#lose(1, this.#total[run]!);
+    const unable = isUnable(error);
+    if (this.#count[run] === 1 || !(unable || isTooNarrow(error))) {
+      this.#lose(COUNTER.outSendFailed, this.#count[run]!, this.#total[run]!);
       return;
     }
-    if (mustStopSegmenting(error)) {
-      this.#segment = false;
-      if (this.#offloads.drop("segment")) this.#counters[COUNTER.segmentDowngrades]!++;
-    } else if (mustSplit(error)) {
-      this.#narrow[this.#addressOf(run) & (NARROW_PLACES - 1)] = NARROW_RUNS;
-    } else {
-      this.#lose(this.#count[run]!, this.#total[run]!);
-      return;
-    }
-    this.#counters[COUNTER.splitSends]!++;
+    this.#single[this.#placeOf(run)] = unable ? AFTER_UNABLE : AFTER_NARROW;
+    if (unable) this.#counters[COUNTER.segmentDowngrades]!++;
     this.#sendSingly(run);
   }
 
-  #lose(packets: number, bytes: number): void {
-    this.#counters[COUNTER.outSendFailed]! += packets;
+  #lose(counter: number, packets: number, bytes: number): void {
+    this.#counters[counter]! += packets;
     this.#counters[COUNTER.sentPackets]! -= packets;
     this.#counters[COUNTER.sentBytes]! -= bytes;
   }
 
-  #addressOf(run: number): number {
+  /** The run's destination among those that take no runs. */
+  #placeOf(run: number): number {
     const { u8 } = this.#memory;
     const at = this.#names + run * SOCKADDR_IN.size + SOCKADDR_IN.address;
-    return (u8[at]! << 24) | (u8[at + 1]! << 16) | (u8[at + 2]! << 8) | u8[at + 3]!;
+    return ((u8[at + 2]! << 8) | u8[at + 3]!) & (SINGLE_PLACES - 1);
+  }
+
+  #isSingle(run: number): boolean {
+    return this.#single[this.#placeOf(run)] !== 0;
   }
 
   /** Sends a run's datagrams as messages of their own, through the spare message. */
   #sendSingly(run: number): void {
     const { u32 } = this.#memory;
     const message = this.#vector + MAX_RUNS * MMSGHDR.size;
+    this.#counters[COUNTER.splitSends]!++;
     this.#pointer(message + MMSGHDR.name, this.#names + run * SOCKADDR_IN.size);
     u32[(message + MMSGHDR.controlLength) >>> 2] = 0;
     const end = this.#firstPiece[run + 1]!;
@@ -257,7 +259,9 @@ export class Sender {
       this.#pointer(message + MMSGHDR.pieces, this.#piecesAt + first * IOVEC);
       u32[(message + MMSGHDR.pieceCount) >>> 2] = piece - first;
       this.#counters[COUNTER.sendCalls]!++;
-      if (this.#io.sendMany(message, 1) !== 1) this.#lose(1, length);
+      const sent = this.#io.sendMany(message, 1);
+      if (sent === 1) continue;
+      this.#lose(sent === -EAGAIN ? COUNTER.outBufferFull : COUNTER.outSendFailed, 1, length);
     }
   }
 }
