@@ -38,11 +38,8 @@ export class Grants {
 
   /** A grant to put the lease `name` with, that lives for `ttl` seconds from now on. */
   async take(name: string, ttl: number, patience: Patience): Promise<Grant> {
-    const spare = this.#unsure.get(name) ?? this.#free;
-    if (spare?.ttl === ttl && await this.keepAlive(spare.id, patience) > 0) {
-      this.#forget(name, spare);
-      return spare;
-    }
+    const spare = await this.#takeSpare(name, ttl, patience);
+    if (spare) return spare;
     const grant = { id: newId(), ttl };
     const request = { TTL: String(Math.max(1, Math.ceil(ttl))), ID: grant.id };
     await this.#pool.use(async (client, limits) => {
@@ -54,6 +51,22 @@ export class Grants {
       }
     }, patience);
     return grant;
+  }
+
+  /** A grant of an earlier write, out of reach of other calls before anything is waited for. */
+  async #takeSpare(name: string, ttl: number, patience: Patience): Promise<Grant | undefined> {
+    const spare = this.#unsure.get(name) ?? this.#free;
+    if (spare?.ttl !== ttl) return undefined;
+    const isUnsure = this.#free !== spare;
+    if (isUnsure) this.#unsure.delete(name);
+    else this.#free = undefined;
+    try {
+      return await this.keepAlive(spare.id, patience) > 0 ? spare : undefined;
+    } catch (error) {
+      if (isUnsure) this.unsure(name, spare);
+      else this.unused(spare);
+      throw error;
+    }
   }
 
   /** The write with this grant wasn't done: another may use it. */
@@ -94,11 +107,6 @@ export class Grants {
     this.#free = undefined;
     if (free) this.giveBack(free.id);
     await Promise.all(this.#courtesies);
-  }
-
-  #forget(name: string, grant: Grant): void {
-    if (this.#free === grant) this.#free = undefined;
-    else this.#unsure.delete(name);
   }
 }
 
