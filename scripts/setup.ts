@@ -1,7 +1,9 @@
 /**
  * Installs what the demo, the lab tests and the benchmarks need from Debian, and nothing where all is there.
  *
- *     deno run -A scripts/setup.ts
+ *     deno run -A scripts/setup.ts [hosts]
+ *
+ * With "hosts" also what hosts with a real systemd need: 60 MB, for `deno task test:hosts` only.
  *
  * Ends with 0 where all is there or was installed, and also where it isn't root: what needs no root (the unit
  * tests) can still run, so it only prints what to run by hand. Ends with 1 where root can't install.
@@ -25,6 +27,12 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "ping", debianPackage: "iputils-ping" },
   { program: "iperf3", debianPackage: "iperf3" },
   { program: "ethtool", debianPackage: "ethtool" },
+];
+
+/** What makes and boots hosts with systemd. */
+const HOSTS_REQUIREMENTS: readonly Requirement[] = [
+  { program: "mmdebstrap", debianPackage: "mmdebstrap" },
+  { program: "systemd-nspawn", debianPackage: "systemd-container" },
 ];
 
 /** A shell of a plain user often lacks the sbin folders, where `ip` and `nft` live. */
@@ -51,9 +59,10 @@ function isInstalled(program: string): boolean {
   });
 }
 
-/** What of {@link REQUIREMENTS} isn't there. */
+/** What of the requirements isn't there. */
 function missing(): readonly Requirement[] {
-  return REQUIREMENTS.filter(({ program }) => !isInstalled(program));
+  const all = Deno.args.includes("hosts") ? [...REQUIREMENTS, ...HOSTS_REQUIREMENTS] : REQUIREMENTS;
+  return all.filter(({ program }) => !isInstalled(program));
 }
 
 function packagesOf(requirements: readonly Requirement[]): readonly string[] {

@@ -3,6 +3,7 @@
  *
  *     deno run -A scripts/test.ts [WORD]…      only files whose path has one of the words
  *     deno run -A scripts/test.ts --filter=TEXT   only tests whose name has the text
+ *     deno run -A scripts/test.ts --folder=PATH   the tests below another folder
  *
  * Types are checked first; then every file runs in a process of its own (two at a time), so that a crash or a
  * file that hangs costs one failure and not the run. Lab tests have deadlines, and the machine may have been busy:
@@ -27,6 +28,7 @@ const SECOND_TRIES = 4;
 const GRACE = 15_000;
 
 interface Options {
+  readonly folders: readonly string[];
   readonly words: readonly string[];
   readonly filter: string | undefined;
 }
@@ -39,8 +41,13 @@ interface FileResult {
 }
 
 function parseOptions(args: readonly string[]): Options {
-  const filter = args.find((arg) => arg.startsWith("--filter="))?.slice("--filter=".length);
-  return { words: args.filter((arg) => !arg.startsWith("-")), filter };
+  const value = (name: string) => args.find((arg) => arg.startsWith(name))?.slice(name.length);
+  const folder = value("--folder=");
+  return {
+    folders: folder === undefined ? FOLDERS : [folder],
+    words: args.filter((arg) => !arg.startsWith("-")),
+    filter: value("--filter="),
+  };
 }
 
 async function testFiles(folder: string): Promise<string[]> {
@@ -102,7 +109,7 @@ async function runFile(path: string, options: Options, stop: AbortSignal): Promi
   limit.addEventListener("abort", onLimit, { once: true });
   const lines: string[] = [];
   const skipped: string[] = [];
-  const isLab = path.startsWith("tests/lab/");
+  const isLab = !path.startsWith("tests/unit/");
   const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
     for await (const line of stream.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())) {
       lines.push(line);
@@ -208,7 +215,7 @@ async function cleanUp(): Promise<void> {
 async function main(): Promise<number> {
   const options = parseOptions(Deno.args);
   const stop = stopSignal();
-  const all = (await Promise.all(FOLDERS.map(testFiles))).flat();
+  const all = (await Promise.all(options.folders.map(testFiles))).flat();
   const files = all.filter((path) =>
     options.words.length === 0 || options.words.some((word) => path.includes(word))
   );

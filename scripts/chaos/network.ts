@@ -138,7 +138,9 @@ export class ChaosNetwork implements AsyncDisposable {
   /** Takes away all that daemons made and begins again with the same subnets: after a fault that didn't heal. */
   async startOver(): Promise<void> {
     await Promise.all(this.hosts.map(({ daemon }) => daemon.kill()));
-    for (const host of this.hosts) {
+    await this.cluster.ctl("del", "--prefix", SUBNETS);
+    for (const [index, host] of this.hosts.entries()) {
+      await Deno.writeTextFile(host.host.subnetFile, this.#files[index]!.text);
       await host.deleteTunnels();
       await host.flushRoutes(this.prefixes);
       await host.host.exec(["nft", "flush", "ruleset"]);

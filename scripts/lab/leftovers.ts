@@ -1,5 +1,5 @@
 /**
- * Finds and removes what killed test runs left behind: namespaces and folders that carry the pid of the
+ * Finds and removes what killed test runs left behind: namespaces, cgroups and folders that carry the pid of the
  * process that made them.
  *
  * @module
@@ -8,6 +8,8 @@
 /** Namespaces and folders of the lab are named `flt-<pid of the owner>-<random>-…`. */
 const NAME = /^flt-(\d+)-/;
 const NAMESPACE_FOLDER = "/run/netns";
+/** Where cgroup2 is mounted; the first on machines that have the old hierarchies, too. */
+const CGROUP_FOLDERS: readonly string[] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 
 /** The prefix of everything that this process makes. */
 export function ownPrefix(): string {
@@ -49,8 +51,16 @@ export async function removeNamespace(name: string): Promise<void> {
   await new Deno.Command("ip", { args: ["netns", "delete", name], stdout: "null", stderr: "null" }).output();
 }
 
+/** Removes a cgroup and those below it: of a host with systemd. */
+export async function removeCgroup(name: string): Promise<void> {
+  for (const folder of CGROUP_FOLDERS) {
+    const args = [`${folder}/${name}`, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"];
+    await new Deno.Command("find", { args, stdout: "null", stderr: "null" }).output();
+  }
+}
+
 /**
- * Removes the namespaces and folders of owners that are dead.
+ * Removes the namespaces, cgroups and folders of owners that are dead.
  *
  * @returns The names of what was removed.
  */
@@ -63,6 +73,11 @@ export async function removeLeftovers(): Promise<string[]> {
   for (const name of await namesIn(NAMESPACE_FOLDER)) {
     if (!(await isLeftover(name))) continue;
     await removeNamespace(name);
+    removed.push(name);
+  }
+  for (const name of new Set((await Promise.all(CGROUP_FOLDERS.map(namesIn))).flat())) {
+    if (!(await isLeftover(name))) continue;
+    await removeCgroup(name);
     removed.push(name);
   }
   for (const name of await namesIn(labFolder())) {

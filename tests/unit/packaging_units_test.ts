@@ -103,4 +103,6 @@ Deno.test("examples: the CNI list is JSON and reads the subnet file; the Docker 
   const options = await unit("flanneld-docker-opts.service");
   const written = / -d (\S+)/.exec(options)?.[1];
   assert.deepEqual(values(dropIn, "EnvironmentFile"), [`-${written}`]);
+  // It named /usr/bin/dockerd, which Debian doesn't have; the first ExecStart takes the unit's own away.
+  assert.deepEqual(values(dropIn, "ExecStart").slice(0, 2), ["", "dockerd"]);
 });
