@@ -57,7 +57,7 @@ export class Etcd implements AsyncDisposable {
       const etcd = new Etcd(folder, host, options.port ?? freePort(), freePort(), options);
       try {
         await etcd.start();
-        if (options.rootPassword !== undefined) await etcd.#enableAuth(options.rootPassword);
+        if (options.rootPassword !== undefined) await etcd.enableAuth(options.rootPassword);
         return etcd;
       } catch (error) {
         await etcd[Symbol.asyncDispose]();
@@ -153,7 +153,7 @@ export class Etcd implements AsyncDisposable {
 
   /** As {@link ctl}, with something to read on stdin. */
   async ctlWithInput(input: string, ...args: string[]): Promise<string> {
-    const { tls, rootPassword, enter } = this.options;
+    const { tls, enter } = this.options;
     const certificates = tls?.certificates;
     const [command, ...rest] = [
       ...enter ?? [],
@@ -161,7 +161,7 @@ export class Etcd implements AsyncDisposable {
       ...certificates
         ? ["--cacert", certificates.ca, "--cert", certificates.clientCert, "--key", certificates.clientKey]
         : [],
-      ...rootPassword !== undefined && this.#authOn ? ["--user", `root:${rootPassword}`] : [],
+      ...this.#password === undefined ? [] : ["--user", `root:${this.#password}`],
       ...args,
     ];
     const child = new Deno.Command(command!, {
@@ -181,13 +181,21 @@ export class Etcd implements AsyncDisposable {
     return new TextDecoder().decode(output.stdout);
   }
 
-  #authOn = false;
+  /** Who etcdctl is, once users count. */
+  #password: string | undefined;
 
-  async #enableAuth(password: string): Promise<void> {
+  /** Makes the user `root` and turns authentication on. */
+  async enableAuth(password: string): Promise<void> {
     await this.ctl("user", "add", `root:${password}`);
     await this.ctl("user", "grant-role", "root", "root");
     await this.ctl("auth", "enable");
-    this.#authOn = true;
+    this.#password = password;
+  }
+
+  /** Turns authentication off; the users stay. */
+  async disableAuth(): Promise<void> {
+    await this.ctl("auth", "disable");
+    this.#password = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
