@@ -83,7 +83,12 @@ export class CredentialSource {
     }
     try {
       const credentials = this.#read();
-      if (credentials.cert && credentials.key) await checkPair(credentials.cert, credentials.key);
+      if (credentials.cert && credentials.key && !await arePair(credentials.cert, credentials.key)) {
+        const [cert, key] = ["cert", "key"].map((part) => this.#files.find((file) => file.part === part)!);
+        throw new StoreError(
+          `Cannot use -etcd-certfile ${cert!.path} with -etcd-keyfile ${key!.path}: they are no pair`,
+        );
+      }
       this.#current = credentials;
     } catch (error) {
       this.#tell(`${messageOf(error)}; the one read before stays in use`);
@@ -138,15 +143,13 @@ function readPem({ option, path, label }: PemFile): string {
 }
 
 /** Certificate and key are two files: a rotation is half done for a moment. */
-async function checkPair(cert: string, key: string): Promise<void> {
+async function arePair(cert: string, key: string): Promise<boolean> {
   // 20 ms to load, and only after a rotation.
   const { createPrivateKey, X509Certificate } = await import("node:crypto");
-  let isPair: boolean;
   try {
-    isPair = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+    return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
   } catch {
     // What can't be read here, the TLS handshake may read: it has the last word.
-    return;
+    return true;
   }
-  if (!isPair) throw new StoreError("Cannot use -etcd-certfile with -etcd-keyfile: they are no pair");
 }

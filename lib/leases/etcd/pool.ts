@@ -41,6 +41,7 @@ export class EtcdPool implements Disposable {
   readonly #watches = new Set<WatchStream>();
   #current = 0;
   #closed = false;
+  #refreshing: Promise<void> | undefined;
   /** Fires when the connections of now are given up. */
   #dropped = new AbortController();
 
@@ -124,9 +125,9 @@ export class EtcdPool implements Disposable {
   ): Promise<{ value: T } | { fault: Fault }> {
     const deadlineMs = Math.min(longestMs, left(patience));
     if (deadlineMs === 0) return { fault: { kind: "endpoint", cause: "not asked, no time was left" } };
-    const signal = either(patience.signal, this.#dropped.signal);
     try {
       const client = await this.#client(endpoint);
+      const signal = either(patience.signal, this.#dropped.signal);
       const limits = { deadlineMs, connectMs: Math.min(CONNECT_MS, deadlineMs), signal };
       return { value: await attempt(client, limits) };
     } catch (error) {
@@ -142,8 +143,7 @@ export class EtcdPool implements Disposable {
 
   async #client(endpoint: Endpoint): Promise<EtcdClient> {
     const etcd3 = await loadEtcd3();
-    // Certificates that were replaced: what is connected with the old ones makes room.
-    if (await this.credentials.refresh()) this.dropConnections();
+    await (this.#refreshing ??= this.#refresh());
     if (this.#closed) throw new Error("The store is closed");
     let client = this.#clients.get(endpoint);
     if (!client) {
@@ -156,6 +156,15 @@ export class EtcdPool implements Disposable {
       this.#clients.set(endpoint, client);
     }
     return client;
+  }
+
+  /** Looks whether certificates were replaced: what is connected with the old ones makes room, once. */
+  async #refresh(): Promise<void> {
+    try {
+      if (await this.credentials.refresh()) this.dropConnections();
+    } finally {
+      this.#refreshing = undefined;
+    }
   }
 
   [Symbol.dispose](): void {
