@@ -7,7 +7,7 @@ import { formatPrefix, parsePrefix, type Prefix } from "../../lib/net/prefix.ts"
 import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { DUPLICATES, GONE } from "./errors.ts";
 import { type AliHop, findHop } from "./hop.ts";
 import { AliMetadata } from "./metadata.ts";

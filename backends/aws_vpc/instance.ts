@@ -6,7 +6,7 @@
 import { familiesOf } from "../../lib/net/family.ts";
 import { formatIp, sameIp, tryParseIp } from "../../lib/net/ip.ts";
 import { CloudError, hasCode } from "../cloud/errors.ts";
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { Imds } from "./imds.ts";
 
 /** An instance's network interface, in DescribeInstances' spelling; any field may be missing. */

@@ -10,7 +10,7 @@ import type { Log, Metrics } from "../../lib/observe/types.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { type Destination, Ec2 } from "./ec2.ts";
 import { NO_SUCH_ROUTE } from "./errors.ts";
 import { Imds } from "./imds.ts";

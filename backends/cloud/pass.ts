@@ -8,7 +8,8 @@
  *
  * @module
  */
-import type { BackendSession, ExternalInterface } from "../../lib/backend/types.ts";
+import type { BackendSession } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { familiesOf, type PerFamily } from "../../lib/net/family.ts";
 import { formatPrefix, type Prefix } from "../../lib/net/prefix.ts";
 import type { Clock } from "./clock.ts";

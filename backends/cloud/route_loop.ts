@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { BackendSession, ExternalInterface, HostPlan } from "../../lib/backend/types.ts";
+import type { BackendSession, HostPlan } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { messageOf } from "../../lib/errors.ts";
 import { familiesOf } from "../../lib/net/family.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { Prefix } from "../../lib/net/prefix.ts";
 import type { CloudError } from "./errors.ts";
 

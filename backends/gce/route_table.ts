@@ -10,7 +10,7 @@ import type { Log } from "../../lib/observe/types.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { Compute, type GceRoute, type Operation } from "./compute.ts";
 import { checkForwarding, networkOf } from "./instance.ts";
 import { GceMetadata } from "./metadata.ts";

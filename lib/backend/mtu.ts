@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ExternalInterface } from "./types.ts";
+import type { ExternalInterface } from "../external/types.ts";
 
 /** The MTU to use, in bytes: what is asked for, at most `largest`. */
 export function limitMtu(asked: number | undefined, largest: number): number {

@@ -6,6 +6,7 @@
 import type { ConfigFault, JsonObject, NetworkConfig } from "../config/types.ts";
 import type { Entry } from "../kernel/entries.ts";
 import type { DesiredLink } from "../kernel/desired_link.ts";
+import type { ExternalInterface } from "../external/types.ts";
 import type { Lease, LeaseAttributes } from "../leases/types.ts";
 import type { Link } from "../netlink/types.ts";
 import type { Family, PerFamily } from "../net/family.ts";
@@ -14,18 +15,6 @@ import type { Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { BackendOptions } from "../options/spec.ts";
 import type { PeerPlan } from "./peer_plan.ts";
-
-/** The host's interface to the other hosts, as it is now. */
-export interface ExternalInterface {
-  readonly name: string;
-  readonly index: number;
-  /** MTU in bytes. */
-  readonly mtu: number;
-  /** The interface's own address per family: source of outer packets. */
-  readonly addresses: PerFamily<Ip>;
-  /** The addresses that other hosts use: the same, unless -public-ip or -public-ipv6 say otherwise. */
-  readonly publicIps: PerFamily<Ip>;
-}
 
 /** What of the host a plan depends on; a change of any of it makes a new plan. */
 export interface Environment {

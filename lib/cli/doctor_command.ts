@@ -6,7 +6,7 @@
 import type { BackendRegistry } from "../backend/registry.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError } from "../config/types.ts";
-import { choose } from "../daemon/external.ts";
+import { chooseExternal } from "../daemon/external.ts";
 import { openContext } from "../daemon/open_context.ts";
 import { describeWrite, openStore } from "../daemon/store.ts";
 import { readKernelFile } from "../ffi/kernel_file.ts";
@@ -14,7 +14,7 @@ import { systemRunner } from "../firewall/command.ts";
 import { detectTools } from "../firewall/tools.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { IPV4 } from "../net/family.ts";
-import { type InterfaceCandidate, type InterfaceChoice, InterfaceError } from "../net/interface.ts";
+import { type InterfaceCandidate, type InterfaceChoice, InterfaceError } from "../external/types.ts";
 import { noMetrics, silentLog } from "../observe/types.ts";
 import { describeFailure } from "./failure.ts";
 import type { Options } from "../options/table.ts";
@@ -93,7 +93,7 @@ class Doctor {
     };
     try {
       using socket = NetlinkSocket.open();
-      const { external, candidates } = choose(socket, this.#options, families);
+      const { external, candidates } = chooseExternal(socket, this.#options, families);
       this.#good("interface", `${external.name}, MTU ${external.mtu}`);
       tell(candidates);
       return external;

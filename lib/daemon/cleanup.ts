@@ -24,7 +24,7 @@ import { sameIp } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import { noMetrics } from "../observe/types.ts";
-import { choose } from "./external.ts";
+import { chooseExternal } from "./external.ts";
 import { leaseFilePath } from "./lease_file.ts";
 import { openContext } from "./open_context.ts";
 import { readStatus } from "./status_client.ts";
@@ -112,7 +112,7 @@ class Cleaner {
     const families = network.config.families.map(({ family }) => family);
     const context = await openContext(this.#options, network, {
       socket,
-      external: choose(socket, this.#options, families).external,
+      external: chooseExternal(socket, this.#options, families).external,
       log: this.#log.child(network.backend.type),
       metrics: noMetrics,
       signal: AbortSignal.timeout(60_000),

@@ -1,29 +1,32 @@
 /**
- * The external interface: chosen once, followed for as long as the daemon runs.
- *
- * Which interface it is, is decided at start; its index, MTU and addresses are followed, so that an interface
- * that comes back with another index or address is the same interface.
+ * The external interface as the daemon's options ask for it: read from the kernel, chosen, followed.
  *
  * @module
  */
-import type { Environment, ExternalInterface } from "../backend/types.ts";
-import type { Options } from "../options/table.ts";
-import { listAddresses } from "../netlink/address.ts";
-import { findLink, listLinks } from "../netlink/link.ts";
-import { listRoutes, lookupRoute } from "../netlink/route.ts";
-import type { NetlinkSocket } from "../netlink/socket.ts";
-import type { LinkAddress } from "../netlink/types.ts";
-import { FAMILIES, familiesOf, type Family, type PerFamily, perFamily } from "../net/family.ts";
+import type { Environment } from "../backend/types.ts";
+import { chooseInterface } from "../external/choice.ts";
+import { ExternalFollower, type LinkReader } from "../external/follow.ts";
+import { OnLinkAnswers } from "../external/on_link.ts";
 import {
-  chooseAddress,
-  chooseInterface,
+  type ExternalInterface,
   type HostNetwork,
   type InterfaceChoice,
   InterfaceError,
-  isLinkLocal,
-} from "../net/interface.ts";
-import { formatIp, type Ip, sameIp } from "../net/ip.ts";
+} from "../external/types.ts";
+import { listAddresses } from "../netlink/address.ts";
+import { IFA_F_TENTATIVE } from "../netlink/constants.ts";
+import { findLink, listLinks } from "../netlink/link.ts";
+import { listRoutes, lookupRoute } from "../netlink/route.ts";
+import type { NetlinkSocket } from "../netlink/socket.ts";
+import { FAMILIES, type Family, type PerFamily } from "../net/family.ts";
+import { type Ip, sameIp, tryParseIp } from "../net/ip.ts";
 import type { Log } from "../observe/types.ts";
+import type { Options } from "../options/table.ts";
+import { pause } from "../pause.ts";
+
+/** How long the start waits for duplicate address detection, which takes 1 to 2 s (RFC 4862, 5.4). */
+const TENTATIVE_LIMIT_MS = 3_000;
+const TENTATIVE_POLL_MS = 100;
 
 /** The options that the choice depends on. */
 export type InterfaceOptions = Pick<
@@ -38,9 +41,8 @@ function readHost(socket: NetlinkSocket): HostNetwork {
     addresses: listAddresses(socket),
     // Read only when asked for: a host in a large network has thousands.
     get routes() {
-      return FAMILIES.flatMap((family) => listRoutes(socket, { family })).filter((route) =>
-        route.destination.length === 0
-      );
+      const where = ({ destination }: { destination: { length: number } }) => destination.length === 0;
+      return FAMILIES.flatMap((family) => listRoutes(socket, { family, where }));
     },
     lookupRoute(ip) {
       const route = lookupRoute(socket, ip);
@@ -59,7 +61,7 @@ function givenPublicIps({ publicIp, publicIpv6 }: InterfaceOptions): PerFamily<I
 }
 
 /** Chooses the interface as the options say, or by the default route. @throws {InterfaceError} */
-export function choose(
+export function chooseExternal(
   socket: NetlinkSocket,
   options: InterfaceOptions,
   families: readonly Family[],
@@ -73,13 +75,16 @@ export function choose(
   }, readHost(socket));
 }
 
-/** As {@link choose}, with every candidate and its reason in the log. */
-export function chooseAndTell(
+/**
+ * As {@link chooseExternal}, with every candidate and its reason in the log. Waits a moment while an address that
+ * fits is tentative: the kernel doesn't use it before, and may find that another host has it.
+ */
+export async function settleExternal(
   socket: NetlinkSocket,
   options: InterfaceOptions,
   families: readonly Family[],
-  log: Log,
-): ExternalInterface {
+  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
+): Promise<ExternalInterface> {
   const tell = (candidates: InterfaceChoice["candidates"]) => {
     for (const { name, addresses, taken, reason } of candidates) {
       log.info(`Interface ${name}: ${taken ? "taken" : "not taken"}, ${reason}`, {
@@ -88,89 +93,59 @@ export function chooseAndTell(
     }
   };
   try {
-    const { external, candidates } = choose(socket, options, families);
-    tell(candidates);
-    return external;
+    const deadline = performance.now() + TENTATIVE_LIMIT_MS;
+    for (;;) {
+      const { external, candidates } = chooseExternal(socket, options, families);
+      if (isTentative(socket, external) && performance.now() < deadline) {
+        await pause(TENTATIVE_POLL_MS, signal);
+        signal.throwIfAborted();
+        continue;
+      }
+      tell(candidates);
+      return external;
+    }
   } catch (error) {
     if (error instanceof InterfaceError) tell(error.candidates);
     throw error;
   }
 }
 
-/**
- * The interface as it is now. What is away (the link, an address) stays as it was last: that is the best guess of
- * what comes back.
- *
- * @param first The interface as it was chosen: its addresses are gone back to when they are back.
- * @returns The same object as `last` when nothing changed.
- */
-export function follow(
-  socket: NetlinkSocket,
-  options: InterfaceOptions,
-  { last, first }: { readonly last: ExternalInterface; readonly first: ExternalInterface },
-): ExternalInterface {
-  const link = findLink(socket, last.name);
-  if (!link) return last;
-  const present = listAddresses(socket, { linkIndex: link.index });
-  const families = familiesOf(last.addresses);
-  const addresses = perFamily(families, (family) => {
-    const known = [first.addresses[family.name], last.addresses[family.name]];
-    const kept = known.find((ip) => present.some((address) => sameIp(address.ip, ip)));
-    return kept ?? chooseAnother(family, present, last.addresses[family.name]!);
-  });
-  const given = givenPublicIps(options);
-  const publicIps = perFamily(families, (family) => given[family.name] ?? addresses[family.name]);
-  const now = { name: last.name, index: link.index, mtu: link.mtu, addresses, publicIps };
-  return sameExternal(last, now) ? last : now;
+function isTentative(socket: NetlinkSocket, { index: linkIndex, addresses }: ExternalInterface): boolean {
+  return listAddresses(socket, { linkIndex }).some(({ ip, flags }) =>
+    (flags & IFA_F_TENTATIVE) !== 0 && sameIp(ip, addresses[ip.family.name])
+  );
 }
 
-/**
- * An address in the place of one that is gone: another one of the link, else the old one. A link-local one never
- * takes a global one's place: the kernel makes it by itself, before the address comes that is waited for.
- */
-function chooseAnother(family: Family, present: readonly LinkAddress[], gone: Ip): Ip {
-  const chosen = chooseAddress(family, present);
-  return !chosen || (isLinkLocal(chosen) && !isLinkLocal(gone)) ? gone : chosen;
+/** Follows the interface that was chosen by the same options. */
+export function followExternal(external: ExternalInterface, options: InterfaceOptions): ExternalFollower {
+  const named = options.iface.flatMap((text) => tryParseIp(text) ?? []);
+  return new ExternalFollower(external, { publicIps: givenPublicIps(options), named });
 }
 
-function sameExternal(a: ExternalInterface, b: ExternalInterface): boolean {
-  return a.index === b.index && a.mtu === b.mtu &&
-    FAMILIES.every(({ name }) =>
-      sameIp(a.addresses[name], b.addresses[name]) && sameIp(a.publicIps[name], b.publicIps[name])
-    );
+/** The kernel's links and addresses. */
+export function linkReader(socket: NetlinkSocket): LinkReader {
+  return {
+    link: (nameOrIndex) => findLink(socket, nameOrIndex),
+    addresses: (linkIndex) => listAddresses(socket, { linkIndex }),
+  };
 }
 
-/** An environment that remembers what it was asked, so that it can be told when an answer changes. */
-class KernelEnvironment implements Environment {
-  readonly answers = new Map<string, { ip: Ip; onLink: boolean }>();
+/** What a plan depends on, as it is now. */
+export class KernelEnvironment implements Environment {
+  readonly external: ExternalInterface;
+  readonly #answers: OnLinkAnswers;
 
-  constructor(readonly socket: NetlinkSocket, readonly external: ExternalInterface) {}
+  constructor(socket: NetlinkSocket, external: ExternalInterface) {
+    this.external = external;
+    this.#answers = new OnLinkAnswers(socket, external.index);
+  }
 
   isOnLink(ip: Ip): boolean {
-    const key = formatIp(ip);
-    const known = this.answers.get(key);
-    if (known) return known.onLink;
-    const onLink = askOnLink(this.socket, this.external, ip);
-    this.answers.set(key, { ip, onLink });
-    return onLink;
+    return this.#answers.isOnLink(ip);
   }
-}
 
-function askOnLink(socket: NetlinkSocket, external: ExternalInterface, ip: Ip): boolean {
-  const route = lookupRoute(socket, ip);
-  return route !== undefined && !route.gateway && route.linkIndex === external.index;
-}
-
-/** What a plan depends on, as it is now: answers of the routing tables are kept for the plan's life. */
-export function environmentOf(socket: NetlinkSocket, external: ExternalInterface): Environment {
-  return new KernelEnvironment(socket, external);
-}
-
-/** Whether the routing tables still answer what an environment has told. */
-export function sameAnswers(socket: NetlinkSocket, environment: Environment): boolean {
-  if (!(environment instanceof KernelEnvironment)) return true;
-  for (const { ip, onLink } of environment.answers.values()) {
-    if (askOnLink(socket, environment.external, ip) !== onLink) return false;
+  /** Whether a plan that was made with this would be the same now, the interface aside. */
+  isCurrent(): boolean {
+    return this.#answers.areCurrent();
   }
-  return true;
 }

@@ -4,12 +4,13 @@
  * @module
  */
 import type { BackendRegistry } from "../backend/registry.ts";
-import type { Backend, Environment, ExternalInterface, HostPlan, RunningBackend } from "../backend/types.ts";
+import type { Backend, HostPlan, RunningBackend } from "../backend/types.ts";
+import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
 import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
 import type { JsonObject } from "../config/types.ts";
 import type { Entry } from "../kernel/entries.ts";
-import { HostKeeper } from "../kernel/host_keeper.ts";
+import { type HostChange, HostKeeper } from "../kernel/host_keeper.ts";
 import type { AcquiredLease } from "../leases/acquire_types.ts";
 import { systemClock } from "../leases/clock.ts";
 import { LeaseKeeper } from "../leases/keeper.ts";
@@ -24,12 +25,12 @@ import type { PartLog } from "../observe/log.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import type { ClosedOverlay } from "./closed_overlay.ts";
 import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
-import { environmentOf, follow, sameAnswers } from "./external.ts";
 import { FirewallRules } from "./firewall_rules.ts";
 import { leaseFilePath, writeLeaseFile } from "./lease_file.ts";
 import { LeaseHealth } from "./lease_health.ts";
 import { reportLeases } from "./lease_report.ts";
 import { PeerEntries } from "./peer_entries.ts";
+import { Planner } from "./planner.ts";
 import { networkIdOf } from "./store.ts";
 import { feedWatchdog } from "./systemd.ts";
 import type { TaskGroup } from "./task_group.ts";
@@ -62,9 +63,7 @@ export class Member implements AsyncDisposable {
   readonly entries: PeerEntries;
   readonly rules: FirewallRules;
   readonly #config: ConfigFollower;
-  #external: ExternalInterface;
-  #environment: Environment;
-  #plan: HostPlan;
+  readonly #planner: Planner;
   #running: RunningBackend | undefined;
   #overlay: ClosedOverlay | undefined;
   /** Writes of the lease file come one after the other. */
@@ -73,9 +72,7 @@ export class Member implements AsyncDisposable {
   constructor(parts: MemberParts) {
     const { options, network, backend, acquired, external, store, socket, log, metrics, problems } = parts;
     this.parts = parts;
-    this.#external = external;
-    this.#environment = environmentOf(socket, external);
-    this.#plan = backend.plan(this.#environment, acquired.lease);
+    this.#planner = new Planner({ socket, backend, lease: acquired.lease, external, options });
     const networks = network.config.families.map((family) => family.network);
     const networkId = networkIdOf(options);
     this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics, problems });
@@ -109,17 +106,17 @@ export class Member implements AsyncDisposable {
       metrics,
       problems,
     });
-    this.entries = new PeerEntries(this.peers, this.host, this.#plan, log.child("peers"));
+    this.entries = new PeerEntries(this.peers, this.host, this.plan, log.child("peers"));
   }
 
   /** What the backend is planned with now. */
   get plan(): HostPlan {
-    return this.#plan;
+    return this.#planner.plan;
   }
 
   /** The interface to the other hosts, as it is now. */
   get external(): ExternalInterface {
-    return this.#external;
+    return this.#planner.external;
   }
 
   /**
@@ -148,8 +145,8 @@ export class Member implements AsyncDisposable {
       keepHost();
       this.#running = await backend.start({
         lease: acquired.lease,
-        plan: this.#plan,
-        external: this.#external,
+        plan: this.plan,
+        external: this.external,
         peers: this.peers,
         peersAreCurrent: () => this.sync.health().connected,
         log: log.child(this.parts.network.config.backend.type),
@@ -198,15 +195,15 @@ export class Member implements AsyncDisposable {
 
   #setPlan(): void {
     const { problems } = this.parts;
-    if (this.#plan.problem === undefined) problems.clear("mtu", "the underlay carries Backend.MTU");
-    else problems.set("mtu", this.#plan.problem);
+    if (this.plan.problem === undefined) problems.clear("mtu", "the underlay carries Backend.MTU");
+    else problems.set("mtu", this.plan.problem);
     const blackholes: Entry[] = this.parts.options.ipBlackholeRoute
       ? familiesOf(this.parts.acquired.lease.subnets).map((family) => ({
         kind: "blackhole",
         destination: this.parts.acquired.lease.subnets[family.name]!,
       }))
       : [];
-    this.host.setPlan({ links: this.#plan.links, entries: [...this.#plan.entries, ...blackholes] });
+    this.host.setPlan({ links: this.plan.links, entries: [...this.plan.entries, ...blackholes] });
   }
 
   async #writeSubnetFile(): Promise<void> {
@@ -218,31 +215,28 @@ export class Member implements AsyncDisposable {
         (family) => families.find((config) => config.family === family)?.network,
       ),
       subnets: acquired.lease.subnets,
-      mtu: this.#plan.mtu,
+      mtu: this.plan.mtu,
       ipMasq: options.ipMasq,
     };
     await writeSubnetFile(options.subnetFile, file);
   }
 
-  /** Links, addresses or routes that aren't ours changed. @returns Whether the plan depends on it. */
-  async #followHost(): Promise<boolean> {
-    const { socket, options } = this.parts;
-    const external = follow(socket, options, { last: this.#external, first: this.parts.external });
-    if (external === this.#external && sameAnswers(socket, this.#environment)) return false;
-    const before = { external: this.#external, mtu: this.#plan.mtu };
-    this.#external = external;
-    this.#environment = environmentOf(socket, external);
-    this.#plan = this.parts.backend.plan(this.#environment, this.parts.acquired.lease);
+  /** Links, addresses or routes that aren't ours changed: the plan may depend on them. */
+  async #followHost(): Promise<HostChange> {
+    const { before, again } = this.#planner.refresh();
+    const later = again === undefined ? {} : { again };
+    if (!before) return { changed: false, ...later };
+    const { plan, external } = this;
     try {
       this.#setPlan();
     } finally {
       // A device that can't be made now is made by a later pass: the rest doesn't wait for it.
-      this.entries.replan(this.#plan);
-      this.#running?.replan?.(this.#plan, external);
+      this.entries.replan(plan);
+      this.#running?.replan?.(plan, external);
       if (external !== before.external) this.#publish(external, before.external);
-      if (this.#plan.mtu !== before.mtu) await this.#writeSubnetFile();
+      if (plan.mtu !== before.plan.mtu) await this.#writeSubnetFile();
     }
-    return true;
+    return { changed: true, ...later };
   }
 
   /** Tells the log, and the other hosts by the lease, what the external interface is now. */

@@ -4,7 +4,8 @@
  * @module
  */
 import type { ResolvedNetwork } from "../backend/network.ts";
-import type { ExternalInterface, OpenContext } from "../backend/types.ts";
+import type { OpenContext } from "../backend/types.ts";
+import type { ExternalInterface } from "../external/types.ts";
 import { listLinks } from "../netlink/link.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Log, Metrics } from "../observe/types.ts";

@@ -11,7 +11,7 @@ import type { Options } from "../options/table.ts";
 import { UsageError } from "../options/usage_error.ts";
 import { readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
 import { waitForNetwork } from "./config_feed.ts";
-import { chooseAndTell } from "./external.ts";
+import { settleExternal } from "./external.ts";
 import { readEvidence } from "./lease_file.ts";
 import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
@@ -103,7 +103,7 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   });
   const { config } = network;
   const families = config.families.map(({ family }) => family);
-  const external = chooseAndTell(socket, options, families, log.child("interface"));
+  const external = await settleExternal(socket, options, families, { log: log.child("interface"), signal });
   const context = await openContext(options, network, {
     ...{ socket, external, metrics, signal },
     log: log.child(config.backend.type),

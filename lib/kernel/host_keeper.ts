@@ -53,6 +53,14 @@ export interface HostKeeperOptions extends LinkKeeperOptions {
   readonly problems: ProblemReporter;
 }
 
+/** What a change of the host means for the plan. */
+export interface HostChange {
+  /** The plan was made anew. */
+  readonly changed: boolean;
+  /** Look again after this long though nothing happens, in milliseconds. */
+  readonly again?: number;
+}
+
 /** Keeps devices and entries of one network. */
 export class HostKeeper {
   readonly #options: HostKeeperOptions;
@@ -133,15 +141,15 @@ export class HostKeeper {
   }
 
   /**
-   * Puts everything right, and keeps it so until the signal fires.
+   * Makes everything what it is to be, and keeps it so until the signal fires.
    *
-   * @param onHostChange Called when links, addresses or routes that aren't ours changed: the plan may depend on
-   * them. Says whether it does.
+   * @param onHostChange Called when links, addresses or routes that aren't ours changed, and with each full pass:
+   * the plan may depend on them.
    */
   async run(
     monitor: NetlinkMonitor,
     signal: AbortSignal,
-    onHostChange: () => Promise<boolean>,
+    onHostChange: () => Promise<HostChange>,
   ): Promise<void> {
     const wake = this.#wake = new Wake(signal);
     const reading = this.#read(monitor, wake);
@@ -150,16 +158,19 @@ export class HostKeeper {
     if (this.#reconciler.size <= MANY_ENTRIES) await releaseHeap();
     let retry = RETRY_MS;
     let passAt = performance.now() + PASS_INTERVAL_MS;
+    let lookAt = Infinity;
     while (!signal.aborted) {
       if (this.#problem === undefined) retry = RETRY_MS;
       else passAt = Math.min(passAt, performance.now() + retry);
-      await wake.next(Math.min(passAt, this.#reconciler.retryAt) - performance.now());
+      await wake.next(Math.min(passAt, lookAt, this.#reconciler.retryAt) - performance.now());
       await pause(COALESCE_MS, signal);
       if (signal.aborted) break;
       const began = performance.now();
       const reasons = wake.take();
       const isTime = began >= passAt;
-      const changed = (isTime || reasons.has("host")) && await this.#follow(onHostChange);
+      const looks = isTime || began >= lookAt || reasons.has("host");
+      const { changed, again = Infinity } = looks ? await this.#follow(onHostChange) : { changed: false };
+      if (looks) lookAt = performance.now() + again;
       // Containers come and go, and most of what they change is nothing to us.
       if (isTime || reasons.has("ours") || changed) {
         await this.pass();
@@ -181,13 +192,13 @@ export class HostKeeper {
     }
   }
 
-  async #follow(onHostChange: () => Promise<boolean>): Promise<boolean> {
+  async #follow(onHostChange: () => Promise<HostChange>): Promise<HostChange> {
     try {
       return await onHostChange();
     } catch (error) {
       this.#tell(messageOf(error));
       // The pass that follows tries again what failed.
-      return true;
+      return { changed: true };
     }
   }
 

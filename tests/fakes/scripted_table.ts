@@ -7,7 +7,7 @@ import { CloudError } from "../../backends/cloud/errors.ts";
 import { RouteRecord } from "../../backends/cloud/record.ts";
 import { RouteLoop } from "../../backends/cloud/route_loop.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../../backends/cloud/route_table.ts";
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { formatIp } from "../../lib/net/ip.ts";
 import { formatPrefix, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import { type TestHost, testHost } from "./session.ts";

@@ -7,11 +7,11 @@
 import type {
   Backend,
   BackendSession,
-  ExternalInterface,
   OpenContext,
   OwnSubnets,
   RunningBackend,
 } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { Clock } from "../../backends/cloud/clock.ts";
 import type { FamilyConfig, NetworkConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";

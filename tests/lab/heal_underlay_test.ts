@@ -243,3 +243,53 @@ async function judgeAgain(lab: Lab, throughTunnel: string | undefined): Promise<
   }
   assert.equal((await ping(lab.containers[0]!, lab.containers[1]!.addresses.ipv4!)).received, 1);
 }
+
+for (const { name, backend } of BACKENDS) {
+  labTest(`${name}, ${DUAL.name}: the interface is renamed, and renamed back`, {
+    families: DUAL.families,
+    hosts: 2,
+    config: networkConfig(DUAL.families, backend),
+  }, async (lab) => {
+    await startNetwork(lab);
+    const host = lab.host(1);
+    const lease = await leaseOf(host);
+    const wanted = await overlayOf(host);
+    const renamed = wanted.map((line) => line.replaceAll(/\beth0\b/g, "wan"));
+    await host.ip("link set eth0 name wan");
+    await untilOverlay(host, renamed, "the overlay over the renamed interface");
+    const [route] = (await host.routes("-4")).filter((line) => line.includes("proto 70"));
+    await host.ip(`route del ${route!.split(" ")[0]}`);
+    await untilOverlay(host, renamed, "repairs over the renamed interface");
+    await untilPings(lab);
+    await host.ip("link set wan name eth0");
+    await untilOverlay(host, wanted, "the overlay over the interface with its name again");
+    await untilPings(lab);
+    assert.deepEqual(await leaseOf(host), lease, "the lease has never changed");
+  });
+}
+
+labTest("a virtual address is never published while the host's own is away for a moment", {
+  hosts: 1,
+  config: networkConfig(["ipv4"], { Type: "vxlan" }),
+}, async (lab) => {
+  const host = lab.host(1);
+  await host.startReady();
+  const own = addressOf(host, "ipv4")!;
+  const published = async () => (await leaseOf(host)).value.PublicIP;
+  await host.ip("address add 172.30.0.200/32 dev eth0", `address del ${own}/24 dev eth0`);
+  const until4s = performance.now() + 4_000;
+  await until("four seconds with the own address in the lease", async () => {
+    assert.equal(await published(), own);
+    return performance.now() > until4s;
+  }, FOLLOW_LIMIT);
+  await host.ip(`address add ${own}/24 dev eth0`);
+  const before = host.daemon.count(/external interface changed/);
+  await host.ip(`address del ${own}/24 dev eth0`, `address add ${own}/24 dev eth0`);
+  assert.equal(await published(), own);
+  // Where it stays away, the host has no other address to be reached at.
+  await host.ip(`address del ${own}/24 dev eth0`);
+  await until("the other address in the lease", async () => {
+    return JSON.parse(await host.fetchText("/status")).interface.addresses[0] === "172.30.0.200";
+  }, 2 * FOLLOW_LIMIT);
+  assert.equal(host.daemon.count(/external interface changed/), before + 1);
+});

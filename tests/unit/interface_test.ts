@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
 import { FAMILIES, IPV4, IPV6, type PerFamily, perFamily } from "../../lib/net/family.ts";
-import {
-  chooseAddress,
-  chooseInterface,
-  type HostNetwork,
-  InterfaceError,
-  type InterfaceRequest,
-} from "../../lib/net/interface.ts";
+import { chooseAddress } from "../../lib/external/addresses.ts";
+import { chooseInterface } from "../../lib/external/choice.ts";
+import { type HostNetwork, InterfaceError, type InterfaceRequest } from "../../lib/external/types.ts";
 import { formatIp, type Ip, parseIp } from "../../lib/net/ip.ts";
 import { prefixOf } from "../../lib/net/prefix.ts";
 import type { Link, LinkAddress, Route } from "../../lib/netlink/types.ts";

@@ -8,7 +8,8 @@ import type { Lease } from "../../../lib/leases/types.ts";
 import { formatIp, type Ip, sameIp } from "../../../lib/net/ip.ts";
 import { firstIp } from "../../../lib/net/prefix.ts";
 import { namedType } from "../../../lib/backend/peer_plan.ts";
-import type { ExternalInterface, OwnSubnets } from "../../../lib/backend/types.ts";
+import type { OwnSubnets } from "../../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../../lib/external/types.ts";
 import type { OwnRoute, PeerRoute } from "./routes_writer.ts";
 
 /** This host as its peers see it. */
