@@ -6,9 +6,8 @@
  *     deno run -A scripts/test.ts --folder=PATH   the tests below another folder
  *
  * Types are checked first; then every file runs in a process of its own (two at a time), so that a crash or a
- * file that hangs costs one failure and not the run. Lab tests have deadlines, and the machine may have been busy:
- * a lab file that failed is run a second time, alone, and what passes then is named. Status 0 only if something
- * ran and nothing failed.
+ * file that hangs costs one failure and not the run. A failure is a failure: nothing is tried twice. Status 0 only
+ * if something ran and nothing failed.
  *
  * @module
  */
@@ -22,8 +21,6 @@ const AT_ONCE = 2;
 const FILE_LIMIT = 6 * 60_000;
 /** The whole run may take this long, in milliseconds. */
 const RUN_LIMIT = 25 * 60_000;
-/** Up to so many lab files that fail are run again; more, and something is wrong with more than the time. */
-const SECOND_TRIES = 4;
 /** Time to clean up between SIGTERM and SIGKILL, in milliseconds. */
 const GRACE = 15_000;
 
@@ -160,30 +157,6 @@ async function runAll(files: readonly string[], options: Options, stop: AbortSig
   return results;
 }
 
-/** Runs failed lab files again, one at a time with nothing beside them; gives the results that count. */
-async function tryAgain(
-  results: readonly FileResult[],
-  options: Options,
-  stop: AbortSignal,
-): Promise<FileResult[]> {
-  const failed = results.filter(({ path, counts }) => counts.failed > 0 && path.startsWith("tests/lab/"));
-  if (failed.length === 0 || failed.length > SECOND_TRIES) return [...results];
-  const second = new Map<string, FileResult>();
-  for (const { path } of failed) {
-    if (stop.aborted) break;
-    console.log(`second try, alone: ${shortName(path)}`);
-    const began = performance.now();
-    const result = await runFile(path, options, stop);
-    report(result, performance.now() - began);
-    second.set(path, result);
-  }
-  const unsteady = failed.filter(({ path }) => second.get(path)?.counts.failed === 0);
-  if (unsteady.length > 0) {
-    console.log(`passed at the second try only:\n  ${unsteady.map(({ path }) => path).join("\n  ")}`);
-  }
-  return results.map((result) => second.get(result.path) ?? result);
-}
-
 /** Ends the run on Ctrl-C, SIGTERM and the time limit; children clean up first. */
 function stopSignal(): AbortSignal {
   const controller = new AbortController();
@@ -226,7 +199,7 @@ async function main(): Promise<number> {
     console.log(`FAIL types\n${types.output}`);
     counts = addCounts(counts, { ...NONE, failed: 1 });
   }
-  const results = await tryAgain(await runAll(files, options, stop), options, stop);
+  const results = await runAll(files, options, stop);
   counts = results.reduce((sum, result) => addCounts(sum, result.counts), counts);
   const unrun = files.length - results.length;
   if (unrun > 0) console.log(`${unrun} files didn't run`);
