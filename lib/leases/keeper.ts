@@ -10,7 +10,13 @@ import { encodeLeaseValue, sameLeaseKey } from "./codec.ts";
 import { CONFLICT_HINT, describeConflict } from "./contest.ts";
 import { CLAIM_BACK_MS, type Holding, judge } from "./judge.ts";
 import { type KeeperOptions, LeaseLostError, type LeaseTrouble } from "./keeper_types.ts";
-import type { LeaseAttributes, LeaseEvent, LeaseSnapshot, StoredLease } from "./types.ts";
+import {
+  type LeaseAttributes,
+  type LeaseEvent,
+  type LeaseSnapshot,
+  type StoredLease,
+  StoreGoneError,
+} from "./types.ts";
 
 /** Longest sleep: the time of day may jump, and the machine may have slept. */
 const LONGEST_SLEEP_MS = 60_000;
@@ -112,7 +118,7 @@ export class LeaseKeeper {
   /**
    * Keeps the lease until the signal fires.
    *
-   * @throws {LeaseLostError} When the lease is lost.
+   * @throws {LeaseLostError} When the lease is lost. @throws {StoreGoneError}
    */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -122,7 +128,7 @@ export class LeaseKeeper {
         else this.#backoff.reset();
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof LeaseLostError) throw error;
+        if (error instanceof LeaseLostError || error instanceof StoreGoneError) throw error;
         if (this.#throttle.pass() !== undefined) {
           this.#o.log.warn("Cannot renew the lease, trying again", {
             key: this.#held.key,

@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { Database, type Entry, LockedError, textOf } from "./sqlite/database.ts";
+import { Database, type Entry, textOf, type Writer } from "./sqlite/database.ts";
+import { whenUnlocked } from "./sqlite/patience.ts";
 import { type ChangeBatch, SqliteWatcher } from "./sqlite/watcher.ts";
 import type {
   CallOptions,
@@ -24,9 +25,6 @@ const LEASES = "subnets/";
 /** "0" follows "/": the end of all keys below the folder. */
 const LEASES_END = "subnets0";
 
-const OPEN_ATTEMPTS = 50;
-const OPEN_RETRY_MS = 20;
-
 /**
  * Opens the store; the file and its folder are made if they aren't there.
  *
@@ -35,15 +33,7 @@ const OPEN_RETRY_MS = 20;
  * @throws {StoreError} If the file can't be used.
  */
 export async function openSqliteStore(path: string, now: () => number = Date.now): Promise<SqliteStore> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return new SqliteStore(Database.open(path), now);
-    } catch (error) {
-      // SQLite doesn't wait while another process changes a new file's journal mode.
-      if (!(error instanceof LockedError) || attempt === OPEN_ATTEMPTS) throw error;
-      await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
-    }
-  }
+  return new SqliteStore(await whenUnlocked(() => Database.open(path)), now);
 }
 
 /** A {@link LeaseStore} on SQLite. Make one with {@link openSqliteStore}. */
@@ -60,12 +50,8 @@ export class SqliteStore implements LeaseStore {
     this.#watcher = new SqliteWatcher(db, () => this.#expire());
   }
 
-  // Async functions, so that errors of the synchronous calls reject.
-
-  // deno-lint-ignore require-await
-  async readConfig(options: CallOptions = {}): Promise<StoredConfig | undefined> {
-    options.signal?.throwIfAborted();
-    return this.#db.read(() => this.#config());
+  readConfig(options: CallOptions = {}): Promise<StoredConfig | undefined> {
+    return whenUnlocked(() => this.#db.read(() => this.#config()), options);
   }
 
   #config(): StoredConfig | undefined {
@@ -73,17 +59,19 @@ export class SqliteStore implements LeaseStore {
     return entry && { text: textOf(entry.value), revision: BigInt(entry.revision) };
   }
 
-  // deno-lint-ignore require-await
   async writeConfig(text: string, options: CallOptions = {}): Promise<void> {
-    options.signal?.throwIfAborted();
-    this.#db.write((writer) => writer.put(CONFIG_KEY, text, null));
+    await whenUnlocked(() => this.#db.write((writer) => writer.put(CONFIG_KEY, text, null)), options);
     this.#watcher.wake();
   }
 
-  // deno-lint-ignore require-await
-  async listLeases(options: CallOptions = {}): Promise<LeaseSnapshot> {
-    options.signal?.throwIfAborted();
-    this.#expire();
+  listLeases(options: CallOptions = {}): Promise<LeaseSnapshot> {
+    return whenUnlocked(() => {
+      this.#expire();
+      return this.#list();
+    }, options);
+  }
+
+  #list(): LeaseSnapshot {
     return this.#db.read(() => ({
       revision: BigInt(this.#db.counters().revision),
       leases: this.#db.all<Entry>("SELECT * FROM entries WHERE key >= ? AND key < ?", LEASES, LEASES_END)
@@ -120,17 +108,14 @@ export class SqliteStore implements LeaseStore {
     return this.updateLease(held, held.value, ttl, options);
   }
 
-  // deno-lint-ignore require-await
-  async #put(
+  #put(
     key: string,
     value: string,
     ttl: number | undefined,
     allowed: (entry: Entry | undefined) => boolean,
     options: CallOptions,
   ): Promise<StoredLease | undefined> {
-    options.signal?.throwIfAborted();
-    this.#expire();
-    const stored = this.#db.write((writer) => {
+    return this.#change((writer) => {
       const entry = this.#entry(LEASES + key);
       if (!allowed(entry)) return undefined;
       const created = entry?.created ?? writer.revision;
@@ -143,22 +128,25 @@ export class SqliteStore implements LeaseStore {
         createRevision: BigInt(created),
         expires: ttl !== undefined,
       };
-    });
-    this.#watcher.wake();
-    return stored;
+    }, options);
   }
 
-  // deno-lint-ignore require-await
-  async deleteLease(held: StoredLease, options: CallOptions = {}): Promise<boolean> {
-    options.signal?.throwIfAborted();
-    this.#expire();
-    const deleted = this.#db.write((writer) => {
+  deleteLease(held: StoredLease, options: CallOptions = {}): Promise<boolean> {
+    return this.#change((writer) => {
       if (!unchanged(held)(this.#entry(LEASES + held.key))) return false;
       writer.delete(LEASES + held.key);
       return true;
-    });
+    }, options);
+  }
+
+  /** One transaction, after what has expired is gone. */
+  async #change<T>(work: (writer: Writer) => T, options: CallOptions): Promise<T> {
+    const result = await whenUnlocked(() => {
+      this.#expire();
+      return this.#db.write(work);
+    }, options);
     this.#watcher.wake();
-    return deleted;
+    return result;
   }
 
   #entry(key: string): Entry | undefined {
@@ -186,11 +174,8 @@ export class SqliteStore implements LeaseStore {
     for await (const batch of this.#watcher.watch(start, options.signal)) {
       const isConfig = first || batch.changes.some(({ key }) => key === CONFIG_KEY);
       first = false;
-      yield {
-        revision: batch.revision,
-        events: toEvents(batch),
-        ...isConfig ? { config: this.#config() ?? null } : {},
-      };
+      const config = isConfig ? { config: await whenUnlocked(() => this.#config()) ?? null } : {};
+      yield { revision: batch.revision, events: toEvents(batch), ...config };
     }
   }
 

@@ -16,6 +16,7 @@ import {
   type LeaseStore,
   type StoreCursor,
   type StoredConfig,
+  StoreGoneError,
 } from "./types.ts";
 
 /** Who wants to know of the own lease (the keeper). */
@@ -96,10 +97,11 @@ export class LeaseSync {
   }
 
   /**
-   * Runs until the signal fires; no error of the store ends it.
+   * Runs until the signal fires; no error of a store that is still there ends it.
    *
    * @param start A list that was just read, or the cursor of one that the PeerSet holds already; without one it
    * begins with a list.
+   * @throws {StoreGoneError}
    */
   async run(start: LeaseSnapshot | StoreCursor | undefined, signal: AbortSignal): Promise<void> {
     this.#set(false);
@@ -112,6 +114,7 @@ export class LeaseSync {
         await this.#watch(signal);
       } catch (error) {
         if (signal.aborted) break;
+        if (error instanceof StoreGoneError) throw error;
         this.#failed(error);
         await this.#backoff.wait(signal).catch(() => {});
       }

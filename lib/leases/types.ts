@@ -86,7 +86,12 @@ export class CompactedError extends Error {
  * corrupt file. The message names the endpoint or file, the cause and how to mend it.
  */
 export class StoreError extends Error {
-  override readonly name = "StoreError";
+  override readonly name: string = "StoreError";
+}
+
+/** The store in which the lease stands is gone, and what is there in its place isn't known: the daemon must end. */
+export class StoreGoneError extends StoreError {
+  override readonly name = "StoreGoneError";
 }
 
 /** Options of calls that wait for the store. */

@@ -134,3 +134,20 @@ labTest("a lease that has expired makes the host not ready, with the reason, unt
   await until("the host to be ready again", async () => await host.probe("/readyz") === 200, 20_000);
   assert.ok(await left() > 0);
 });
+
+labTest(
+  "sqlite: a store file that is deleted under the daemon ends it with the reason; the data path stays",
+  {
+    hosts: 1,
+    store: "sqlite",
+  },
+  async (lab) => {
+    const host = lab.host(1);
+    await host.startReady();
+    await Deno.remove(`${lab.folder}/store.db`);
+    await until("the daemon to end", () => !host.daemon.isRunning, 5000);
+    assert.equal((await host.daemon.ended()).code, 1);
+    assert.match(host.daemon.log, /store\.db was deleted while it was in use/);
+    assert.doesNotMatch(host.daemon.log, /^\s+at /m, "no stack trace");
+  },
+);

@@ -165,3 +165,74 @@ Deno.test("sqlite: a file of version 1 is used, and its leases count as created 
       ]);
     }
   }));
+
+/** Another process in the middle of a transaction. */
+function lockFile(path: string): { release(): void } {
+  const other = new DatabaseSync(path);
+  other.exec("BEGIN IMMEDIATE");
+  return {
+    release() {
+      other.exec("COMMIT");
+      other.close();
+    },
+  };
+}
+
+Deno.test("sqlite: another process's lock never stops the event loop, and the write is done after it", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/store.db`;
+    await using store = await openSqliteStore(path);
+    const lock = lockFile(path);
+    const writing = store.createLease("10.5.1.0-24", "{}", 60);
+    let longest = 0;
+    let last = performance.now();
+    for (const end = last + 500; last < end;) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }
+    assert.ok(longest < 100, `the event loop stood still for ${longest} ms`);
+    lock.release();
+    assert.equal((await writing)?.key, "10.5.1.0-24");
+  }));
+
+Deno.test("sqlite: a lock that stays fails the call after its time, and the signal ends the wait", () =>
+  withFolder(async (folder) => {
+    const path = `${folder}/store.db`;
+    await using store = await openSqliteStore(path);
+    const lock = lockFile(path);
+    try {
+      await assert.rejects(store.writeConfig("{}", { timeoutMs: 50 }), { name: "LockedError" });
+      const signal = AbortSignal.timeout(20);
+      await assert.rejects(store.createLease("10.5.1.0-24", "{}", 60, { signal }), { name: "TimeoutError" });
+    } finally {
+      lock.release();
+    }
+    await store.writeConfig("{}");
+  }));
+
+for (
+  const [what, change] of [
+    ["deleted", (path: string) => Deno.remove(path)],
+    ["replaced", async (path: string) => {
+      await Deno.copyFile(path, `${path}.copy`);
+      await Deno.rename(`${path}.copy`, path);
+    }],
+  ] as const
+) {
+  Deno.test(`sqlite: a file that is ${what} while it is in use ends every call and watch`, () =>
+    withFolder(async (folder) => {
+      const path = `${folder}/store.db`;
+      await using store = await openSqliteStore(path);
+      const held = (await store.createLease("10.5.1.0-24", "{}", 60))!;
+      const watching = (async () => {
+        for await (const _ of store.watchLeases(held.revision)) { /* nothing changes */ }
+      })();
+      const expected = { name: "StoreGoneError", message: new RegExp(`store\\.db was ${what} while`) };
+      const ends = assert.rejects(watching, expected);
+      await change(path);
+      await ends;
+      await assert.rejects(store.renewLease(held, 60), expected);
+      await assert.rejects(store.listLeases(), expected);
+    }));
+}

@@ -7,13 +7,11 @@
  * @module
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { StoreError } from "../types.ts";
+import { StoreError, StoreGoneError } from "../types.ts";
 
 /** Marks the file as ours (SQLite's application_id): "flan". */
 const APPLICATION_ID = 0x666c616e;
 const SCHEMA_VERSION = 2;
-/** How long a call waits for another process's transaction. */
-const BUSY_MS = 5000;
 /** Changes that are kept for watchers. */
 export const HISTORY = 10_000;
 
@@ -77,12 +75,17 @@ export interface Writer {
   delete(key: string): void;
 }
 
-/** The open file. Calls are synchronous: they take microseconds unless another process writes. */
+/**
+ * The open file. Calls are synchronous and never wait for another process: they take microseconds, or fail with
+ * {@link LockedError}. Every call looks whether the file is still the one that was opened.
+ */
 export class Database implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #file: FileId | undefined;
 
   private constructor(readonly path: string) {
+    this.#file = fileId(path);
     this.#db = new DatabaseSync(path);
   }
 
@@ -106,7 +109,7 @@ export class Database implements Disposable {
   }
 
   #prepare(): void {
-    this.#db.exec(`PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL`);
+    this.#db.exec("PRAGMA busy_timeout = 0; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
     this.#transaction(() => {
       const tables = this.get<{ n: number }>("SELECT count(*) AS n FROM sqlite_schema")!.n;
       if (tables === 0) this.#db.exec(SCHEMA);
@@ -125,8 +128,25 @@ export class Database implements Disposable {
     });
   }
 
+  /**
+   * SQLite goes on with a file that was deleted or replaced, and nobody else sees what it writes.
+   *
+   * @throws {StoreGoneError} If the path doesn't lead to the file that is open.
+   */
+  #checkFile(): void {
+    const now = fileId(this.path);
+    if (now && now.dev === this.#file?.dev && now.ino === this.#file.ino) return;
+    throw new StoreGoneError(
+      `The store ${this.path} was ${
+        now ? "replaced" : "deleted"
+      } while it was in use: leases in it no longer ` +
+        "count. Put it back, or start flanneld again to use what is there now",
+    );
+  }
+
   /** The first row that a query gives. */
   get<T>(sql: string, ...parameters: (string | number)[]): T | undefined {
+    this.#checkFile();
     return guarded(this.path, () => this.#statement(sql).get(...parameters)) as T | undefined;
   }
 
@@ -209,6 +229,7 @@ export class Database implements Disposable {
   }
 
   #transaction<T>(use: () => T, begin = "BEGIN IMMEDIATE"): T {
+    this.#checkFile();
     return guarded(this.path, () => {
       this.#db.exec(begin);
       try {
@@ -227,7 +248,7 @@ export class Database implements Disposable {
   }
 }
 
-/** Another process holds the lock for longer than we wait. A later call may succeed. */
+/** Another process holds the lock. A later call may succeed. */
 export class LockedError extends Error {
   override readonly name = "LockedError";
 }
@@ -253,6 +274,18 @@ function guarded<T>(path: string, use: () => T): T {
 
 function isSqlite(error: unknown): error is Error {
   return error instanceof Error && (error as { code?: unknown }).code === "ERR_SQLITE_ERROR";
+}
+
+/** What tells one file from another one of the same name. */
+type FileId = Pick<Deno.FileInfo, "dev" | "ino">;
+
+function fileId(path: string): FileId | undefined {
+  try {
+    const { dev, ino } = Deno.statSync(path);
+    return { dev, ino };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Makes the file and its folder. @throws {StoreError} */

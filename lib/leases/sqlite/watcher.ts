@@ -4,7 +4,8 @@
  * @module
  */
 import { CompactedError } from "../types.ts";
-import type { Change, Database } from "./database.ts";
+import { type Change, type Database, LockedError } from "./database.ts";
+import { PATIENCE_MS, whenUnlocked } from "./patience.ts";
 
 /** How often the file is looked at for other processes' changes while somebody watches. */
 const POLL_MS = 100;
@@ -22,6 +23,8 @@ export class SqliteWatcher implements Disposable {
   readonly #waiting = new Set<PromiseWithResolvers<void>>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #seen = -1;
+  /** When the file could last be read. */
+  #lookedAt = performance.now();
   #closed = false;
 
   /** @param expire Deletes what has expired; called with each look. */
@@ -34,7 +37,7 @@ export class SqliteWatcher implements Disposable {
   async *watch(revision: bigint, signal?: AbortSignal): AsyncIterable<ChangeBatch> {
     let cursor = revision;
     for (let first = true; !signal?.aborted; first = false) {
-      const batch = this.#read(cursor);
+      const batch = await whenUnlocked(() => this.#read(cursor), signal ? { signal } : {});
       if (first || batch.changes.length > 0 || batch.revision > cursor) {
         cursor = batch.revision;
         yield batch;
@@ -77,7 +80,10 @@ export class SqliteWatcher implements Disposable {
     this.#waiting.add(waiter);
     const onAbort = () => waiter.resolve();
     signal?.addEventListener("abort", onAbort, { once: true });
-    this.#timer ??= setTimeout(() => this.#poll(), POLL_MS);
+    if (this.#timer === undefined) {
+      this.#lookedAt = performance.now();
+      this.#timer = setTimeout(() => this.#poll(), POLL_MS);
+    }
     try {
       if (!signal?.aborted) await waiter.promise;
     } finally {
@@ -90,14 +96,24 @@ export class SqliteWatcher implements Disposable {
   #poll(): void {
     this.#timer = undefined;
     try {
-      this.#expire();
-      const version = this.#db.dataVersion();
-      if (version !== this.#seen) this.wake();
-      this.#seen = version;
+      this.#look();
       if (this.#waiting.size > 0) this.#timer = setTimeout(() => this.#poll(), POLL_MS);
     } catch (error) {
       for (const { reject } of this.#waiting) reject(error);
       this.#waiting.clear();
+    }
+  }
+
+  #look(): void {
+    try {
+      this.#expire();
+      const version = this.#db.dataVersion();
+      if (version !== this.#seen) this.wake();
+      this.#seen = version;
+      this.#lookedAt = performance.now();
+    } catch (error) {
+      // Another process writes; the next look is soon.
+      if (!(error instanceof LockedError) || performance.now() - this.#lookedAt > PATIENCE_MS) throw error;
     }
   }
 
