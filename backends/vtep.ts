@@ -4,8 +4,9 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import type { Json, JsonObject } from "../lib/config/types.ts";
 import { type Family, IPV4 } from "../lib/net/family.ts";
-import { localMac, type Mac } from "../lib/net/mac.ts";
+import { localMac, type Mac, parseMac } from "../lib/net/mac.ts";
 import {
   findByMark,
   isOwnLink,
@@ -28,23 +29,25 @@ export interface Vtep {
 const MAX_NAME = 15;
 
 /**
- * Finds the device to use: ours if there is one (then with the MAC that peers know), else a free name and a
- * MAC that this host would come to again.
+ * Finds the device to use: ours if there is one, else a free name. Its MAC is one that peers know, so that none of
+ * them has to learn another: the device's, else that of the own lease, else one that this host would come to again.
  *
  * @throws {LinkConflictError} If another device has the VNI and port, or the name.
  */
 export function findVtep(
   family: Family,
   options: { readonly vni: number; readonly port: number },
-  context: Pick<OpenContext, "links" | "networkId" | "machineId" | "external">,
+  context: Pick<OpenContext, "links" | "networkId" | "machineId" | "external" | "ownLease">,
 ): Vtep {
-  const { links, networkId } = context;
+  const { links, networkId, ownLease } = context;
   const name = vtepName(family, options, context);
   refuseConflicts(name, family, options, context);
   const named = links.find((link) => link.name === name && isOwnLink(link, networkId));
   const existing = named ?? findByMark(links, { kind: "vxlan", vni: options.vni, family }, networkId);
-  const mac = existing?.mac;
-  return { name, mac: mac ?? stableMac(family, options.vni, context) };
+  const published = ownLease?.backendType === "vxlan"
+    ? vtepMac(ownLease.backendData[family.name])
+    : undefined;
+  return { name, mac: existing?.mac ?? published ?? stableMac(family, options.vni, context) };
 }
 
 /**
@@ -111,4 +114,18 @@ function stableMac(
   const hardware = links.find((link) => link.index === external.index)?.mac ?? "";
   const identity = [machineId, external.name, hardware, vni, networkId, family.name].join("\n");
   return localMac(createHash("sha256").update(identity).digest());
+}
+
+/** The MAC in a lease's BackendData; undefined for anything else than an object with a unicast MAC. */
+export function vtepMac(data: Json | undefined): Mac | undefined {
+  if (data === null || typeof data !== "object" || Array.isArray(data)) return undefined;
+  const text = (data as JsonObject)["VtepMAC"];
+  if (typeof text !== "string") return undefined;
+  try {
+    const mac = parseMac(text);
+    const isGroup = parseInt(mac.slice(0, 2), 16) & 1;
+    return isGroup || mac === "00:00:00:00:00:00" ? undefined : mac;
+  } catch {
+    return undefined;
+  }
 }

@@ -13,7 +13,7 @@ import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/family.ts";
 import { formatIp } from "../lib/net/ip.ts";
 import { firstIp } from "../lib/net/prefix.ts";
-import { type Mac, parseMac } from "../lib/net/mac.ts";
+import type { Mac } from "../lib/net/mac.ts";
 import {
   isOwnAddress,
   namedType,
@@ -23,8 +23,8 @@ import {
 } from "../lib/backend/peer_plan.ts";
 import { limitMtu, mtuProblem } from "../lib/backend/mtu.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
-import { findVtep, type Vtep } from "./vtep.ts";
-import type { Json, JsonObject } from "../lib/config/types.ts";
+import { findVtep, type Vtep, vtepMac } from "./vtep.ts";
+import type { Json } from "../lib/config/types.ts";
 import type { BackendType, Environment, HostPlan, KernelBackend, OwnSubnets } from "../lib/backend/types.ts";
 
 /** The Backend object of a vxlan network. */
@@ -150,19 +150,5 @@ class Vxlan implements KernelBackend {
         { kind: "route", link, destination, gateway, onlink: true },
       ],
     };
-  }
-}
-
-/** The MAC in a peer's BackendData; undefined for anything else than an object with a unicast MAC. */
-function vtepMac(data: Json | undefined): Mac | undefined {
-  if (data === null || typeof data !== "object" || Array.isArray(data)) return undefined;
-  const text = (data as JsonObject)["VtepMAC"];
-  if (typeof text !== "string") return undefined;
-  try {
-    const mac = parseMac(text);
-    const isGroup = parseInt(mac.slice(0, 2), 16) & 1;
-    return isGroup || mac === "00:00:00:00:00:00" ? undefined : mac;
-  } catch {
-    return undefined;
   }
 }

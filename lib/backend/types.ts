@@ -111,6 +111,8 @@ export interface OpenContext {
   readonly networkId: string;
   /** The host's devices as they are now. */
   readonly links: readonly Link[];
+  /** What this host's lease said when an earlier run last wrote it: what peers know of the host. */
+  readonly ownLease?: LeaseAttributes;
   /** What is stable about this host: /etc/machine-id, or empty where there is none. */
   readonly machineId: string;
   /** The daemon's options that backends declare, for those of this backend. */

@@ -6,7 +6,9 @@
  */
 import { messageOf } from "../errors.ts";
 import { writeWholeFile } from "../config/whole_file.ts";
+import { decodeLeaseValue } from "../leases/codec.ts";
 import type { HostEvidence } from "../leases/identity.ts";
+import type { LeaseAttributes } from "../leases/types.ts";
 import type { Link } from "../netlink/types.ts";
 import type { Log } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
@@ -33,13 +35,17 @@ export async function readLeaseFile(path: string, log: Log): Promise<KeptLease |
   return undefined;
 }
 
+/** What a kept lease says; undefined where it says nothing that can be used. */
+export function attributesOf(lease: KeptLease | undefined): LeaseAttributes | undefined {
+  const attributes = lease && decodeLeaseValue(lease.value);
+  return typeof attributes === "object" ? attributes : undefined;
+}
+
 /** What is on this host of an earlier run, beside the subnet file. @param links All devices that are here. */
-export async function readEvidence(
-  options: Pick<Options, "subnetFile">,
+export function evidenceOf(
+  lease: KeptLease | undefined,
   links: readonly Link[],
-  log: Log,
-): Promise<Omit<HostEvidence, "subnets">> {
-  const lease = await readLeaseFile(leaseFilePath(options), log);
+): Omit<HostEvidence, "subnets"> {
   const macs = links.flatMap(({ kind, mac }) => kind === "vxlan" && mac ? [mac] : []);
   return { ...lease ? { lease } : {}, macs };
 }

@@ -6,6 +6,7 @@
 import type { ResolvedNetwork } from "../backend/network.ts";
 import type { OpenContext } from "../backend/types.ts";
 import type { ExternalInterface } from "../external/types.ts";
+import type { LeaseAttributes } from "../leases/types.ts";
 import { listLinks } from "../netlink/link.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Log, Metrics } from "../observe/types.ts";
@@ -16,6 +17,8 @@ import { networkIdOf } from "./store.ts";
 export interface ContextParts {
   readonly socket: NetlinkSocket;
   readonly external: ExternalInterface;
+  /** What this host's lease said when an earlier run last wrote it. */
+  readonly ownLease?: LeaseAttributes | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Ends the opening and what it waits for. */
@@ -26,11 +29,12 @@ export interface ContextParts {
 export async function openContext(
   options: Options,
   { config }: ResolvedNetwork,
-  { socket, external, log, metrics, signal }: ContextParts,
+  { socket, external, ownLease, log, metrics, signal }: ContextParts,
 ): Promise<OpenContext> {
   return {
     config,
     external,
+    ...(ownLease ? { ownLease } : {}),
     networkId: networkIdOf(options),
     links: listLinks(socket),
     machineId: await readMachineId(),

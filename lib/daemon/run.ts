@@ -12,7 +12,7 @@ import { UsageError } from "../options/usage_error.ts";
 import { readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
 import { waitForNetwork } from "./config_feed.ts";
 import { settleExternal } from "./external.ts";
-import { readEvidence } from "./lease_file.ts";
+import { attributesOf, evidenceOf, leaseFilePath, readLeaseFile } from "./lease_file.ts";
 import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
 import { StatusServer } from "./status_server.ts";
@@ -104,8 +104,9 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   const { config } = network;
   const families = config.families.map(({ family }) => family);
   const external = await settleExternal(socket, options, families, { log: log.child("interface"), signal });
+  const kept = await readLeaseFile(leaseFilePath(options), log);
   const context = await openContext(options, network, {
-    ...{ socket, external, metrics, signal },
+    ...{ socket, external, ownLease: attributesOf(kept), metrics, signal },
     log: log.child(config.backend.type),
   });
   const backend = await network.backend.open(network.options, context);
@@ -115,7 +116,7 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
     attributes: { ...backend.attributes, publicIps: external.publicIps },
     ttl: options.subnetLeaseTtl,
     previous: await previousSubnets(options.subnetFile, log),
-    evidence: await readEvidence(options, context.links, log),
+    evidence: evidenceOf(kept, context.links),
     log: log.child("lease"),
     clock: systemClock,
     random: randomBelow,

@@ -237,3 +237,24 @@ for (const type of ["vxlan", "host-gw"]) {
     assert.doesNotMatch(await host.fetchText("/status"), /Backend\.MTU/);
   });
 }
+
+labTest("devices that went with the interface are made anew with the MACs of the lease", {
+  hosts: 2,
+  families: DUAL.families,
+}, async (lab) => {
+  const wanted = await startNetwork(lab);
+  const [host, peer] = lab.hosts as [Host, Host];
+  await host.daemon.stop();
+  // Another NIC with another MAC: nothing that the daemon could compute is as it was.
+  await host.ip("link del eth0");
+  await lab.switch.ip(`link add p1 type veth peer name eth0 netns ${host.name}`, "link set p1 master br0 up");
+  await host.ip(
+    "link set eth0 up",
+    `address add ${host.addresses.ipv4}/24 dev eth0`,
+    `address add ${host.addresses.ipv6}/64 dev eth0 nodad`,
+  );
+  await host.startReady({ args: ["-iface=eth0"] });
+  await untilOverlay(host, wanted.get(host)!, "the same devices with the same MACs");
+  assert.deepEqual(await overlayOf(peer), wanted.get(peer), "the peer has learned nothing new");
+  await lab.pingAll();
+});

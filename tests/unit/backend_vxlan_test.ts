@@ -191,6 +191,19 @@ Deno.test("the VTEP's MAC is the existing device's, else one this host comes to 
   assert.deepEqual(adopted, { name: "flannel.1", mac: "3e:4b:bc:75:ce:43" });
   const { mac } = findVtep(IPV4, options, context());
   assert.match(mac, /^.[26ae]:/, "locally administered, unicast");
+  // Made anew, it has the MAC that peers know from the lease, though the host's hardware is another.
+  const [known, changed] = ["3e:4b:bc:75:ce:44", [
+    link({ index: 2, name: "eth0", mac: "52:54:00:00:00:02" }),
+  ]];
+  const lease = (backendType: string) => ({
+    publicIps: {},
+    backendType,
+    backendData: { ipv4: { VNI: 1, VtepMAC: known } },
+  });
+  const anew = context({ links: changed, ownLease: lease("vxlan") });
+  assert.equal(findVtep(IPV4, options, anew).mac, known);
+  assert.notEqual(findVtep(IPV6, options, anew).mac, known);
+  assert.notEqual(findVtep(IPV4, options, context({ ownLease: lease("other") })).mac, known);
   assert.equal(findVtep(IPV4, options, context()).mac, mac);
   const others = [
     findVtep(IPV6, options, context()),
