@@ -4,6 +4,7 @@
  * @module
  */
 import type { BackendRegistry } from "../backend/registry.ts";
+import { UsageError } from "../options/usage_error.ts";
 import { withBackendOptions } from "../options/table.ts";
 import type { Invocation } from "../options/parse.ts";
 
@@ -22,6 +23,10 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       return await (await import("./status_command.ts")).statusCommand(invocation);
     case "doctor":
       return await (await import("./doctor_command.ts")).doctorCommand(invocation, backends);
+    case "cni":
+      throw new UsageError("cni: takes no options; container runtimes call it with variables (CNI_COMMAND)");
+    case "cni install":
+      return await (await import("./cni_command.ts")).cniInstallCommand(invocation);
     case "version":
       console.log((await import("../version.ts")).VERSION_TEXT);
       return 0;

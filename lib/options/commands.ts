@@ -33,6 +33,8 @@ export const COMMANDS = {
   "cleanup": { help: "Remove everything that flanneld made on this host" },
   "status": { help: "Show what a running flanneld does (-json: for programs)" },
   "doctor": { help: "Look for what would keep flanneld from working here" },
+  "cni": { help: "The CNI plugin flannel: container runtimes call it" },
+  "cni install": { help: "Put the CNI plugin and its network configuration where container runtimes look" },
   "version": { help: "Print the version" },
   "completion": {
     argument: "SHELL",

@@ -163,5 +163,11 @@ unset FLANNELD_CACHE_DIR
 # Programs that it may run are looked for in PATH when it starts; services often have no sbin in theirs.
 export PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin"
 export DENO_DIR="$flanneld_home/cache" DENO_NO_UPDATE_CHECK=1
+# Container runtimes call the plugin by its name, flannel.
+case ${0##*/} in flannel) set -- cni "$@" ;; esac
+if [ "$*" = cni ]; then exec "$flanneld_home/flanneld" @RUN_CNI@ "$flanneld_home/app/main.js" cni; fi
+# `cni install` copies this file.
+case $0 in /*) FLANNEL_EXECUTABLE=$0 ;; *) FLANNEL_EXECUTABLE=$PWD/$0 ;; esac
+export FLANNEL_EXECUTABLE
 exec "$flanneld_home/flanneld" @RUN@ "$flanneld_home/app/main.js" "$@"
 exit 126

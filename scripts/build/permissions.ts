@@ -44,6 +44,18 @@ export const PERMISSIONS: readonly string[] = [
   "--no-prompt",
 ];
 
+/**
+ * The CNI plugin's permissions: it runs the plugins that a network configuration names, in the folders that the
+ * container runtime names, and needs neither network nor foreign functions.
+ */
+export const CNI_PERMISSIONS: readonly string[] = [
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  "--allow-run",
+  "--no-prompt",
+];
+
 /** Options of `deno run` that keep it from looking for anything outside of the program's folder. */
 export const CLOSED_WORLD: readonly string[] = [
   ...["--quiet", "--no-config", "--no-lock", "--no-remote", "--no-npm", "--cached-only"],

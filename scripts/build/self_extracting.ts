@@ -9,7 +9,7 @@
 import { gzipSync } from "node:zlib";
 import { createHash } from "node:crypto";
 import { join } from "./paths.ts";
-import { CLOSED_WORLD, PERMISSIONS, V8_FLAGS } from "./permissions.ts";
+import { CLOSED_WORLD, CNI_PERMISSIONS, PERMISSIONS, V8_FLAGS } from "./permissions.ts";
 import { run } from "./run.ts";
 
 /** What {@link selfExtracting} puts together. */
@@ -63,6 +63,7 @@ export async function selfExtracting(options: SelfExtractingOptions): Promise<vo
     PAYLOAD_SIZE: String(payload.length),
     RUNTIME_SIZE: String((await Deno.stat(options.runtime)).size),
     RUN: ["run", V8_FLAGS, ...CLOSED_WORLD, ...PERMISSIONS].join(" "),
+    RUN_CNI: ["run", V8_FLAGS, ...CLOSED_WORLD, ...CNI_PERMISSIONS].join(" "),
   });
   const temporary = `${out}.new`;
   using file = await Deno.open(temporary, { create: true, truncate: true, write: true, mode: 0o755 });
