@@ -166,8 +166,10 @@ export DENO_DIR="$flanneld_home/cache" DENO_NO_UPDATE_CHECK=1
 # Container runtimes call the plugin by its name, flannel.
 case ${0##*/} in flannel) set -- cni "$@" ;; esac
 if [ "$*" = cni ]; then exec "$flanneld_home/flanneld" @RUN_CNI@ "$flanneld_home/app/main.js" cni; fi
-# `cni install` copies this file.
-case $0 in /*) FLANNEL_EXECUTABLE=$0 ;; *) FLANNEL_EXECUTABLE=$PWD/$0 ;; esac
-export FLANNEL_EXECUTABLE
+# cni install copies this file.
+if [ "${1:-} ${2:-}" = 'cni install' ]; then
+  case $0 in /*) FLANNEL_EXECUTABLE=$0 ;; *) FLANNEL_EXECUTABLE=$PWD/$0 ;; esac
+  export FLANNEL_EXECUTABLE
+fi
 exec "$flanneld_home/flanneld" @RUN@ "$flanneld_home/app/main.js" "$@"
 exit 126

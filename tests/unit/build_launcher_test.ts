@@ -49,6 +49,14 @@ Deno.test("launcher: the program's folder is the user's alone, and its environme
   }
 });
 
+Deno.test("launcher: called by the name flannel it is the CNI plugin, and cni install learns what to copy", async () => {
+  await using lab = await LauncherLab.create();
+  const plugin = await lab.build("flannel", `${REPORT}; echo "$FLANNEL_EXECUTABLE"`);
+  assert.equal((await lab.run([plugin])).stdout, "cni\n\n");
+  const program = await lab.build("flanneld", `${REPORT}; echo "$FLANNEL_EXECUTABLE"`);
+  assert.equal((await lab.run([program, "cni", "install"])).stdout, `cni\ninstall\n${program}\n`);
+});
+
 Deno.test("launcher: of eight first starts at once all run, and one unpacks", async () => {
   await using lab = await LauncherLab.create();
   const program = await lab.build("flanneld", "echo ran");
