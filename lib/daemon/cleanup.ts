@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
@@ -26,8 +27,8 @@ import type { PartLog } from "../observe/log.ts";
 import { noMetrics } from "../observe/types.ts";
 import { chooseExternal } from "./external.ts";
 import { leaseFilePath } from "./lease_file.ts";
+import { DaemonLock, LockedError } from "./lock.ts";
 import { openContext } from "./open_context.ts";
-import { readStatus } from "./status_client.ts";
 import { statusSocketPath } from "./status_server.ts";
 import { networkIdOf, openStore } from "./store.ts";
 
@@ -36,7 +37,7 @@ const STORE_TIMEOUT_MS = 3_000;
 
 /** Removes everything of this network. @returns Whether all of it is gone. @throws {Error} If a daemon still runs. */
 export async function cleanUp(options: Options, backends: BackendRegistry, log: PartLog): Promise<boolean> {
-  await refuseWhileRunning(options);
+  using _lock = await lockOut(options);
   const cleaner = new Cleaner(options, backends, log);
   await using store = await openStore(options);
   await cleaner.readNetwork(store);
@@ -48,11 +49,15 @@ export async function cleanUp(options: Options, backends: BackendRegistry, log: 
   return cleaner.failures === 0;
 }
 
-async function refuseWhileRunning(options: Options): Promise<void> {
-  const isRunning = await readStatus(statusSocketPath(options)).then(() => true, () => false);
-  if (isRunning) {
+/** Keeps daemons from starting meanwhile. Undefined where no daemon can have run: there is no folder for its files. */
+async function lockOut(options: Options): Promise<DaemonLock | undefined> {
+  if (!await Deno.stat(dirname(options.subnetFile)).catch(() => undefined)) return undefined;
+  try {
+    return await DaemonLock.take(options, "flanneld cleanup", new AbortController().signal);
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
     throw new Error(
-      "flanneld is running and would make everything again: stop it first (systemctl stop flanneld)",
+      `${error.holder} is running and would make everything again: stop it first (systemctl stop flanneld)`,
     );
   }
 }

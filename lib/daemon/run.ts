@@ -13,6 +13,7 @@ import { readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
 import { waitForNetwork } from "./config_feed.ts";
 import { settleExternal } from "./external.ts";
 import { attributesOf, evidenceOf, leaseFilePath, readLeaseFile } from "./lease_file.ts";
+import { DaemonLock } from "./lock.ts";
 import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
 import { StatusServer } from "./status_server.ts";
@@ -49,18 +50,29 @@ export async function runDaemon(options: Options, services: DaemonServices): Pro
   refuseMissingParts(options);
   const { log } = services;
   log.info("flanneld starts", { version: VERSION_TEXT });
+  try {
+    using _lock = await DaemonLock.take(options, "flanneld", services.signal);
+    await runGroup(options, services);
+  } catch (error) {
+    // An end that was asked for is no failure, wherever it interrupted us.
+    if (!services.signal.aborted) throw error;
+  }
+  log.info("flanneld ends; the data path stays as it is");
+}
+
+async function runGroup(options: Options, services: DaemonServices): Promise<void> {
   const tasks = new TaskGroup(services.signal);
+  tasks.signal.addEventListener("abort", () => notifySystemd({ STOPPING: "1" }, services.log), {
+    once: true,
+  });
   try {
     await runTasks(options, services, tasks);
   } catch (error) {
     tasks.fail(error);
-    // An end that was asked for is no failure, wherever it interrupted us.
-    if (!services.signal.aborted) throw error;
+    throw error;
   } finally {
     await tasks.settle();
-    notifySystemd({ STOPPING: "1" }, log);
   }
-  log.info("flanneld ends; the data path stays as it is");
 }
 
 async function runTasks(options: Options, services: DaemonServices, tasks: TaskGroup): Promise<void> {

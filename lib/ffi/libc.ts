@@ -33,6 +33,10 @@ const SYMBOLS = {
   /** The same for requests whose argument is a number: int ioctl(int fd, unsigned long request, ... unsigned long) */
   ioctlValue: { name: "ioctl", parameters: ["i32", "usize", "usize"], result: "i32" },
 
+  // signal.h
+  /** int kill(pid_t pid, int sig) */
+  kill: { parameters: ["i32", "i32"], result: "i32" },
+
   // poll.h, sys/eventfd.h
   /** int poll(struct pollfd *fds, nfds_t nfds, int timeout_ms) */
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },

@@ -4,6 +4,7 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
+import { ProcessGroup } from "../ffi/process_group.ts";
 
 /** How a program ended and what it said. */
 export interface CommandResult {
@@ -89,18 +90,15 @@ async function runToEnd(
   stdin: string | undefined,
   timeout: number,
 ): Promise<CommandResult> {
-  const signal = AbortSignal.timeout(timeout);
-  const command = new Deno.Command(program, {
-    args,
-    env,
-    signal,
-    stdin: stdin === undefined ? "null" : "piped",
-    stdout: "piped",
-    stderr: "piped",
-  });
-  let child: Deno.ChildProcess;
+  let started: ProcessGroup;
   try {
-    child = command.spawn();
+    started = new ProcessGroup(program, {
+      args,
+      env,
+      stdin: stdin === undefined ? "null" : "piped",
+      stdout: "piped",
+      stderr: "piped",
+    });
   } catch (error) {
     // Not an executable, or not one that this program is permitted to run.
     return {
@@ -109,14 +107,21 @@ async function runToEnd(
       stderr: messageOf(error),
     };
   }
-  const [output] = await Promise.all([child.output(), stdin === undefined ? undefined : feed(child, stdin)]);
+  using group = started;
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    group.kill();
+  }, timeout);
+  const feeding = stdin === undefined ? undefined : feed(group.child, stdin);
+  const [output] = await Promise.all([group.child.output(), feeding]).finally(() => clearTimeout(timer));
   const text = new TextDecoder();
   const result = {
     code: output.code,
     stdout: text.decode(output.stdout),
     stderr: text.decode(output.stderr),
   };
-  if (!signal.aborted) return result;
+  if (!isLate) return result;
   return { ...result, code: TIMED_OUT, stderr: `ended after ${timeout} ms\n${result.stderr}` };
 }
 

@@ -30,6 +30,18 @@ Deno.test("firewall command: a missing program is a status, a hanging one is end
   assert.equal(hanging.code, TIMED_OUT);
 });
 
+// Only the program was ended; what it had started held its output open, and the pass waited on.
+for (
+  const [what, script] of [["waits for it", "sleep 60 & wait"], ["ends before it", "sleep 60 &"]] as const
+) {
+  Deno.test(`firewall command: a child of a program is ended too, also where the program ${what}`, async () => {
+    const began = performance.now();
+    const { stderr } = await systemRunner({ timeout: 100 })("sh", ["-c", script]);
+    assert.match(stderr, /ended after 100 ms/);
+    assert(performance.now() - began < 5_000);
+  });
+}
+
 Deno.test("firewall command: a program that can't be started is a status with the cause", async () => {
   const folder = await Deno.makeTempDir();
   try {

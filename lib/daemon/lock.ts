@@ -1,0 +1,124 @@
+/**
+ * One daemon for one subnet file: a lock beside it, held for as long as the process lives.
+ *
+ * The kernel gives the lock back when the process ends, however it ends (flock(2)); a file that a killed daemon left
+ * is no lock.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { messageOf } from "../errors.ts";
+import type { Options } from "../options/table.ts";
+import { pause } from "../pause.ts";
+
+/** How long a holder may take to end: one daemon replaces another, in milliseconds. */
+const PATIENCE_MS = 2_000;
+
+/** Pause between two tries, in milliseconds. */
+const RETRY_MS = 50;
+
+/** Another process uses the same files. The message says which one, and what to do. */
+export class LockedError extends Error {
+  override readonly name = "LockedError";
+  /** @param holder Like `flanneld (process 1234)`. */
+  constructor(readonly holder: string, message: string) {
+    super(message);
+  }
+}
+
+/** `/run/flannel/subnet.lock` beside `/run/flannel/subnet.env`. */
+export function lockPath(options: Pick<Options, "subnetFile">): string {
+  return options.subnetFile.replace(/(\.[^./]*)?$/, ".lock");
+}
+
+/** The lock, held until it is disposed. */
+export class DaemonLock implements Disposable {
+  readonly #path: string;
+  readonly #file: Deno.FsFile;
+
+  private constructor(path: string, file: Deno.FsFile) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  /**
+   * Takes the lock. Makes the folder.
+   *
+   * @param who What this process is, for others: `flanneld`.
+   * @throws {LockedError} If another process holds it and goes on.
+   * @throws {Error} If the file can't be made.
+   */
+  static async take(
+    options: Pick<Options, "subnetFile">,
+    who: string,
+    signal: AbortSignal,
+  ): Promise<DaemonLock> {
+    const path = lockPath(options);
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const lock = DaemonLock.#try(path, who);
+      if (lock instanceof DaemonLock) return lock;
+      if (performance.now() > deadline) {
+        const message = `${lock} uses the same files, and holds ${path}: stop it, or give this one its own ` +
+          "-subnet-file and -etcd-prefix";
+        throw new LockedError(lock, message);
+      }
+      await pause(RETRY_MS, signal);
+      signal.throwIfAborted();
+    }
+  }
+
+  /** @returns The lock, or who holds it. */
+  static #try(path: string, who: string): DaemonLock | string {
+    let file: Deno.FsFile | undefined;
+    try {
+      Deno.mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+      // For root only: anybody who may open it could lock it.
+      file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
+      if (!file.tryLockSync(true)) {
+        const holder = readHolder(file);
+        file.close();
+        return holder;
+      }
+      if (!isStill(file, path)) {
+        file.close();
+        return DaemonLock.#try(path, who);
+      }
+      file.truncateSync();
+      file.writeSync(new TextEncoder().encode(`${who} (process ${Deno.pid})\n`));
+      return new DaemonLock(path, file);
+    } catch (error) {
+      file?.close();
+      throw new Error(`Cannot lock ${path}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Gives it back, and takes the file away. */
+  [Symbol.dispose](): void {
+    try {
+      Deno.removeSync(this.#path);
+    } catch {
+      // Somebody took it away; the lock ends with the file's closing.
+    }
+    this.#file.close();
+  }
+}
+
+/** What the holder wrote about itself. */
+function readHolder(file: Deno.FsFile): string {
+  const buffer = new Uint8Array(256);
+  const length = file.readSync(buffer) ?? 0;
+  return new TextDecoder().decode(buffer.subarray(0, length)).trim() || "another flanneld";
+}
+
+/** Whether the locked file is the one at the path: the holder before takes its file away. */
+function isStill(file: Deno.FsFile, path: string): boolean {
+  const locked = file.statSync();
+  try {
+    const there = Deno.statSync(path);
+    return locked.ino === there.ino && locked.dev === there.dev;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,57 @@
+/** One daemon for one set of files. */
+import assert from "node:assert/strict";
+import { flanneldCommand } from "../../scripts/lab/daemon.ts";
+import { until } from "../../scripts/lab/process.ts";
+import { labTest } from "./lab_test_case.ts";
+
+// The second one took the status socket away, and cleanup then removed the first one's lease, device and file.
+labTest(
+  "a second daemon on the same files ends, names the first and disturbs nothing",
+  { hosts: 2 },
+  async (lab) => {
+    const host = lab.host(1);
+    await lab.startAll();
+    await lab.connect();
+    const first = host.daemon;
+    const second = host.start();
+    const { code } = await second.ended();
+    assert.equal(code, 1);
+    assert.match(second.log, new RegExp(`flanneld \\(process ${first.pid}\\) uses the same files`));
+    const status = await host.command(
+      ["status", "-json", `-subnet-file=${host.subnetFile}`],
+      flanneldCommand(),
+    );
+    assert.equal(JSON.parse(status.stdout).ready, true, status.stderr);
+    const cleanup = await host.exec([...flanneldCommand(), "cleanup", ...host.commonArgs], { mayFail: true });
+    assert.equal(cleanup.code, 1);
+    assert.match(cleanup.stderr, new RegExp(`flanneld \\(process ${first.pid}\\) is running`));
+    await lab.pingAll();
+  },
+);
+
+labTest(
+  "a daemon takes over at once from one that was killed, and from one that still ends",
+  { hosts: 1 },
+  async (lab) => {
+    const host = lab.host(1);
+    await host.startReady();
+    await host.daemon.kill();
+    await host.startReady();
+    const before = host.daemon;
+    const ended = before.stop();
+    await host.startReady();
+    assert.equal((await ended).code, 0);
+  },
+);
+
+labTest("cleanup refuses while a daemon waits for its config", { hosts: 1, config: null }, async (lab) => {
+  const host = lab.host(1);
+  const daemon = host.start();
+  await until("the daemon to wait", () => Promise.resolve(/no network config/.test(daemon.log)), 10_000);
+  const { code, stderr } = await host.exec([...flanneldCommand(), "cleanup", ...host.commonArgs], {
+    mayFail: true,
+  });
+  assert.equal(code, 1);
+  assert.match(stderr, /flanneld \(process \d+\) is running and would make everything again: stop it first/);
+  assert.equal((await daemon.stop()).code, 0);
+});
