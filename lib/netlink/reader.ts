@@ -139,6 +139,10 @@ export class AttributeReader {
     return this.#view.getUint8(this.#expect(1));
   }
 
+  u16(): number {
+    return this.#view.getUint16(this.#expect(2), true);
+  }
+
   /** In network byte order, as ports are. */
   u16be(): number {
     return this.#view.getUint16(this.#expect(2));
@@ -146,6 +150,11 @@ export class AttributeReader {
 
   u32(): number {
     return this.#view.getUint32(this.#expect(4), true);
+  }
+
+  /** As a number: exact up to 2^53. */
+  u64(): number {
+    return Number(this.#view.getBigUint64(this.#expect(8), true));
   }
 
   i32(): number {

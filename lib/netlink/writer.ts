@@ -100,6 +100,11 @@ export class MessageWriter {
     this.#bytes[at] = value;
   }
 
+  attributeU16(type: number, value: number): void {
+    const at = this.#attribute(type, 2);
+    this.#view.setUint16(at, value, true);
+  }
+
   /** In network byte order, as ports are. */
   attributeU16be(type: number, value: number): void {
     const at = this.#attribute(type, 2);

@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib/ffi", "lib/net"],
   ["lib/config"],
   ["lib/netlink", "lib/packet", "lib/observe"],
-  ["lib/kube"],
+  ["lib/kube", "lib/wireguard"],
   ["lib/external", "lib/kernel", "lib/leases", "lib/firewall", "lib/options", "lib/cni"],
   ["lib/backend"],
   ["lib/daemon"],

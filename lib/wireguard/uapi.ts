@@ -1,0 +1,191 @@
+/**
+ * WireGuard in user space: the cross-platform interface, a text protocol on a Unix socket.
+ *
+ * @module
+ */
+import { tryParseIp } from "../net/ip.ts";
+import { formatPrefix, parsePrefix, type Prefix } from "../net/prefix.ts";
+import { keyFromHex, keyToHex, publicKeyOf } from "./keys.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  type PeerChange,
+  type PeerFailure,
+  type WireguardControl,
+  type WireguardDevice,
+  type WireguardDeviceChange,
+  type WireguardPeer,
+  type WireguardPeerState,
+} from "./types.ts";
+
+/** Where implementations put their sockets. */
+export const SOCKET_FOLDER = "/var/run/wireguard";
+
+/** How long a device may take to answer, in milliseconds. */
+const ANSWER_MS = 5_000;
+
+/** Peers in one request: an implementation reads it as a whole. */
+const PEERS_PER_REQUEST = 256;
+
+/** A pre-shared key of zeros is none. */
+const NO_KEY = "0".repeat(64);
+
+/** The socket of a device. */
+export function socketPath(device: string): string {
+  return `${SOCKET_FOLDER}/${device}.sock`;
+}
+
+/** See the module's text. */
+export class UserspaceWireguard implements WireguardControl {
+  async read(device: string): Promise<WireguardDevice> {
+    return parseDevice(await converse(device, "get=1\n\n"));
+  }
+
+  async configure(device: string, { privateKey, listenPort }: WireguardDeviceChange): Promise<void> {
+    const lines = ["set=1"];
+    if (privateKey !== undefined) lines.push(`private_key=${keyToHex(privateKey)}`);
+    if (listenPort !== undefined) lines.push(`listen_port=${listenPort}`);
+    refuseErrno(await converse(device, `${lines.join("\n")}\n\n`), `configure ${device}`);
+  }
+
+  async apply(device: string, changes: readonly PeerChange[]): Promise<PeerFailure[]> {
+    const failures: PeerFailure[] = [];
+    for (let start = 0; start < changes.length; start += PEERS_PER_REQUEST) {
+      const some = changes.slice(start, start + PEERS_PER_REQUEST);
+      const error = await this.#set(device, some);
+      if (!error) continue;
+      // An error doesn't say whose it is.
+      for (const change of some.length === 1 ? [] : some) {
+        const own = await this.#set(device, [change]);
+        if (own) failures.push({ change, error: own });
+      }
+      if (some.length === 1) failures.push({ change: some[0]!, error });
+    }
+    return failures;
+  }
+
+  async #set(device: string, changes: readonly PeerChange[]): Promise<Error | undefined> {
+    try {
+      const text = ["set=1", ...changes.flatMap(changeLines)].join("\n");
+      refuseErrno(await converse(device, `${text}\n\n`), `change peers of ${device}`);
+      return undefined;
+    } catch (error) {
+      return error as Error;
+    }
+  }
+}
+
+function changeLines(change: PeerChange): string[] {
+  if (change.verb === "remove") return [`public_key=${keyToHex(change.publicKey)}`, "remove=true"];
+  return peerLines(change.peer);
+}
+
+function peerLines({ publicKey, presharedKey, endpoint, keepalive, allowedIps }: WireguardPeer): string[] {
+  return [
+    `public_key=${keyToHex(publicKey)}`,
+    `preshared_key=${presharedKey === undefined ? NO_KEY : keyToHex(presharedKey)}`,
+    ...endpoint ? [`endpoint=${formatEndpoint(endpoint)}`] : [],
+    `persistent_keepalive_interval=${keepalive}`,
+    "replace_allowed_ips=true",
+    ...allowedIps.map((prefix) => `allowed_ip=${formatPrefix(prefix)}`),
+  ];
+}
+
+/** Sends a request and reads the answer, which an empty line ends. */
+async function converse(device: string, request: string): Promise<string> {
+  const path = socketPath(device);
+  using connection = await Deno.connect({ transport: "unix", path });
+  const timer = setTimeout(() => connection.close(), ANSWER_MS);
+  try {
+    await writeAll(connection, new TextEncoder().encode(request));
+    const decoder = new TextDecoder();
+    const buffer = new Uint8Array(64 * 1024);
+    let text = "";
+    while (!text.endsWith("\n\n")) {
+      const count = await connection.read(buffer);
+      if (count === null) throw new Error(`${path} ended its answer early`);
+      text += decoder.decode(buffer.subarray(0, count), { stream: true });
+    }
+    return text;
+  } catch (error) {
+    if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
+      throw new Error(`${path} gave no answer in ${ANSWER_MS / 1000} s`, { cause: error });
+    }
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function writeAll(connection: Deno.Conn, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
+}
+
+function refuseErrno(answer: string, what: string): void {
+  const errno = /^errno=(-?\d+)$/m.exec(answer)?.[1];
+  if (errno !== "0") throw new Error(`Cannot ${what}: errno ${errno ?? "missing in the answer"}`);
+}
+
+type PeerLines = { -readonly [key in keyof WireguardPeerState]: WireguardPeerState[key] } & {
+  allowedIps: Prefix[];
+};
+
+/** The answer to a get. @throws {Error} If it is an error, or no answer at all. */
+export function parseDevice(answer: string): WireguardDevice {
+  refuseErrno(answer, "read the device");
+  const device = { publicKey: undefined as string | undefined, listenPort: 0, peers: [] as PeerLines[] };
+  for (const line of answer.split("\n")) {
+    const at = line.indexOf("=");
+    if (at < 0) continue;
+    const key = line.slice(0, at), value = line.slice(at + 1);
+    if (key === "private_key") device.publicKey = value;
+    else if (key === "listen_port") device.listenPort = Number(value);
+    else if (key === "public_key") device.peers.push(newPeer(value));
+    else if (device.peers.length > 0) readPeerLine(device.peers.at(-1)!, key, value);
+  }
+  return { listenPort: device.listenPort, peers: device.peers, ...publicKeyFrom(device.publicKey) };
+}
+
+/** The interface tells the private key only; nobody else needs to see it. */
+function publicKeyFrom(privateHex: string | undefined): { publicKey?: string } {
+  if (privateHex === undefined || privateHex === NO_KEY) return {};
+  return { publicKey: publicKeyOf(keyFromHex(privateHex)) };
+}
+
+function newPeer(hex: string): PeerLines {
+  const counters = { lastHandshake: 0, receivedBytes: 0, sentBytes: 0 };
+  return { publicKey: keyFromHex(hex), keepalive: 0, allowedIps: [], ...counters };
+}
+
+function readPeerLine(peer: PeerLines, key: string, value: string): void {
+  switch (key) {
+    case "preshared_key":
+      if (value !== NO_KEY) peer.presharedKey = keyFromHex(value);
+      break;
+    case "endpoint": {
+      const endpoint = parseEndpoint(value);
+      if (endpoint) peer.endpoint = endpoint;
+      break;
+    }
+    case "persistent_keepalive_interval":
+      peer.keepalive = Number(value);
+      break;
+    case "allowed_ip":
+      peer.allowedIps.push(parsePrefix(value));
+      break;
+    case "last_handshake_time_sec":
+      peer.lastHandshake = Number(value);
+      break;
+    case "rx_bytes":
+      peer.receivedBytes = Number(value);
+      break;
+    case "tx_bytes":
+      peer.sentBytes = Number(value);
+  }
+}
+
+function parseEndpoint(text: string): Endpoint | undefined {
+  const [, v6, v4, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text) ?? [];
+  const ip = tryParseIp(v6 ?? v4 ?? "");
+  return ip ? { ip, port: Number(port) } : undefined;
+}
