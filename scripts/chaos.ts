@@ -17,6 +17,9 @@ import { removeLeftovers } from "./lab/leftovers.ts";
 
 /** After so many rounds etcd's state is saved anew: restores bring back what is up to so old. */
 const ROUNDS_A_SNAPSHOT = 4;
+/** A state that takes longer than this is told with what came right last, in seconds. */
+const SLOW = 3;
+const SLOW_LINES = 3;
 /** Lines that are printed of what a round left. */
 const EVIDENCE_LINES = 30;
 
@@ -46,6 +49,11 @@ function printEvidence(network: ChaosNetwork, result: RoundResult, began: Date):
   console.log(logsSince(network, began));
 }
 
+function printSlow(lines: readonly string[]): void {
+  const more = lines.length > SLOW_LINES ? ` and ${lines.length - SLOW_LINES} more` : "";
+  console.log(`     last: ${lines.slice(0, SLOW_LINES).join("; ")}${more}`);
+}
+
 async function runRounds(network: ChaosNetwork, options: ChaosOptions): Promise<RoundResult[]> {
   const planner = new Planner(faultsFor(options.backend), network.hosts.length, options.seed);
   const end = performance.now() + options.seconds * 1000;
@@ -57,6 +65,7 @@ async function runRounds(network: ChaosNetwork, options: ChaosOptions): Promise<
     results.push(result);
     console.log(describeRound(results.length, result));
     if (!isPassed(result)) printEvidence(network, result, began);
+    else if ((result.stateSeconds ?? 0) > SLOW) printSlow(result.lastWrong);
     if (!isHealed(result)) {
       console.log("    starting over");
       await network.startOver();

@@ -24,6 +24,8 @@ export interface RoundResult {
   readonly pingSeconds: number | undefined;
   /** The same until every host's state was that of a fresh start. */
   readonly stateSeconds: number | undefined;
+  /** What was wrong shortly before nothing was, a line each. */
+  readonly lastWrong: readonly string[];
   /** The longest time without an answer that a pair had, faults included, in seconds. */
   readonly gapSeconds: number;
   /** What was wrong when its time was up, a line each. Nothing: the round is passed. */
@@ -69,15 +71,17 @@ async function awaitPings(network: ChaosNetwork, healed: number) {
   }
 }
 
-/** Waits for the state. @returns Seconds, and what was wrong at the limit. */
+/** Waits for the state. @returns Seconds, what was wrong at the limit, and what was wrong last. */
 async function awaitState(network: ChaosNetwork, healed: number) {
   let wrong: string[] = [];
+  let last: string[] = [];
   for (;;) {
     const faults = await network.faults().catch((error) => [`cannot look: ${error}`]);
     const passed = performance.now() - healed;
-    if (faults.length === 0) return { seconds: passed / 1000, wrong };
+    if (faults.length === 0) return { seconds: passed / 1000, wrong, last };
     if (passed > STATE_LIMIT && wrong.length === 0) wrong = faults;
-    if (passed > PATIENCE) return { seconds: undefined, wrong: faults };
+    if (passed > PATIENCE) return { seconds: undefined, wrong: faults, last: [] };
+    last = faults;
     await delay(STATE_POLL);
   }
 }
@@ -98,6 +102,7 @@ export async function runRound(
     planned,
     pingSeconds: pings.seconds,
     stateSeconds: state.seconds,
+    lastWrong: state.last,
     gapSeconds: network.pinger.longestGap(began, performance.now()) / 1000,
     faults: [...pings.silent.map((pair) => `no ping within 5 s: ${pair}`), ...state.wrong],
     ends: allEnds.filter((end) => !isRight(end)),

@@ -100,6 +100,7 @@ function result(values: Partial<RoundResult>): RoundResult {
     planned: [{ fault: fault!, host: 1, after: 0, lasts: 1500, seed: 0 }],
     pingSeconds: 0.5,
     stateSeconds: 1,
+    lastWrong: [],
     gapSeconds: 0.2,
     faults: [],
     ends: [],
