@@ -21,6 +21,8 @@ export interface Holding {
   /** The value that this host wants it to have. */
   readonly wanted: string;
   readonly attributes: LeaseAttributes;
+  /** Values that this host published under the key before: a store restored from a backup has one of them again. */
+  readonly former: ReadonlySet<string>;
   /** Whether a write of this host's own got no answer: the store may have carried it out. */
   readonly unanswered: boolean;
   /** The value that was taken over less than {@link CLAIM_BACK_MS} ago: its holder has the older right. */
@@ -39,11 +41,12 @@ export type Verdict =
 
 /** Judges what stands under the own key now. */
 export function judge(stored: StoredLease, holding: Holding): Verdict {
-  const { held, wanted, attributes, unanswered, yieldsTo, live, outageMs } = holding;
+  const { held, wanted, attributes, former, unanswered, yieldsTo, live, outageMs } = holding;
   const { key, value } = stored;
   const found = decodeLeaseValue(value);
   if (typeof found === "string") return lost(`The lease ${key} was overwritten: ${found}`);
   const isOurs = value === held.value || value === wanted;
+  if (former.has(value) && !live) return { kind: "adopt" };
   if (!isOurs && !sameHost(found, attributes) && !sharesVtepMac(found, attributes)) {
     return lost(`The lease ${key} was taken by another host: it now says ${value}`);
   }

@@ -25,6 +25,9 @@ const ADOPTED_RENEW_MS = 60_000;
 /** The lease is claimed back at once, but not more often than this, in milliseconds. */
 const CLAIM_PAUSE_MS = 1000;
 
+/** So many earlier values of the lease are remembered. */
+const FORMER_VALUES = 32;
+
 /** What the store says of the own key. */
 type Sighting = { readonly stored: StoredLease | undefined; readonly revision: bigint };
 
@@ -38,6 +41,8 @@ export class LeaseKeeper {
   #held: StoredLease;
   #attributes: LeaseAttributes;
   #wanted: string;
+  /** Earlier values that were published, the oldest first. */
+  readonly #former = new Set<string>();
   #expiresAt: number;
   #renewAt = 0;
   readonly #acquiredAt: number;
@@ -187,11 +192,22 @@ export class LeaseKeeper {
 
   #hold(stored: StoredLease, began: number): void {
     const why = stored.value === this.#held.value ? "renewed" : "published";
+    if (why === "published") this.#remember(this.#held.value);
     this.#held = stored;
     this.#claims = false;
     if (why === "published") this.#o.onPublished?.(stored);
     this.#fresh(began);
     this.#o.log.debug(`Lease ${why}`, { key: stored.key, revision: String(stored.revision) });
+  }
+
+  #remember(value: string): void {
+    // At the end: the oldest goes first.
+    this.#former.delete(value);
+    this.#former.add(value);
+    for (const oldest of this.#former) {
+      if (this.#former.size <= FORMER_VALUES) break;
+      this.#former.delete(oldest);
+    }
   }
 
   /** The lease lives for its whole time from `began`, when the write of it was sent. */
@@ -230,6 +246,7 @@ export class LeaseKeeper {
       held: this.#held,
       wanted: this.#wanted,
       attributes: this.#attributes,
+      former: this.#former,
       unanswered: this.#unanswered !== undefined,
       live,
       yieldsTo: isNew ? replaced : undefined,

@@ -111,6 +111,21 @@ Deno.test(
   }),
 );
 
+// It was called another host's: "in use by another host (a copied machine …)", and the host not ready for a minute.
+Deno.test(
+  "keeper: an earlier value of its own, out of a restored store, is replaced without an alarm",
+  scene(async (s) => {
+    s.keeper.update(host("172.30.0.7"));
+    await s.clock.advance(0);
+    await s.store.updateLease(s.keeper.held, OURS, TTL);
+    s.keeper.observeSnapshot(await s.store.listLeases());
+    await s.clock.advance(0);
+    assert.equal((await s.now())!.value, encodeLeaseValue(host("172.30.0.7")));
+    assert.deepEqual(s.log.of("error"), []);
+    assert.equal(s.keeper.trouble().conflict, undefined);
+  }),
+);
+
 Deno.test(
   "keeper: a reservation publishes new attributes and stays one",
   scene(async (s) => {
