@@ -22,4 +22,8 @@ export const BACKENDS = new BackendRegistry({
     load: async () => erase((await import("./ali_vpc/backend.ts")).aliVpc),
     options: CLOUD_OPTIONS,
   },
+  "tencent-vpc": {
+    load: async () => erase((await import("./tencent_vpc/backend.ts")).tencentVpc),
+    options: CLOUD_OPTIONS,
+  },
 });

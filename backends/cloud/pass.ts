@@ -93,24 +93,19 @@ export class RoutePass<R extends CloudRoute> {
       const decision = await this.#look(signal);
       standing = isStanding(decision);
       if (standing) return;
-      const after = await this.#restore(decision, errors, signal);
-      standing = after && errors.length === 0;
+      await this.#restore(decision, errors, signal);
+      standing = errors.length === 0;
     });
     return { standing, forwarding, errors };
   }
 
-  /**
-   * Writes the own routes, waits until the table shows them, removes their rivals.
-   *
-   * @returns Whether the own routes are in the tables.
-   */
-  async #restore(decision: Decision<R>, errors: CloudError[], signal: AbortSignal): Promise<boolean> {
+  /** Writes the own routes, waits until the table shows them, removes their rivals. */
+  async #restore(decision: Decision<R>, errors: CloudError[], signal: AbortSignal): Promise<void> {
     for (const put of decision.puts) await attempt(errors, () => this.#put(put, signal));
-    if (errors.length > 0) return false;
-    const after = await this.#lookUntilShown(signal);
-    if (after.puts.length > 0) errors.push(notShown(after.puts[0]!));
+    if (errors.length > 0) return;
+    const after = await this.#lookUntilShown(decision, signal);
     const last = await this.#removeEach(after, ({ rivals }) => rivals, errors, signal);
-    return last.puts.length === 0;
+    if (errors.length === 0 && last.puts.length > 0) errors.push(notStanding(last.puts[0]!));
   }
 
   /**
@@ -186,11 +181,13 @@ export class RoutePass<R extends CloudRoute> {
     return decision;
   }
 
-  /** Looks again; a table may take a while to show what was written. */
-  async #lookUntilShown(signal: AbortSignal): Promise<Decision<R>> {
+  /** Looks again; a table may take a while to show what was written. What it never showed before is news. */
+  async #lookUntilShown(before: Decision<R>, signal: AbortSignal): Promise<Decision<R>> {
+    const old = new Set(before.puts.map(({ existing }) => existing && routeKey(existing)));
     for (let wait = SHOW_FIRST_MS;; wait *= 2) {
       const decision = await this.#look(signal);
-      if (decision.puts.length === 0 || wait > SHOW_LAST_MS) return decision;
+      const isNews = decision.puts.some(({ existing }) => existing && !old.has(routeKey(existing)));
+      if (decision.puts.length === 0 || isNews || wait > SHOW_LAST_MS) return decision;
       await this.#clock.sleep(wait, signal);
       signal.throwIfAborted();
     }
@@ -278,9 +275,9 @@ export function isGeneral({ kind }: CloudError): boolean {
   return kind === "throttled" || kind === "unavailable" || kind === "credentials";
 }
 
-function notShown({ table, destination }: Put<CloudRoute>): CloudError {
-  const route = formatPrefix(destination);
-  return new CloudError("conflict", `Route ${route} was written to ${table}, which doesn't show it`);
+function notStanding({ table, destination, existing }: Put<CloudRoute>): CloudError {
+  const now = existing ? `it leads to ${existing.hop} now` : "which doesn't show it";
+  return new CloudError("conflict", `Route ${formatPrefix(destination)} was written to ${table}, ${now}`);
 }
 
 /** A lease's subnets, IPv4 first. */

@@ -1,5 +1,5 @@
 /**
- * The three fake clouds as a lab sees them: hosts by their address, routes by prefix and address.
+ * The fake clouds as a lab sees them: hosts by their address, routes by prefix and address.
  *
  * @module
  */
@@ -10,8 +10,10 @@ import { FakeImds } from "./aws_imds.ts";
 import { FakeGce } from "./gce.ts";
 import { FakeGceMetadata } from "./gce_metadata.ts";
 import type { FakeServer, Faults } from "./http.ts";
+import { FakeTencent } from "./tencent.ts";
+import { FakeTencentMetadata } from "./tencent_metadata.ts";
 
-export type CloudName = "aws-vpc" | "gce" | "ali-vpc";
+export type CloudName = "aws-vpc" | "gce" | "ali-vpc" | "tencent-vpc";
 
 /** What a lab does with a cloud. */
 export interface LabCloud {
@@ -46,6 +48,7 @@ export const METADATA: Readonly<Record<CloudName, string>> = {
   "aws-vpc": "169.254.169.254",
   "gce": "169.254.169.254",
   "ali-vpc": "100.100.100.200",
+  "tencent-vpc": "169.254.0.23",
 };
 
 /** Makes a cloud that listens at `api` and, for all its instances, at the metadata server's own address. */
@@ -58,6 +61,8 @@ export function makeLabCloud(name: CloudName, api: string, port: number): LabClo
       return labGce(listen);
     case "ali-vpc":
       return labAli(listen);
+    case "tencent-vpc":
+      return labTencent(listen);
   }
 }
 
@@ -174,5 +179,51 @@ function labAli({ metadata, api, port }: Listen): LabCloud {
     routes: () => ali.entries().flatMap(({ cidr, hop }) => hop.startsWith("i-") ? [`${cidr} ${hop}`] : []),
     hops: () => ali.hops(),
     expireCredentials: () => void (ali.faults.credentialsSince = Date.now()),
+  };
+}
+
+function labTencent({ metadata, api, port }: Listen): LabCloud {
+  const tencent = new FakeTencent(api, port);
+  new FakeTencentMetadata(tencent, undefined, metadata, 80);
+  const table = tencent.tables.get("rtb-main")!;
+  // Instances that are gone: the table doesn't say so.
+  const addresses = new Map<string, string>();
+  const idOf = (address: string) => [...addresses].findLast(([, one]) => one === address)?.[0];
+  return {
+    faults: tencent.faults,
+    get limit() {
+      return tencent.limit;
+    },
+    set limit(limit) {
+      tencent.limit = limit;
+    },
+    get used() {
+      return table.routes.now.length;
+    },
+    api: tencent.server,
+    calls: tencent.calls,
+    get changes() {
+      return tencent.changes;
+    },
+    set onChange(onChange: () => void) {
+      tencent.onChange = onChange;
+    },
+    addInstance: (id, address) => {
+      addresses.set(id, address);
+      tencent.addInstance(id, address);
+    },
+    terminate: (id) => {
+      tencent.instances.delete(id);
+      tencent.onChange();
+    },
+    addRoute: (cidr, id) => {
+      table.routes.now = table.routes.now.filter((route) => route.cidr !== cidr);
+      if (!addresses.has(id)) addresses.set(id, "192.0.2.1");
+      tencent.addRoute(cidr, addresses.get(id)!);
+    },
+    routes: () =>
+      table.routes.now.flatMap(({ cidr, gateway }) => idOf(gateway) ? [`${cidr} ${idOf(gateway)}`] : []),
+    hops: () => tencent.hops(),
+    expireCredentials: () => void (tencent.faults.credentialsSince = Date.now()),
   };
 }

@@ -29,6 +29,8 @@ function environmentFor(cloud: CloudName, api: string): Record<string, string> {
       return { ...none, CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE: `${api}/compute/v1/` };
     case "ali-vpc":
       return { ...none, ALIBABA_CLOUD_VPC_ENDPOINT: api };
+    case "tencent-vpc":
+      return { ...none, TENCENTCLOUD_VPC_ENDPOINT: api };
   }
 }
 

@@ -39,6 +39,13 @@ const CLOUDS: readonly Cloud[] = [
     full: /has \d+ routes?.*limit.*Quota Center.*vxlan/,
     list: "DescribeRouteEntryList",
   },
+  {
+    name: "tencent-vpc",
+    denied: "CreateRoutes",
+    permission: /vpc:CreateRoutes/,
+    full: /has \d+ routes?.*limit is \d+.*ticket.*vxlan/,
+    list: "DescribeRouteTables",
+  },
 ];
 
 /** Waits for a line of the host's log. */

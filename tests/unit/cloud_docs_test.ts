@@ -35,6 +35,18 @@ Deno.test("docs/ali-vpc.md: the policy allows what the backend calls, and nothin
   assert.deepEqual(allowed(block("docs/ali-vpc.md", "json")), calls);
 });
 
+Deno.test("docs/tencent-vpc.md: the policy allows what the backend calls, and nothing else", () => {
+  const calls = found("backends/tencent_vpc/vpc.ts", /#call(?:<[^(]*>)?\(\s*"(\w+)"/g).map((one) =>
+    `vpc:${one}`
+  );
+  assert.equal(calls.length, 5);
+  const { statement } = JSON.parse(block("docs/tencent-vpc.md", "json")) as {
+    statement: { effect: string; action: string[] }[];
+  };
+  const actions = statement.filter(({ effect }) => effect === "allow").flatMap(({ action }) => action);
+  assert.deepEqual(actions.sort(), calls);
+});
+
 Deno.test("docs/gce.md: the role includes what the backend calls, and what routes to an instance take", () => {
   const calls = found("backends/gce/compute.ts", /"(compute\.\w+\.\w+)"/g);
   const implied = ["compute.instances.use", "compute.networks.get", "compute.networks.updatePolicy"];

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 /** The packages that only a cloud's backend may load. */
 const SDKS = /^npm:\/?(@aws-sdk|@smithy|@googleapis|google-auth-library|googleapis|@alicloud)\b/;
 /** The clouds' modules, which the registry loads when they are chosen. */
-const CLOUD_BACKEND = /\/backends\/(aws_vpc|gce|ali_vpc)\//;
+const CLOUD_BACKEND = /\/backends\/(aws_vpc|gce|ali_vpc|tencent_vpc)\//;
 const MAIN = new URL("../../main.ts", import.meta.url);
 
 /** What `deno info --json` says of a module. */
@@ -78,12 +78,12 @@ Deno.test("cloud SDKs: choosing vxlan, or only checking a cloud's config, loads 
     const sdks = () => Object.keys(createRequire(import.meta.url).cache)
       .filter((path) => /@aws-sdk|@smithy|@googleapis|@alicloud/.test(path)).length;
     const counts = [];
-    for (const type of ["vxlan", "host-gw", "alloc", "aws-vpc", "gce", "ali-vpc"]) {
+    for (const type of ["vxlan", "host-gw", "alloc", "aws-vpc", "gce", "ali-vpc", "tencent-vpc"]) {
       (await BACKENDS.load(type)).parse({}, []);
       counts.push(sdks());
     }
     await import("@googleapis/compute");
     console.log(JSON.stringify([counts, sdks() > 0]));
   `);
-  assert.deepEqual(seen, [[0, 0, 0, 0, 0, 0], true]);
+  assert.deepEqual(seen, [[0, 0, 0, 0, 0, 0, 0], true]);
 });

@@ -111,6 +111,19 @@ Deno.test("a rival that can't be removed makes the host not ready", async () => 
   assert.equal(host.problems.notReady()[0], undefined);
 });
 
+Deno.test("a route that another host takes right after the write is taken back soon, not at the next resync", async () => {
+  const { table, host, loop } = scriptedLoop();
+  await using _ended = loop;
+  let thefts = 1;
+  table.before = (call) => {
+    const stands = table.routes.some((route) => route.upToDate);
+    if (call === "list" && stands && thefts-- > 0) table.take("10.20.7.0/24");
+  };
+  await within("ready", loop.start());
+  assert.match(host.log.text, /it leads to another now/);
+  assert.ok(host.clock.sleeps.filter((ms) => ms < 100_000).every((ms) => ms <= 2_000), "no waits for lag");
+});
+
 Deno.test("an API that is down isn't a lost route: ready and metric stay", async () => {
   const { table, host, loop } = scriptedLoop();
   await using _ended = loop;
