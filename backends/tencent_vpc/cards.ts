@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { formatIp, sameIp, tryParseIp } from "../../lib/net/ip.ts";
 import { CloudError } from "../cloud/errors.ts";
 import type { TencentMetadata } from "./metadata.ts";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { ExternalInterface } from "../../lib/backend/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { formatPrefix, parsePrefix, type Prefix, samePrefix } from "../../lib/net/prefix.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
