@@ -9,24 +9,25 @@ import { dirname } from "node:path";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
+import type { OpenContext } from "../backend/types.ts";
+import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import { removePeerFilter } from "../firewall/peer_filter.ts";
 import { DEFAULT_NETWORK_ID } from "../firewall/names.ts";
 import { removeFromKernel } from "../kernel/remove.ts";
-import { decodeLease, encodeLeaseKey } from "../leases/codec.ts";
 import type { LeaseStore } from "../leases/types.ts";
 import { listAddresses } from "../netlink/address.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
-import { FAMILIES, familiesOf, type PerFamily } from "../net/family.ts";
-import { sameIp } from "../net/ip.ts";
+import { FAMILIES } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import { noMetrics } from "../observe/types.ts";
 import { chooseExternal } from "./external.ts";
-import { leaseFilePath } from "./lease_file.ts";
+import { findOwnLeases, type FoundLease, type LeavingHost, publishedBy } from "./cleanup_lease.ts";
+import { attributesOf, evidenceOf, type KeptLease, leaseFilePath, readLeaseFile } from "./lease_file.ts";
 import { DaemonLock, LockedError } from "./lock.ts";
 import { openContext } from "./open_context.ts";
 import { statusSocketPath } from "./status_server.ts";
@@ -41,10 +42,11 @@ export async function cleanUp(options: Options, backends: BackendRegistry, log: 
   const cleaner = new Cleaner(options, backends, log);
   await using store = await openStore(options);
   await cleaner.readNetwork(store);
+  await cleaner.step("the lease", () => cleaner.findLeases(store));
   await cleaner.step("the cloud's route", () => cleaner.removeCloudRoute());
   await cleaner.step("devices and routes", () => cleaner.removeKernelState());
   await cleaner.step("firewall rules", () => cleaner.removeRules());
-  await cleaner.step("the lease", () => cleaner.releaseLease(store));
+  await cleaner.step("the lease", () => cleaner.releaseLeases(store));
   await cleaner.step("the subnet file", () => cleaner.removeFiles());
   return cleaner.failures === 0;
 }
@@ -68,7 +70,11 @@ class Cleaner {
   readonly #backends: BackendRegistry;
   readonly #log: PartLog;
   #network: ResolvedNetwork | undefined;
+  /** Why the network config can't be read; without it and without a network, nobody has written one. */
+  #networkFault: string | undefined;
   #file: ReadSubnetFile | undefined;
+  #kept: KeptLease | undefined;
+  #leases: readonly FoundLease[] = [];
 
   constructor(options: Options, backends: BackendRegistry, log: PartLog) {
     this.#options = options;
@@ -91,18 +97,13 @@ class Cleaner {
   /** Learns what the network is: from the subnet file, and from the store if it answers. */
   async readNetwork(store: LeaseStore): Promise<void> {
     this.#file = await readSubnetFile(this.#options.subnetFile).catch(() => undefined);
+    this.#kept = await readLeaseFile(leaseFilePath(this.#options), this.#log);
     try {
       const stored = await store.readConfig({ timeoutMs: STORE_TIMEOUT_MS });
       if (stored) this.#network = await resolveNetwork(stored.text, this.#backends);
     } catch (error) {
-      this.#log.warn("The network config can't be read; going by the subnet file", {
-        error: messageOf(error),
-      });
+      this.#networkFault = `Cannot read the network config: ${messageOf(error)}`;
     }
-  }
-
-  get #subnets(): PerFamily<Prefix> {
-    return this.#file?.subnets ?? {};
   }
 
   get #networks(): Prefix[] {
@@ -110,19 +111,60 @@ class Cleaner {
     return [...fromFile, ...this.#network?.config.families.map(({ network }) => network) ?? []];
   }
 
-  async removeCloudRoute(): Promise<string[]> {
+  /** Looks for this host's leases, while the devices that prove them are still there. */
+  async findLeases(store: LeaseStore): Promise<readonly string[]> {
     const network = this.#network;
-    if (!network?.backend.cleanup || familiesOf(this.#subnets).length === 0) return [];
+    if (!network && this.#networkFault === undefined) return [];
+    if (!network) {
+      throw new Error(
+        `${this.#networkFault}. The lease, if there is one, stays until it expires; run cleanup again when the ` +
+          "store answers",
+      );
+    }
     using socket = NetlinkSocket.open();
+    const { external, context } = await this.#openContext(socket, network);
+    const { publicIp, publicIpv6 } = this.#options;
+    const host: LeavingHost = {
+      attributes: await publishedBy(network, context, external, this.#log),
+      evidence: {
+        ...evidenceOf(this.#kept, context.links),
+        ...this.#file ? { subnets: this.#file.subnets } : {},
+      },
+      addresses: external.addresses,
+      allAddresses: [...listAddresses(socket).map(({ ip }) => ip), publicIp, publicIpv6].filter((ip) =>
+        ip !== undefined
+      ),
+    };
+    const snapshot = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
+    this.#leases = findOwnLeases(snapshot, host, ({ key, value }) =>
+      this.#log.warn(
+        `Lease ${key} kept: it has this host's public IP, and nothing proves that it is this host's`,
+        { value },
+      ));
+    return [];
+  }
+
+  async #openContext(
+    socket: NetlinkSocket,
+    network: ResolvedNetwork,
+  ): Promise<{ external: ExternalInterface; context: OpenContext }> {
     const families = network.config.families.map(({ family }) => family);
+    const { external } = chooseExternal(socket, this.#options, families);
     const context = await openContext(this.#options, network, {
-      socket,
-      external: chooseExternal(socket, this.#options, families).external,
+      ...{ socket, external, ownLease: attributesOf(this.#kept), metrics: noMetrics },
       log: this.#log.child(network.backend.type),
-      metrics: noMetrics,
       signal: AbortSignal.timeout(60_000),
     });
-    await network.backend.cleanup(network.options, context, { subnets: this.#subnets });
+    return { external, context };
+  }
+
+  async removeCloudRoute(): Promise<string[]> {
+    const network = this.#network;
+    if (!network?.backend.cleanup) return [];
+    using socket = NetlinkSocket.open();
+    const { context } = await this.#openContext(socket, network);
+    const subnets = this.#file?.subnets ?? this.#leases[0]?.lease.subnets ?? {};
+    await network.backend.cleanup(network.options, context, { subnets });
     return ["the cloud's route"];
   }
 
@@ -143,28 +185,17 @@ class Cleaner {
     return await removePeerFilter(networkId) ? [...removed, "the peer filter"] : removed;
   }
 
-  /** Gives the subnet back: peers would send packets to a host that drops them until the lease expires. */
-  async releaseLease(store: LeaseStore): Promise<string[]> {
-    if (!this.#network || familiesOf(this.#subnets).length === 0) return [];
-    const key = encodeLeaseKey(this.#subnets);
-    const { leases } = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
-    const stored = leases.find((lease) => lease.key === key);
-    // A reservation is the operator's; another host's lease is that host's.
-    if (!stored?.expires || !this.#isOwn(stored)) return [];
-    return await store.deleteLease(stored, { timeoutMs: STORE_TIMEOUT_MS }) ? [`lease ${key}`] : [];
-  }
-
-  #isOwn(stored: { key: string; value: string }): boolean {
-    const { lease } = decodeLease(stored);
-    using socket = NetlinkSocket.open();
-    const own = [
-      ...listAddresses(socket).map(({ ip }) => ip),
-      ...[this.#options.publicIp, this.#options.publicIpv6].filter((ip) => ip !== undefined),
-    ];
-    return FAMILIES.some(({ name }) => {
-      const published = lease?.attributes.publicIps[name];
-      return published !== undefined && own.some((ip) => sameIp(ip, published));
-    });
+  /** Gives the subnets back: peers would send packets to a host that drops them until the lease expires. */
+  async releaseLeases(store: LeaseStore): Promise<string[]> {
+    const released: string[] = [];
+    for (const { stored } of this.#leases) {
+      // A reservation is the operator's.
+      if (!stored.expires) continue;
+      if (await store.deleteLease(stored, { timeoutMs: STORE_TIMEOUT_MS })) {
+        released.push(`lease ${stored.key}`);
+      }
+    }
+    return released;
   }
 
   async removeFiles(): Promise<string[]> {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
+import { leaseKey, readLeases } from "../../scripts/lab/leases.ts";
 import type { StoreKind } from "../../scripts/lab/store.ts";
 
 function command(host: Host, words: readonly string[], input?: string) {
@@ -46,6 +47,40 @@ for (const type of ["vxlan", "host-gw"]) {
     }
   });
 }
+
+for (const type of ["vxlan", "host-gw", "udp"]) {
+  labTest(`${type}: cleanup after a reboot finds the lease without a subnet file`, {
+    hosts: 2,
+    config: { Network: "10.5.0.0/16", Backend: { Type: type } },
+  }, async (lab) => {
+    const files = await lab.startAll();
+    const host = lab.host(1);
+    await host.daemon.stop();
+    await Deno.remove(host.folder, { recursive: true });
+    await host.ip("link del flannel.1").catch(() => {});
+    const { code, stderr } = await host.exec([...flanneldCommand(), "cleanup", ...host.commonArgs], {
+      mayFail: true,
+    });
+    assert.equal(code, 0, stderr);
+    assert.deepEqual([...(await readLeases(lab)).keys()], [leaseKey(files[1]!.subnets.ipv4!)]);
+  });
+}
+
+labTest("cleanup with a store that doesn't answer removes the rest, and says that the lease is left", {
+  hosts: 1,
+}, async (lab) => {
+  const host = lab.host(1);
+  const before = await traces(host);
+  await host.startReady();
+  await host.daemon.stop();
+  await lab.etcd.stop();
+  const { code, stderr } = await host.exec([...flanneldCommand(), "cleanup", ...host.commonArgs], {
+    mayFail: true,
+  });
+  assert.equal(code, 1);
+  assert.match(stderr, /Cannot read the network config: .*refused.*The lease.*stays until it expires/);
+  assert.deepEqual(await traces(host), before);
+});
 
 for (const store of ["etcd", "sqlite"] as const satisfies StoreKind[]) {
   labTest(`config set, get and check on ${store}`, { hosts: 1, store, config: null }, async (lab) => {

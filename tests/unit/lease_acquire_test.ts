@@ -3,7 +3,6 @@ import { acquireLease } from "../../lib/leases/acquire.ts";
 import type { AcquireOptions } from "../../lib/leases/acquire_types.ts";
 import { type Clock, systemClock } from "../../lib/leases/clock.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
-import { releaseLeases } from "../../lib/leases/release.ts";
 import { type LeaseStore, StoreError } from "../../lib/leases/types.ts";
 import { ipOf, parseIp } from "../../lib/net/ip.ts";
 import { IPV4 } from "../../lib/net/family.ts";
@@ -281,19 +280,5 @@ Deno.test(
     const acquiring = acquireLease(options(dead, { clock: systemClock, signal: stop.signal }));
     stop.abort(new Error("SIGTERM"));
     await assert.rejects(acquiring, /SIGTERM/);
-  }),
-);
-
-Deno.test(
-  "release: this host's leases go, its reservations and other hosts' leases stay",
-  inStore(async (store) => {
-    await store.createLease("10.5.1.0-24", OURS, 60);
-    await store.createLease("10.5.2.0-24", OURS, undefined);
-    await store.createLease("10.5.3.0-24", OTHER, 60);
-    await store.createLease("junk", "junk", 60);
-    const publicIps = { ipv4: parseIp("172.30.0.2") };
-    assert.deepEqual(await releaseLeases(store, publicIps), ["10.5.1.0-24"]);
-    assert.deepEqual(await releaseLeases(store, publicIps), []);
-    assert.equal((await store.listLeases()).leases.length, 3);
   }),
 );
