@@ -5,6 +5,7 @@
  */
 import type { BackendRegistry } from "../backend/registry.ts";
 import type { Backend, HostPlan, RunningBackend } from "../backend/types.ts";
+import { Announcer } from "../external/announcer.ts";
 import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
 import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
@@ -64,6 +65,7 @@ export class Member implements AsyncDisposable {
   readonly rules: FirewallRules;
   readonly #config: ConfigFollower;
   readonly #planner: Planner;
+  readonly #announcer: Announcer;
   #running: RunningBackend | undefined;
   #overlay: ClosedOverlay | undefined;
   /** Writes of the lease file come one after the other. */
@@ -73,6 +75,8 @@ export class Member implements AsyncDisposable {
     const { options, network, backend, acquired, external, store, socket, log, metrics, problems } = parts;
     this.parts = parts;
     this.#planner = new Planner({ socket, backend, lease: acquired.lease, external, options });
+    const { signal } = parts.tasks;
+    this.#announcer = new Announcer({ socket, log: log.child("interface"), metrics, problems, signal });
     const networks = network.config.families.map((family) => family.network);
     const networkId = networkIdOf(options);
     this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics, problems });
@@ -157,6 +161,7 @@ export class Member implements AsyncDisposable {
       });
     }
     await this.#writeSubnetFile();
+    this.#announcer.refresh(this.external);
     tasks.start((signal) => this.rules.keep(signal));
     tasks.start(() => this.#keepLease(this.keeper.held));
     if (backend.carrier === "kernel") keepHost();
@@ -224,6 +229,7 @@ export class Member implements AsyncDisposable {
   /** Links, addresses or routes that aren't ours changed: the plan may depend on them. */
   async #followHost(): Promise<HostChange> {
     const { before, again } = this.#planner.refresh();
+    this.#announcer.refresh(this.external, before !== undefined);
     const later = again === undefined ? {} : { again };
     if (!before) return { changed: false, ...later };
     const { plan, external } = this;

@@ -36,18 +36,14 @@ function addressLines(families: readonly FamilyName[], address: (family: FamilyN
   ]);
 }
 
-/**
- * Deletes host 1's eth0 and plugs another in, which gets another index. It has the MAC of the old one: how soon
- * others learn a new MAC (IPv6 neighbours may take a minute) is nothing that flanneld can change.
- */
+/** Deletes host 1's eth0 and plugs another in, which gets another index and another MAC. */
 async function replug(lab: Lab, families: readonly FamilyName[], address: (family: FamilyName) => string) {
   const host = lab.host(1);
-  const [{ address: mac } = {}] = await host.ipJson("link", "show", "dev", "eth0");
   await host.ip("link del eth0");
   // The overlay's device goes with the interface that carries it; the daemon has to bear that.
   await until("the daemon to notice", async () => (await overlayOf(host)).length === 0, HEAL_LIMIT);
   await lab.switch.ip(
-    `link add p1 type veth peer name eth0 address ${mac} netns ${host.name}`,
+    `link add p1 type veth peer name eth0 netns ${host.name}`,
     "link set p1 master br0 up",
   );
   await host.ip("link set eth0 up", ...addressLines(families, address));
