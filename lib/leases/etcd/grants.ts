@@ -7,8 +7,9 @@
  *
  * @module
  */
-import type { Patience } from "./limits.ts";
-import type { EtcdPool } from "./pool.ts";
+import type { EtcdClient } from "./client.ts";
+import type { CallLimits, Patience } from "./limits.ts";
+import { EndpointsError, type EtcdPool } from "./pool.ts";
 
 /** A granted etcd lease. */
 export interface Grant {
@@ -18,8 +19,8 @@ export interface Grant {
   readonly ttl: number;
 }
 
-/** Keys whose last write may or may not have been done; beyond this many the oldest is left to run out. */
-const UNSURE_LIMIT = 16;
+/** Of each kind, how many are remembered; more are left to run out. */
+const REMEMBERED = 16;
 /** Longest that giving one back may take, in milliseconds. */
 const COURTESY_MS = 500;
 
@@ -30,7 +31,11 @@ export class Grants {
   #free: Grant | undefined;
   /** By the key that may hang on it. */
   readonly #unsure = new Map<string, Grant>();
-  readonly #courtesies = new Set<Promise<void>>();
+  /** To be given back. */
+  readonly #leaving = new Set<string>();
+  #courtesy = Promise.resolve();
+  /** When to give back no more, by performance.now(). */
+  #closeAt = Infinity;
 
   constructor(pool: EtcdPool) {
     this.#pool = pool;
@@ -41,15 +46,13 @@ export class Grants {
     const spare = await this.#takeSpare(name, ttl, patience);
     if (spare) return spare;
     const grant = { id: newId(), ttl };
-    const request = { TTL: String(Math.max(1, Math.ceil(ttl))), ID: grant.id };
-    await this.#pool.use(async (client, limits) => {
-      try {
-        await client.call("Lease.leaseGrant", request, limits);
-      } catch (error) {
-        // The answer to the first try was lost.
-        if (!/lease already exists/.test(String(error))) throw error;
-      }
-    }, patience);
+    try {
+      await this.#pool.use((client, limits) => grantAt(client, grant, limits), patience);
+    } catch (error) {
+      // It may have been granted.
+      this.unused(grant);
+      throw error;
+    }
     return grant;
   }
 
@@ -71,6 +74,7 @@ export class Grants {
 
   /** The write with this grant wasn't done: another may use it. */
   unused(grant: Grant): void {
+    if (this.#free) this.giveBack(this.#free.id);
     this.#free = grant;
   }
 
@@ -78,7 +82,7 @@ export class Grants {
   unsure(name: string, grant: Grant): void {
     this.#unsure.set(name, grant);
     const [oldest] = this.#unsure.keys();
-    if (this.#unsure.size > UNSURE_LIMIT) this.#unsure.delete(oldest!);
+    if (this.#unsure.size > REMEMBERED) this.#unsure.delete(oldest!);
   }
 
   /** Gives the etcd lease its whole time again. @returns Seconds of it, 0 where there is none any more. */
@@ -88,25 +92,53 @@ export class Grants {
 
   /**
    * Gives an etcd lease back that our key has left, in the background, unless others hang their keys on it. A
-   * courtesy that never fails: at the worst the lease runs out by itself.
+   * courtesy that never fails: what can't be given back is tried again with the next one, and at the worst runs
+   * out by itself.
    */
   giveBack(id: string): void {
-    const courtesy = this.#revokeIfBare(id).catch(() => {}).finally(() => this.#courtesies.delete(courtesy));
-    this.#courtesies.add(courtesy);
+    if (this.#leaving.size < REMEMBERED) this.#leaving.add(id);
+    this.#courtesy = this.#courtesy.then(() => this.#revokeLeaving());
   }
 
-  async #revokeIfBare(id: string): Promise<void> {
-    const patience = { until: performance.now() + COURTESY_MS };
-    const { keys } = await this.#pool.call("Lease.leaseTimeToLive", { ID: id, keys: true }, patience);
-    if (keys.length === 0) await this.#pool.call("Lease.leaseRevoke", { ID: id }, patience);
+  async #revokeLeaving(): Promise<void> {
+    try {
+      for (const id of this.#leaving) {
+        const patience = { until: Math.min(this.#closeAt, performance.now() + COURTESY_MS) };
+        const { keys } = await this.#pool.call("Lease.leaseTimeToLive", { ID: id, keys: true }, patience);
+        if (keys.length === 0) await this.#revoke(id, patience);
+        this.#leaving.delete(id);
+      }
+    } catch {
+      // No endpoint answers now.
+    }
+  }
+
+  async #revoke(id: string, patience: Patience): Promise<void> {
+    try {
+      await this.#pool.call("Lease.leaseRevoke", { ID: id }, patience);
+    } catch (error) {
+      // Any other refusal: it has ended already, or isn't ours to end.
+      if (error instanceof EndpointsError) throw error;
+    }
   }
 
   /** Gives back what isn't used. */
   async close(): Promise<void> {
     const free = this.#free;
     this.#free = undefined;
-    if (free) this.giveBack(free.id);
-    await Promise.all(this.#courtesies);
+    if (free) this.#leaving.add(free.id);
+    this.#closeAt = performance.now() + COURTESY_MS;
+    await this.#courtesy;
+    await this.#revokeLeaving();
+  }
+}
+
+async function grantAt(client: EtcdClient, { id, ttl }: Grant, limits: CallLimits): Promise<void> {
+  try {
+    await client.call("Lease.leaseGrant", { ID: id, TTL: String(Math.max(1, Math.ceil(ttl))) }, limits);
+  } catch (error) {
+    // The answer to an earlier try was lost.
+    if (!/lease already exists/.test(String(error))) throw error;
   }
 }
 

@@ -8,7 +8,7 @@ import { type StoredLease, StoreError } from "../types.ts";
 import type { Grant, Grants } from "./grants.ts";
 import type { NetworkKeys } from "./keys.ts";
 import type { Patience } from "./limits.ts";
-import type { Compare, KeyValue, TxnRequest, TxnResponse } from "./messages.ts";
+import type { Compare, TxnRequest, TxnResponse } from "./messages.ts";
 import { type EtcdPool, RefusedError } from "./pool.ts";
 
 /** Creates, changes, renews and deletes leases. */
@@ -16,6 +16,8 @@ export class LeaseWriter {
   readonly #pool: EtcdPool;
   readonly #keys: NetworkKeys;
   readonly #grants: Grants;
+  /** The etcd lease on which each key hung after the last write that is known to have been done. */
+  readonly #hung = new Map<string, string>();
 
   constructor(pool: EtcdPool, keys: NetworkKeys, grants: Grants) {
     this.#pool = pool;
@@ -66,7 +68,7 @@ export class LeaseWriter {
       success: [{ request_delete_range: { key: this.#keys.ofLease(held.key), prev_kv: true } }],
       failure: [],
     }, patience);
-    this.#leave(answer.responses[0]?.response_delete_range?.prev_kvs[0]);
+    this.#moved(held.key, answer.responses[0]?.response_delete_range?.prev_kvs[0]?.lease, "0");
     return answer.succeeded;
   }
 
@@ -88,7 +90,7 @@ export class LeaseWriter {
     if (answer.succeeded) {
       const { revision } = answer.header;
       const before = answer.responses[0]?.response_put?.prev_kv ?? undefined;
-      this.#leave(before);
+      this.#moved(name, before?.lease, put.lease);
       const create_revision = before?.create_revision ?? revision;
       return this.#keys.lease({ ...put, mod_revision: revision, create_revision });
     }
@@ -98,6 +100,7 @@ export class LeaseWriter {
       return undefined;
     }
     // Nobody else has this etcd lease: an earlier try was done, and its answer was lost.
+    this.#moved(name, this.#hung.get(name), grant.id);
     const stored = this.#keys.lease(found);
     if (stored.value === value) return stored;
     this.#grants.unsure(name, grant);
@@ -119,9 +122,11 @@ export class LeaseWriter {
     }
   }
 
-  /** The etcd lease that the key hung on before. */
-  #leave(before: KeyValue | undefined): void {
-    if (before && before.lease !== "0") this.#grants.giveBack(before.lease);
+  /** The key hangs on another etcd lease than before ("0": on none). */
+  #moved(name: string, before: string | undefined, now: string): void {
+    if (before && before !== "0" && before !== now) this.#grants.giveBack(before);
+    if (now === "0") this.#hung.delete(name);
+    else this.#hung.set(name, now);
   }
 
   #unchanged(held: StoredLease): Compare {
