@@ -14,6 +14,7 @@ import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/f
 import { formatIp } from "../lib/net/ip.ts";
 import { firstIp } from "../lib/net/prefix.ts";
 import type { Mac } from "../lib/net/mac.ts";
+import type { Tunnel } from "../lib/net/tunnel.ts";
 import {
   isOwnAddress,
   namedType,
@@ -77,14 +78,14 @@ interface VtepData {
 class Vxlan implements KernelBackend {
   readonly carrier = "kernel";
   readonly attributes: KernelBackend["attributes"];
-  readonly tunnel: { readonly port: number; readonly vni: number };
+  readonly tunnel: Tunnel;
 
   constructor(readonly options: VxlanOptions, readonly vteps: PerFamily<Vtep>) {
     const backendData = perFamily(familiesOf(vteps), (family): Json => {
       const data: VtepData = { VNI: options.vni, VtepMAC: vteps[family.name]!.mac };
       return { ...data };
     });
-    this.tunnel = { port: options.port || KERNEL_VXLAN_PORT, vni: options.vni };
+    this.tunnel = { udpPorts: [options.port || KERNEL_VXLAN_PORT], vni: options.vni };
     this.attributes = { backendType: "vxlan", backendData };
   }
 

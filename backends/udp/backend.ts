@@ -11,6 +11,7 @@ import type { DesiredTun } from "../../lib/kernel/desired_link.ts";
 import type { FamilyConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
+import type { Tunnel } from "../../lib/net/tunnel.ts";
 import { NO_ENTRIES, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
@@ -24,7 +25,7 @@ import type {
 import { UDP_PORT } from "./control/daemon_options.ts";
 import { tunName } from "./control/device_name.ts";
 import { parseUdpOptions, type UdpOptions } from "./control/options.ts";
-import { ownEnd, peerRoute } from "./control/peer_route.ts";
+import { ownEnd, peerRoute, portOf } from "./control/peer_route.ts";
 import { UdpSession } from "./control/session.ts";
 
 /** Outer headers: IPv4 and UDP. */
@@ -53,7 +54,8 @@ export const udp: BackendType<UdpOptions> = {
 class Udp implements SessionBackend {
   readonly carrier = "session";
   readonly attributes: SessionBackend["attributes"];
-  readonly tunnel: { readonly port: number };
+  readonly tunnel: Tunnel;
+  readonly peerPort: (peer: Lease) => number | undefined;
   readonly #options: UdpOptions;
   readonly #family: FamilyConfig;
   readonly #device: string;
@@ -65,7 +67,8 @@ class Udp implements SessionBackend {
     this.#family = family;
     this.#device = tunName(context.links, context.networkId);
     this.#port = context.options.get(UDP_PORT) || options.port;
-    this.tunnel = { port: this.#port };
+    this.tunnel = { udpPorts: [this.#port] };
+    this.peerPort = (peer) => portOf(peer, options.port);
     // The original publishes nothing: neither does a host that has nothing to say.
     this.attributes = this.#port === options.port
       ? { backendData: {} }

@@ -12,6 +12,7 @@ import type { Link } from "../netlink/types.ts";
 import type { Family, PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
+import type { Tunnel } from "../net/tunnel.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { BackendOptions } from "../options/spec.ts";
 import type { PeerPlan } from "./peer_plan.ts";
@@ -76,11 +77,13 @@ export interface RunningBackend extends AsyncDisposable {
 }
 
 /** What all opened backends have. */
-interface OpenedBackend {
+export interface OpenedBackend {
   /** What the host publishes with its lease. */
   readonly attributes: Pick<LeaseAttributes, "backendType" | "backendData">;
-  /** Where packets of peers arrive, for backends with a tunnel: what PeerFilter guards. */
-  readonly tunnel?: { readonly port: number; readonly vni?: number };
+  /** How packets of peers arrive, for backends with a tunnel: what PeerFilter guards. */
+  readonly tunnel?: Tunnel;
+  /** The UDP port of a peer's end of the tunnel, where peers may have other ports than this host. Must not throw. */
+  readonly peerPort?: (peer: Lease) => number | undefined;
   /** Pure in its arguments. */
   plan(environment: Environment, lease: OwnSubnets): HostPlan;
 }

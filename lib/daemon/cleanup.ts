@@ -14,7 +14,7 @@ import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { Firewall } from "../firewall/firewall.ts";
-import { removePeerFilter } from "../firewall/peer_filter.ts";
+import { removePeerFilter } from "../firewall/peer_filter_removal.ts";
 import { DEFAULT_NETWORK_ID } from "../firewall/names.ts";
 import { removeFromKernel } from "../kernel/remove.ts";
 import type { LeaseStore } from "../leases/types.ts";

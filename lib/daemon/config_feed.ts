@@ -6,7 +6,7 @@
 import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
-import { ConfigError } from "../config/types.ts";
+import { ConfigError, type JsonObject } from "../config/types.ts";
 import { type LeaseStore, type StoredConfig, StoreError } from "../leases/types.ts";
 import type { Log } from "../observe/types.ts";
 import { pause } from "../pause.ts";
@@ -68,17 +68,25 @@ export async function waitForNetwork(
 
 /**
  * Compares what the store says of the config with the one in use, and tells each change. A running host keeps the
- * config it started with: changing subnets or backends under running containers is the operator's decision.
+ * config it started with, but for PeerFilter: changing subnets or backends under running containers is the operator's
+ * decision.
  */
 export class ConfigFollower {
-  readonly #inUse: StoredNetwork;
+  readonly #onPeerFilter: (on: boolean) => Promise<void>;
+  #complete: JsonObject;
   readonly #parts: Omit<ConfigParts, "signal">;
   #last: StoredConfig | null;
   #isInUse = true;
   #done = Promise.resolve();
 
-  constructor(inUse: StoredNetwork, parts: Omit<ConfigParts, "signal">) {
-    this.#inUse = inUse;
+  /** @param onPeerFilter Called with each usable config's PeerFilter, the one thing that is followed at run time. */
+  constructor(
+    inUse: StoredNetwork,
+    parts: Omit<ConfigParts, "signal">,
+    onPeerFilter: (on: boolean) => Promise<void> = () => Promise.resolve(),
+  ) {
+    this.#complete = inUse.complete;
+    this.#onPeerFilter = onPeerFilter;
     this.#parts = parts;
     this.#last = inUse.stored;
   }
@@ -86,6 +94,11 @@ export class ConfigFollower {
   /** Whether the store still holds the config that this host runs with. */
   get isInUse(): boolean {
     return this.#isInUse;
+  }
+
+  /** The config that this host runs with, complete. */
+  get complete(): JsonObject {
+    return this.#complete;
   }
 
   /** Takes what the store holds now; null: nothing. The same again says nothing. */
@@ -110,12 +123,18 @@ export class ConfigFollower {
       return false;
     }
     try {
-      const { complete } = await resolveNetwork(text, backends);
-      const isSame = JSON.stringify(complete) === JSON.stringify(this.#inUse.complete);
-      if (isSame) log.info("The network config was written again, with nothing changed");
-      else {log.warn("The network config changed; restart flanneld on each host to use it", {
+      const { complete, config } = await resolveNetwork(text, backends);
+      const before = JSON.stringify(this.#complete);
+      this.#complete = { ...this.#complete, PeerFilter: config.peerFilter };
+      await this.#onPeerFilter(config.peerFilter);
+      const isSame = JSON.stringify(complete) === JSON.stringify(this.#complete);
+      if (isSame && before === JSON.stringify(complete)) {
+        log.info("The network config was written again, with nothing changed");
+      } else if (!isSame) {
+        log.warn("The network config changed; restart flanneld on each host to use it", {
           config: JSON.stringify(complete),
-        });}
+        });
+      }
       return isSame;
     } catch (error) {
       const what =

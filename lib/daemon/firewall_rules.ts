@@ -6,7 +6,7 @@
 import { messageOf } from "../errors.ts";
 import type { Options } from "../options/table.ts";
 import type { NetworkConfig } from "../config/types.ts";
-import type { Firewall } from "../firewall/firewall.ts";
+import type { Firewall, FirewallOptions } from "../firewall/firewall.ts";
 import { type Ruleset, ruleset } from "../firewall/rules.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
@@ -14,10 +14,10 @@ import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 import { networkIdOf } from "./store.ts";
 
-/** The name under which the host isn't ready. */
-const REASON = "firewall";
+/** The part that problems are reported for. */
+const KEY = "firewall";
 
-/** Where it is told how the rules do. */
+/** What the rules' keeper reports to. */
 export interface RulesServices {
   readonly log: Log;
   readonly metrics: Metrics;
@@ -27,11 +27,13 @@ export interface RulesServices {
 /** Keeps the rules that follow from options, config and lease. */
 export class FirewallRules implements Disposable {
   readonly #rules: Ruleset;
-  readonly #open: () => Promise<Firewall>;
+  readonly #options: FirewallOptions;
   readonly #interval: number;
   readonly #services: RulesServices;
   readonly #tried = Promise.withResolvers<void>();
   #firewall: Firewall | undefined;
+  /** Whether a pass has found or made them as wanted. */
+  #areIn = false;
 
   constructor(
     options: Options,
@@ -51,11 +53,7 @@ export class FirewallRules implements Disposable {
     });
     const mode = config.enableNFTables ? "nftables" : "iptables";
     const { log, metrics } = services;
-    // Loaded when it is used: nothing before the subnet file needs it.
-    this.#open = async () => {
-      const { Firewall } = await import("../firewall/firewall.ts");
-      return await Firewall.open({ mode, networkId: networkIdOf(options), log, metrics });
-    };
+    this.#options = { mode, networkId: networkIdOf(options), log, metrics };
   }
 
   /** Resolves after the first attempt, whatever became of it. */
@@ -70,10 +68,9 @@ export class FirewallRules implements Disposable {
 
   /** Keeps the rules until the signal fires. A host that can't have them is not ready, and still in the network. */
   async keep(signal: AbortSignal): Promise<void> {
-    this.#services.problems.wait(REASON, "the rules are not in yet");
-    while (!signal.aborted && !await this.#apply()) await pause(this.#interval, signal);
-    this.#tried.resolve();
-    await this.#firewall?.keep(signal, this.#interval);
+    this.#services.problems.wait(KEY, "the rules are not in yet");
+    while (!signal.aborted && !await this.#open()) await pause(this.#interval, signal);
+    await this.#firewall?.keep(signal, this.#interval, (error) => this.#report(error));
   }
 
   [Symbol.dispose](): void {
@@ -82,21 +79,36 @@ export class FirewallRules implements Disposable {
     this.#firewall = undefined;
   }
 
-  /** @returns Whether the rules are in. */
-  async #apply(): Promise<boolean> {
-    const { problems } = this.#services;
+  /** Tries for the first time. @returns Whether there is a program that can keep the rules. */
+  async #open(): Promise<boolean> {
     try {
-      this.#firewall = await this.#open();
+      // Loaded when it is used: nothing before the subnet file needs it.
+      const { Firewall } = await import("../firewall/firewall.ts");
+      this.#firewall = await Firewall.open(this.#options);
       await this.#firewall.apply(this.#rules);
-      problems.clear(REASON, "the rules are in");
+      this.#report();
       return true;
     } catch (error) {
-      problems.set(REASON, messageOf(error), { notReady: true });
+      this.#report(error);
+      if (error instanceof AggregateError) return true;
       this.#firewall?.[Symbol.dispose]();
       this.#firewall = undefined;
       return false;
     } finally {
       this.#tried.resolve();
+    }
+  }
+
+  #report(error?: unknown): void {
+    const { problems } = this.#services;
+    if (error === undefined) {
+      this.#areIn = true;
+      problems.clear(KEY, "the rules are in");
+    } else {
+      // Rules that were in are still in for all we know.
+      problems.set(KEY, `cannot keep the rules, trying again: ${messageOf(error)}`, {
+        notReady: !this.#areIn,
+      });
     }
   }
 }

@@ -24,13 +24,13 @@ import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
-import type { ClosedOverlay } from "./closed_overlay.ts";
 import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
 import { FirewallRules } from "./firewall_rules.ts";
 import { leaseFilePath, writeLeaseFile } from "./lease_file.ts";
 import { LeaseHealth } from "./lease_health.ts";
 import { reportLeases } from "./lease_report.ts";
 import { PeerEntries } from "./peer_entries.ts";
+import type { PeerFilterSwitch } from "./peer_filter_sync.ts";
 import { Planner } from "./planner.ts";
 import { networkIdOf } from "./store.ts";
 import { feedWatchdog } from "./systemd.ts";
@@ -67,9 +67,9 @@ export class Member implements AsyncDisposable {
   readonly #planner: Planner;
   readonly #announcer: Announcer;
   #running: RunningBackend | undefined;
-  #overlay: ClosedOverlay | undefined;
   /** Writes of the lease file come one after the other. */
   #leaseKept: Promise<void> = Promise.resolve();
+  #peerFilter: Promise<PeerFilterSwitch> | undefined;
 
   constructor(parts: MemberParts) {
     const { options, network, backend, acquired, external, store, socket, log, metrics, problems } = parts;
@@ -94,7 +94,11 @@ export class Member implements AsyncDisposable {
       clock: systemClock,
       log: log.child("lease"),
     });
-    this.#config = new ConfigFollower(network, { backends: parts.backends, log });
+    this.#config = new ConfigFollower(
+      network,
+      { backends: parts.backends, log },
+      (on) => this.#loadPeerFilter().then((filter) => filter.follow(on)),
+    );
     this.sync = new LeaseSync({
       store,
       peers: this.peers,
@@ -134,16 +138,19 @@ export class Member implements AsyncDisposable {
       ignorePortIds: [socket.portId],
       signal: tasks.signal,
     });
-    this.#setPlan();
     // Of the snapshot nothing else may be kept: it is the list of all leases.
     const { revision, history } = snapshot;
     this.peers.applySnapshot(snapshot);
+    // In force before the device is there: no packet of a stranger comes in first.
+    const { peerFilter } = this.parts.network.config;
+    if (peerFilter) await (await this.#loadPeerFilter()).set(true);
+    this.#setPlan();
+    this.entries.follow();
     tasks.start((signal) => this.keeper.run(signal));
     tasks.start((signal) => this.sync.run({ revision, history }, signal));
     tasks.start((signal) => this.leaseHealth.watch(signal));
     tasks.start((signal) => feedWatchdog(signal, log));
     const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
-    await this.#closeOverlay();
     if (backend.carrier === "session") {
       // It may wait for a cloud for a long time; it has no peers' entries that could delay the subnet file.
       keepHost();
@@ -164,21 +171,32 @@ export class Member implements AsyncDisposable {
     this.#announcer.refresh(this.external);
     tasks.start((signal) => this.rules.keep(signal));
     tasks.start(() => this.#keepLease(this.keeper.held));
+    if (!peerFilter) tasks.start(async () => (await this.#loadPeerFilter()).follow(false));
     if (backend.carrier === "kernel") keepHost();
     await this.rules.tried;
   }
 
-  /** With PeerFilter: nothing but live peers may send into the tunnel, from the first packet on. */
-  async #closeOverlay(): Promise<void> {
-    const { backend, network, options, tasks, log, metrics } = this.parts;
-    if (!network.config.peerFilter) return;
-    if (!backend.tunnel) {
-      return log.warn(`PeerFilter has no effect: ${network.config.backend.type} has no tunnel`);
-    }
-    const target = { ...backend.tunnel, networkId: networkIdOf(options), log: log.child("peer filter") };
-    const { ClosedOverlay } = await import("./closed_overlay.ts");
-    const overlay = this.#overlay = await ClosedOverlay.open(target, this.peers, metrics);
-    tasks.start((signal) => overlay.keep(signal, options.iptablesResync * 1000));
+  /** Loaded when it is used: where PeerFilter is off, nothing before the subnet file needs it. */
+  #loadPeerFilter(): Promise<PeerFilterSwitch> {
+    const { backend, network, options, tasks, log, metrics, problems } = this.parts;
+    return this.#peerFilter ??= import("./peer_filter_sync.ts").then(({ PeerFilterSwitch }) =>
+      new PeerFilterSwitch({
+        backend,
+        backendType: network.config.backend.type,
+        networkId: networkIdOf(options),
+        peers: this.peers,
+        interval: options.iptablesResync * 1000,
+        tasks,
+        log: log.child("peer filter"),
+        metrics,
+        problems,
+      })
+    );
+  }
+
+  /** The config that this host runs with, complete and without secrets. */
+  get config(): JsonObject {
+    return this.#config.complete;
   }
 
   /** Whether the store still holds the config that this host runs with. */
@@ -195,7 +213,7 @@ export class Member implements AsyncDisposable {
     this.entries[Symbol.dispose]();
     await this.#running?.[Symbol.asyncDispose]();
     this.rules[Symbol.dispose]();
-    this.#overlay?.[Symbol.dispose]();
+    (await this.#peerFilter)?.[Symbol.dispose]();
   }
 
   #setPlan(): void {

@@ -17,7 +17,7 @@ export class PeerEntries implements Disposable {
   readonly #host: HostKeeper;
   readonly #log: Log;
   readonly #problems = new Map<string, string>();
-  readonly #subscription: Disposable;
+  #subscription: Disposable | undefined;
   #plan: HostPlan;
   #flushing: Promise<void> | undefined;
   #dirty = false;
@@ -27,10 +27,15 @@ export class PeerEntries implements Disposable {
     this.#host = host;
     this.#plan = plan;
     this.#log = log;
-    this.#subscription = peers.subscribe((keys) => {
+  }
+
+  /** Takes the peers that are known now, and follows their changes from then on. The host has its plan by then. */
+  follow(): void {
+    this.#subscription = this.#peers.subscribe((keys) => {
       this.#apply(keys);
       this.#flush();
     });
+    this.replan(this.#plan);
   }
 
   /** Peers that can't be reached (or not fully), with the reason. */
@@ -51,7 +56,7 @@ export class PeerEntries implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#subscription[Symbol.dispose]();
+    this.#subscription?.[Symbol.dispose]();
   }
 
   #apply(keys: readonly string[]): void {

@@ -12,13 +12,13 @@ import type { Member } from "./member.ts";
 /** The member's state as JSON. No secrets: the config is the completed one, with masks. */
 export function memberStatus(member: Member): JsonObject {
   const running = member.backendStatus();
-  const { network, acquired, store, options } = member.parts;
+  const { acquired, store, options } = member.parts;
   const { name, index, mtu, addresses, publicIps } = member.external;
   const health = member.sync.health();
   const { remaining, held } = member.keeper;
   const host = member.host.state();
   return {
-    config: network.complete,
+    config: member.config,
     configInUse: member.configInUse,
     lease: {
       key: held.key,

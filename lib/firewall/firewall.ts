@@ -5,17 +5,20 @@
  */
 import { FAMILIES, type Family } from "../net/family.ts";
 import { formatPrefix } from "../net/prefix.ts";
+import type { NftablesNotification } from "../netlink/nftables.ts";
 import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
 import { type FirewallChange, FirewallError } from "./change.ts";
 import { type CommandRunner, systemRunner } from "./command.ts";
 import { droppingChains } from "./foreign_chains.ts";
 import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
+import { DOCKER_USER } from "./iptables_place.ts";
 import { Iptables, type IptablesTool } from "./iptables.ts";
 import { keepAt, Turns } from "./loop.ts";
 import { type FirewallNames, firewallNames } from "./names.ts";
 import { Nftables } from "./nftables.ts";
 import { isEmptyRuleset, type Ruleset } from "./rules.ts";
 import { detectTools, FirewallUnavailableError, type HostTools } from "./tools.ts";
+import type { WriteBackoffOptions } from "./write_backoff.ts";
 
 /** How the rules are to be kept. */
 export type FirewallMode = "iptables" | "nftables";
@@ -34,6 +37,9 @@ export interface FirewallOptions {
   readonly probe?: HostProbe;
 }
 
+/** Chains of iptables that jump to ours. */
+const JUMPING_CHAINS = ["POSTROUTING", "FORWARD", DOCKER_USER];
+
 /** What the probe says of each firewall in the kernel: the same number, the same rules. */
 type Stamps = Readonly<Record<IptablesTool["backend"], number | undefined>>;
 
@@ -50,6 +56,7 @@ export class Firewall implements Disposable {
   /** What keeps the rules, for logs: `nftables`, `iptables 1.8.9 (nf_tables)`, `none`. */
   readonly description: string;
   readonly #log: Log;
+  readonly #names: FirewallNames;
   readonly #metrics: Metrics;
   readonly #probe: HostProbe;
   readonly #nft: Nftables | undefined;
@@ -66,16 +73,23 @@ export class Firewall implements Disposable {
 
   private constructor(options: FirewallOptions, names: FirewallNames, run: CommandRunner, tools: HostTools) {
     this.#log = options.log;
+    this.#names = names;
     this.#metrics = options.metrics ?? noMetrics;
     this.#problems = tools.problems;
-    this.#nft = tools.nft ? new Nftables(names, run, options.log, this.#metrics) : undefined;
-    this.#iptables = tools.iptables.map((tool) => new Iptables(tool, names, run, options.log, this.#metrics));
+    const probe = this.#probe = options.probe ?? (options.run ? blindProbe : systemProbe());
+    const backoff = (backend: keyof Stamps): WriteBackoffOptions => ({
+      metrics: this.#metrics,
+      stamp: () => backend === "legacy" ? probe.legacyStamp() : probe.generation(),
+    });
+    this.#nft = tools.nft ? new Nftables(names, run, options.log, backoff("nf_tables")) : undefined;
+    this.#iptables = tools.iptables.map((tool) =>
+      new Iptables(tool, names, run, options.log, backoff(tool.backend))
+    );
     const useNft = choosesNft(options.mode, tools);
     this.#notice = noticeOf(options.mode, tools);
     const main = useNft ? undefined : this.#iptables[0];
     this.description = useNft ? "nftables" : main ? describe(main) : "none";
     this.#keepers = this.#makeKeepers(useNft ? this.#nft : undefined, main);
-    this.#probe = options.probe ?? (options.run ? blindProbe : systemProbe());
   }
 
   /**
@@ -128,11 +142,23 @@ export class Firewall implements Disposable {
     });
   }
 
-  /** Calls {@link resync} every `interval` milliseconds until the signal fires. Never rejects. */
-  keep(signal: AbortSignal, interval: number): Promise<void> {
-    const onFailure = () => this.#metrics.count("firewall_errors_total", "Firewall passes that failed");
-    const options = { log: this.#log, what: "the firewall rules", onFailure };
-    return keepAt(interval, signal, options, () => this.resync());
+  /**
+   * Calls {@link resync} every `interval` milliseconds, and when rules of ours are removed from nftables, until the
+   * signal fires. Never rejects.
+   *
+   * @param onResult Called after each pass, with what it failed with, if it did.
+   */
+  keep(signal: AbortSignal, interval: number, onResult: (error?: unknown) => void = () => {}): Promise<void> {
+    const events = this.#ownRemovals(signal);
+    return keepAt({
+      interval,
+      signal,
+      events,
+      onResult: (error) => {
+        if (error) this.#metrics.count("firewall_errors_total", "Firewall passes that failed");
+        onResult(error);
+      },
+    }, () => this.resync());
   }
 
   /**
@@ -184,6 +210,17 @@ export class Firewall implements Disposable {
     }
     if (found && !nft) keepers.push({ stamp: "nf_tables", pass: () => inOrder([() => found.remove()]) });
     return keepers;
+  }
+
+  /** Removals from nftables that may have hit rules of ours. */
+  async *#ownRemovals(signal: AbortSignal): AsyncIterable<NftablesNotification> {
+    const tables = new Set(FAMILIES.map((family) => this.#names.table(family)));
+    const chains = new Set([this.#names.masqueradeChain, this.#names.forwardChain, ...JUMPING_CHAINS]);
+    for await (const removal of this.#probe.removals(signal) ?? []) {
+      const isOurs = removal === "overrun" || tables.has(removal.table) ||
+        (removal.chain !== undefined && chains.has(removal.chain));
+      if (isOurs) yield removal;
+    }
   }
 
   /** One look at everything that may have changed. */

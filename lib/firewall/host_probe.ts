@@ -4,8 +4,13 @@
  * @module
  */
 import { LegacyTables } from "./legacy_tables.ts";
-import { attributesAfter } from "../netlink/reader.ts";
-import { type NetlinkRequest, NetlinkSocket } from "../netlink/socket.ts";
+import { SystemError } from "../ffi/errno.ts";
+import {
+  listenToRemovals,
+  type NftablesNotification,
+  NftablesSocket,
+  type NftFamily,
+} from "../netlink/nftables.ts";
 
 /** What of the host tells of changes without a program being run. */
 export interface HostProbe extends Disposable {
@@ -16,64 +21,48 @@ export interface HostProbe extends Disposable {
   generation(): number | undefined;
   /** The same for the nat and filter tables of legacy iptables. */
   legacyStamp(): number | undefined;
+  /** Whether nftables has such a table; undefined where the kernel doesn't tell. */
+  hasTable(family: NftFamily, table: string): boolean | undefined;
+  /** The packets that a named counter of nftables has counted; undefined where there is none. */
+  counterPackets(family: NftFamily, table: string, counter: string): bigint | undefined;
+  /** What is removed from nftables from now on, until the signal fires; undefined where the kernel doesn't tell. */
+  removals(signal: AbortSignal): AsyncIterable<NftablesNotification> | undefined;
 }
 
 /** Knows nothing: everything is read in every pass. For rules that are in another network namespace. */
 export const blindProbe: HostProbe = {
   generation: () => undefined,
   legacyStamp: () => undefined,
+  hasTable: () => undefined,
+  counterPackets: () => undefined,
+  removals: () => undefined,
   [Symbol.dispose]() {},
-};
-
-/** linux/netlink.h */
-const NETLINK_NETFILTER = 12;
-/** linux/netfilter/nfnetlink.h and nf_tables.h */
-const NFNL_SUBSYS_NFTABLES = 10;
-const NFT_MSG_GETGEN = 16;
-const NFTA_GEN_ID = 1;
-/** struct nfgenmsg { u8 family; u8 version; be16 res_id; } */
-const NFGENMSG_BYTES = 4;
-
-const GET_GENERATION: NetlinkRequest = {
-  describe: () => "read the generation of nftables",
-  type: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN,
-  flags: 0,
-  encode: (writer) => writer.u32(0),
 };
 
 /** A probe of this process's network namespace. */
 export function systemProbe(): HostProbe {
-  const socket = openSocket();
+  const nftables = whereSupported(() => new NftablesSocket());
   const legacy = new LegacyTables();
   return {
-    generation: () => socket && readGeneration(socket),
+    generation: () => whereSupported(() => nftables?.generation()),
     legacyStamp: () => legacy.stamp(),
+    hasTable: (family, table) => whereSupported(() => nftables?.hasTable(family, table)),
+    counterPackets: (family, table, counter) =>
+      whereSupported(() => nftables?.counterPackets(family, table, counter)),
+    removals: (signal) => signal.aborted ? undefined : whereSupported(() => listenToRemovals(signal)),
     [Symbol.dispose]() {
-      socket?.[Symbol.dispose]();
+      nftables?.[Symbol.dispose]();
       legacy[Symbol.dispose]();
     },
   };
 }
 
-function openSocket(): NetlinkSocket | undefined {
+/** Undefined on a kernel without nfnetlink or nf_tables. */
+function whereSupported<T>(ask: () => T): T | undefined {
   try {
-    return NetlinkSocket.open({ protocol: NETLINK_NETFILTER });
-  } catch {
-    return undefined; // a kernel without nfnetlink
-  }
-}
-
-function readGeneration(socket: NetlinkSocket): number | undefined {
-  try {
-    return socket.query(GET_GENERATION, (message) => {
-      const attributes = attributesAfter(message, NFGENMSG_BYTES);
-      while (attributes.next()) {
-        // Netfilter's numbers are in network order.
-        if (attributes.type === NFTA_GEN_ID) return new DataView(attributes.bytes().buffer).getUint32(0);
-      }
-      return undefined;
-    });
-  } catch {
-    return undefined; // a kernel without nf_tables
+    return ask();
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { FAMILIES, type Family, type PerFamily, perFamily } from "../net/family.ts";
-import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
+import type { Log } from "../observe/types.ts";
 import { type FirewallChange, madeChanges } from "./change.ts";
 import { CommandError, type CommandResult, type CommandRunner, NOT_FOUND, TIMED_OUT } from "./command.ts";
 import {
@@ -20,7 +20,7 @@ import { type IptablesAbilities, isIncompatible, parseSavedTable } from "./iptab
 import type { FirewallNames } from "./names.ts";
 import type { FamilyRuleset, Ruleset } from "./rules.ts";
 import { UnreadableTables } from "./unreadable_tables.ts";
-import { WriteBackoff } from "./write_backoff.ts";
+import { WriteBackoff, type WriteBackoffOptions } from "./write_backoff.ts";
 
 /** Seconds to wait for the lock that all iptables programs share (/run/xtables.lock). */
 const LOCK_WAIT = "5";
@@ -70,9 +70,9 @@ export class Iptables {
     names: FirewallNames,
     run: CommandRunner,
     log: Log,
-    metrics: Metrics = noMetrics,
+    backoff: WriteBackoffOptions = {},
   ) {
-    this.#backoff = perFamily(FAMILIES, () => new WriteBackoff(metrics));
+    this.#backoff = perFamily(FAMILIES, () => new WriteBackoff(backoff));
     this.#names = names;
     this.#run = run;
     this.#log = log;
@@ -163,9 +163,10 @@ export class Iptables {
       backoff.check(program, changes);
       const result = await this.#restore(family, input);
       if (result.code !== 0) return new CommandError(program, this.#restoreArgs(), result);
+      backoff.written();
       held = await readAgain();
       left = planIptables(held, rules, this.#names, able);
-      if (restoreInput(left) === input) throw backoff.fail(program, changes);
+      if (restoreInput(left) === input) backoff.fail(program, changes);
     }
     // What others did between the write and this look is for the next pass.
     if (left.length === 0) {

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { messageOf } from "../errors.ts";
-import type { Log } from "../observe/types.ts";
+import { pause } from "../pause.ts";
 
 /** Carries work out in the order in which it was asked for, each after the one before has ended. */
 export class Turns {
@@ -18,51 +17,75 @@ export class Turns {
   }
 }
 
-/** What {@link keepAt} says and counts. */
+/** How long events are collected before a pass, in milliseconds: one rarely comes alone. */
+const COALESCE_MS = 20;
+/** After a pass that an event asked for, the next such pass waits for this many times as long as it took … */
+const DUTY = 10;
+/** … within these bounds, in milliseconds. */
+const SHORTEST_REST_MS = 100, LONGEST_REST_MS = 1_000;
+
+/** When a pass is done. */
 export interface KeepOptions {
-  readonly log: Log;
-  /** What is being kept, as in "Cannot keep the firewall rules". */
-  readonly what: string;
-  /** Called for every pass that fails. */
-  readonly onFailure?: () => void;
+  /** Passes are at most this many milliseconds apart. */
+  readonly interval: number;
+  /** Ends it. */
+  readonly signal: AbortSignal;
+  /** Each event asks for a pass soon. */
+  readonly events?: AsyncIterable<unknown> | undefined;
+  /** Called after each pass, with what it failed with, if it did; and for events that can't be read any more. */
+  readonly onResult: (error?: unknown) => void;
 }
 
-/**
- * Does `pass` every `interval` milliseconds until the signal fires. Never rejects: a failure is logged, the
- * same trouble again and again as one line, and the next pass comes at its time.
- */
+/** Does `pass` every now and then until the signal fires. Never rejects. */
 export async function keepAt(
-  interval: number,
-  signal: AbortSignal,
-  { log, what, onFailure }: KeepOptions,
+  { interval, signal, events, onResult }: KeepOptions,
   pass: () => Promise<unknown>,
 ): Promise<void> {
-  let failing = "";
-  while (await waited(interval, signal)) {
-    try {
-      await pass();
-      if (failing) log.info(`Keeping ${what} works again`);
-      failing = "";
-    } catch (error) {
-      const cause = messageOf(error);
-      if (cause !== failing) log.error(`Cannot keep ${what}`, { cause });
-      failing = cause;
-      onFailure?.();
-    }
+  const wake = new Wake(signal);
+  const reading = events && readAll(events, wake).catch(onResult);
+  for (;;) {
+    const isAsked = await wake.within(interval);
+    if (isAsked) await pause(COALESCE_MS, signal);
+    if (signal.aborted) break;
+    wake.forget();
+    const began = performance.now();
+    await pass().then(() => onResult(), onResult);
+    const rest = (performance.now() - began) * DUTY;
+    if (isAsked) await pause(Math.min(Math.max(rest, SHORTEST_REST_MS), LONGEST_REST_MS, interval), signal);
   }
+  await reading;
 }
 
-/** Waits. @returns False as soon as the signal fires. */
-function waited(milliseconds: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve(false);
-    const done = (result: boolean) => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
-      resolve(result);
-    };
-    const onAbort = () => done(false);
-    const timer = setTimeout(done, milliseconds, true);
-    signal.addEventListener("abort", onAbort);
-  });
+async function readAll(events: AsyncIterable<unknown>, wake: Wake): Promise<void> {
+  for await (const _ of events) wake.up();
+}
+
+/** Waiting that an event ends. */
+class Wake {
+  #isUp = false;
+  #current = new AbortController();
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    signal.addEventListener("abort", () => this.#current.abort(), { once: true });
+  }
+
+  up(): void {
+    this.#isUp = true;
+    this.#current.abort();
+  }
+
+  forget(): void {
+    this.#isUp = false;
+  }
+
+  /** Waits for an event, the end or the time. @returns Whether there was an event. */
+  async within(milliseconds: number): Promise<boolean> {
+    if (!this.#isUp && !this.#signal.aborted) {
+      this.#current = new AbortController();
+      await pause(milliseconds, this.#current.signal);
+    }
+    return this.#isUp;
+  }
 }

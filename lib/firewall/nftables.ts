@@ -4,14 +4,14 @@
  * @module
  */
 import { FAMILIES, type Family } from "../net/family.ts";
-import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
+import type { Log } from "../observe/types.ts";
 import { type FirewallChange, madeChanges, type PlannedChange } from "./change.ts";
 import { CommandError, type CommandRunner } from "./command.ts";
 import type { FirewallNames } from "./names.ts";
 import { filterTableParts, planFilterTable } from "./nftables_filter_table.ts";
 import { nftFamily, removeScript, tableHolds, tableScript } from "./nftables_text.ts";
 import type { FamilyRuleset, Ruleset } from "./rules.ts";
-import { WriteBackoff } from "./write_backoff.ts";
+import { WriteBackoff, type WriteBackoffOptions } from "./write_backoff.ts";
 
 /** Arguments with which nft reads one transaction from stdin. */
 const FROM_STDIN = ["-f", "-"];
@@ -36,9 +36,9 @@ export class Nftables {
   /** What of ours was in iptables' filter table when it was last found right. */
   readonly #filterSeen = new Map<Family, ReadonlySet<string>>();
 
-  constructor(names: FirewallNames, run: CommandRunner, log: Log, metrics: Metrics = noMetrics) {
-    this.#backoff = new WriteBackoff(metrics);
-    this.#filterBackoff = new WriteBackoff(metrics);
+  constructor(names: FirewallNames, run: CommandRunner, log: Log, backoff: WriteBackoffOptions = {}) {
+    this.#backoff = new WriteBackoff(backoff);
+    this.#filterBackoff = new WriteBackoff(backoff);
     this.#names = names;
     this.#run = run;
     this.#log = log;
@@ -64,9 +64,10 @@ export class Nftables {
     const changes = differing.flatMap(({ rules, state }) => this.#changesOf(rules.family, state));
     this.#backoff.check("nft", changes);
     await this.#writeEach(differing.map(({ rules }) => rules), rules.fullyRandom);
+    this.#backoff.written();
     const still = await this.#differing(differing.map(({ rules }) => rules), rules.fullyRandom);
-    if (still.length > 0) throw this.#backoff.fail("nft", changes);
-    this.#backoff.reset();
+    if (still.length > 0) this.#backoff.fail("nft", changes);
+    else this.#backoff.reset();
     return changes;
   }
 
@@ -109,12 +110,13 @@ export class Nftables {
     if (script !== "") {
       this.#filterBackoff.check("nft", changes);
       await this.#commit(script);
+      this.#filterBackoff.written();
       after = await plans();
       if (withoutHandles(scriptOf(after)) === withoutHandles(script)) {
-        throw this.#filterBackoff.fail("nft", changes);
+        this.#filterBackoff.fail("nft", changes);
       }
     }
-    this.#filterBackoff.reset();
+    if (scriptOf(after) === "") this.#filterBackoff.reset();
     for (const { family, listing, planned } of after) {
       if (planned.length === 0) this.#filterSeen.set(family, filterTableParts(listing, target));
     }

@@ -4,54 +4,101 @@
  * @module
  */
 import { FAMILIES, type Family } from "../net/family.ts";
-import { formatIp, type Ip, parseIp } from "../net/ip.ts";
+import { formatIp, type Ip, tryParseIp } from "../net/ip.ts";
+import { isUdpTunnel, type Tunnel, type UdpTunnel } from "../net/tunnel.ts";
 import { nftFamily, parseListing } from "./nftables_text.ts";
 
-/** What the filter guards. */
-export interface PeerFilterTarget {
-  /** UDP port of the tunnel, 1 to 65535. */
-  readonly port: number;
-  /**
-   * VXLAN network identifier. Networks of several VNIs may share a port: the filter of one must not drop what
-   * the peers of another send. Absent for tunnels without one.
-   */
-  readonly vni?: number;
-}
-
-/** Addresses as numbers, by family: the elements of the filter's sets. */
-export type PeerSets = ReadonlyMap<Family, ReadonlySet<bigint>>;
+/** The elements of the filter's sets, as nft prints them, by the name of the set. */
+export type PeerSets = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Name of the counter of dropped packets. */
 export const DROPPED_COUNTER = "dropped";
 
+/** UDP ports at which tunnels of peers listen. */
+const PORTS = "ports";
+
 const setName = (family: Family) => `peers${family.version}`;
 
-/** Sorts addresses into sets. */
-export function peerSets(addresses: Iterable<Ip>): PeerSets {
-  const sets = new Map(FAMILIES.map((family) => [family, new Set<bigint>()]));
-  for (const ip of addresses) sets.get(ip.family)!.add(ip.value);
+const SET_NAMES = [...FAMILIES.map(setName), PORTS];
+
+const PORT = /^\d{1,5}$/;
+
+/** Sorts addresses into sets. @param ports UDP ports at which tunnels of peers listen. */
+export function peerSets(addresses: Iterable<Ip>, ports: Iterable<number> = []): PeerSets {
+  const sets = new Map(SET_NAMES.map((name) => [name, new Set<string>()]));
+  for (const ip of addresses) sets.get(setName(ip.family))!.add(formatIp(ip));
+  for (const port of ports) sets.get(PORTS)!.add(String(port));
   return sets;
 }
 
 /** Commands that put a whole filter in the place of whatever stands there, in one transaction. */
-export function filterScript(table: string, target: PeerFilterTarget, peers: PeerSets): string {
+export function filterScript(table: string, tunnel: Tunnel, peers: PeerSets): string {
   const name = `inet ${table}`;
-  const rule = `add rule ${name} input udp dport ${target.port}`;
+  const chain = (hook: string, rules: readonly string[]) => [
+    // Before the host's own filter, which knows nothing of peers.
+    `add chain ${name} ${hook} { type filter hook ${hook} priority filter - 10; policy accept; }`,
+    ...rules.map((rule) => `add rule ${name} ${hook} ${rule}`),
+  ];
   return [
     filterRemoval(table),
     `add table ${name}`,
     `add counter ${name} ${DROPPED_COUNTER}`,
     ...FAMILIES.map((family) => `add set ${name} ${setName(family)} { type ipv${family.version}_addr; }`),
-    // Before the host's own filter, which knows nothing of peers.
-    `add chain ${name} input { type filter hook input priority filter - 10; policy accept; }`,
-    ...FAMILIES.map((family) => `${rule} ${nftFamily(family)} saddr @${setName(family)} return`),
-    // The VNI: 24 bits after the UDP header (8 bytes) and VXLAN's flags (4 bytes), RFC 7348. A datagram too
-    // short to have one doesn't match, and is dropped: a first fragment that hides it gets nowhere.
-    ...(target.vni === undefined ? [] : [`${rule} @th,96,24 != ${target.vni} return`]),
-    `${rule} counter name ${DROPPED_COUNTER} drop`,
+    `add set ${name} ${PORTS} { type inet_service; }`,
+    ...chain("input", inputRules(tunnel)),
+    ...chain("forward", forwardRules(tunnel)),
     ...elementCommands("add", table, peers),
     "",
   ].join("\n");
+}
+
+const DROP = `counter name ${DROPPED_COUNTER} drop`;
+
+const fromPeer = (family: Family) => `${nftFamily(family)} saddr @${setName(family)}`;
+const toPeer = (family: Family) => `${nftFamily(family)} daddr @${setName(family)}`;
+
+/** What comes to this host's end of the tunnel comes from a peer, or is dropped. */
+function inputRules(tunnel: Tunnel): string[] {
+  const match = isUdpTunnel(tunnel) ? `udp dport ${listOf(tunnel.udpPorts)}` : ofProtocol(tunnel);
+  return [
+    ...FAMILIES.map((family) => `${match} ${fromPeer(family)} return`),
+    ...(isUdpTunnel(tunnel) ? otherVni(match, tunnel) : []),
+    `${match} ${DROP}`,
+  ];
+}
+
+/**
+ * What this host forwards into a peer's end of the tunnel comes from another peer, or is dropped: masqueraded, it
+ * would come from this host, which the peer trusts. The first rules let all other packets pass soon. Of a fragmented
+ * datagram the first fragment is dropped; the others have no port, and are nothing without it.
+ */
+function forwardRules(tunnel: Tunnel): string[] {
+  const isUdp = isUdpTunnel(tunnel);
+  const match = isUdp ? `udp dport @${PORTS}` : ofProtocol(tunnel);
+  return [
+    ...(isUdp
+      ? ["meta l4proto != udp return", `udp dport != @${PORTS} return`, ...otherVni(match, tunnel)]
+      : [`meta l4proto != ${tunnel.ipProtocol} return`]),
+    ...FAMILIES.map((family) => `${fromPeer(family)} return`),
+    ...FAMILIES.map((family) => `${match} ${toPeer(family)} ${DROP}`),
+  ];
+}
+
+/**
+ * Networks of other VNIs may share the port: theirs is not for this filter to judge. The VNI: 24 bits after the UDP
+ * header (8 bytes) and VXLAN's flags (4 bytes), RFC 7348. A datagram too short to have one doesn't match, and is
+ * dropped: a first fragment that hides it gets nowhere.
+ */
+function otherVni(match: string, { vni }: UdpTunnel): string[] {
+  return vni === undefined ? [] : [`${match} @th,96,24 != ${vni} return`];
+}
+
+function ofProtocol({ ipProtocol }: { readonly ipProtocol: number }): string {
+  return `meta l4proto ${ipProtocol}`;
+}
+
+function listOf(ports: readonly number[]): string {
+  return ports.length === 1 ? String(ports[0]) : `{ ${ports.join(", ")} }`;
 }
 
 /** Commands that remove the filter, whether it is there or not. */
@@ -69,19 +116,14 @@ export function differenceScript(table: string, held: PeerSets, wanted: PeerSets
 }
 
 function elementCommands(verb: "add" | "delete", table: string, sets: PeerSets): string[] {
-  const commands: string[] = [];
-  for (const [family, addresses] of sets) {
-    if (addresses.size === 0) continue;
-    const elements = Array.from(addresses, (value) => formatIp({ family, value }));
-    commands.push(`${verb} element inet ${table} ${setName(family)} { ${elements.join(", ")} }`);
-  }
-  return commands;
+  return [...sets].filter(([, elements]) => elements.size > 0)
+    .map(([name, elements]) => `${verb} element inet ${table} ${name} { ${[...elements].join(", ")} }`);
 }
 
 function subtract(from: PeerSets, taken: PeerSets): PeerSets {
-  return new Map(FAMILIES.map((family) => {
-    const without = taken.get(family);
-    return [family, new Set([...from.get(family) ?? []].filter((address) => !without?.has(address)))];
+  return new Map(SET_NAMES.map((name) => {
+    const without = taken.get(name);
+    return [name, new Set([...from.get(name) ?? []].filter((element) => !without?.has(element)))];
   }));
 }
 
@@ -97,12 +139,29 @@ export function filterSignature(listing: string): string {
   );
 }
 
-/** The addresses that a full listing (`nft -j list table`) has in its sets. */
-export function listedPeers(listing: string): PeerSets {
-  const elements = parseListing(listing).flatMap(({ set }) =>
-    FAMILIES.some((family) => setName(family) === set?.name) ? set?.elem as string[] ?? [] : []
-  );
-  return peerSets(elements.map(parseIp));
+/**
+ * The elements that a full listing (`nft -j list table`) has in its sets; undefined if one of them is none that
+ * this filter writes, like one with a comment or a timeout.
+ */
+export function listedElements(listing: string): PeerSets | undefined {
+  const sets = new Map(SET_NAMES.map((name) => [name, new Set<string>()]));
+  for (const { set } of parseListing(listing)) {
+    const known = sets.get(String(set?.name));
+    for (const element of known ? set?.elem as unknown[] ?? [] : []) {
+      const text = elementText(element);
+      if (text === undefined) return undefined;
+      known!.add(text);
+    }
+  }
+  return sets;
+}
+
+function elementText(element: unknown): string | undefined {
+  const text = typeof element === "number" ? String(element) : element;
+  if (typeof text !== "string") return undefined;
+  if (PORT.test(text)) return text;
+  const ip = tryParseIp(text);
+  return ip && formatIp(ip);
 }
 
 /** The count of dropped packets in what `nft -j list counter` printed. */

@@ -35,7 +35,8 @@ export async function detectTools(run: CommandRunner): Promise<HostTools> {
   return { nft, iptables, problems: [...new Set(problems)] };
 }
 
-async function detectNft(run: CommandRunner, problems: string[]): Promise<boolean> {
+/** Whether nft is there and works. @param problems Takes what is there and doesn't work, and why. */
+export async function detectNft(run: CommandRunner, problems: string[]): Promise<boolean> {
   // Also shows that the kernel has nf_tables, that we may, and that this nft speaks JSON.
   const result = await run("nft", ["-j", "list", "tables"]);
   if (result.code !== 0 && result.code !== NOT_FOUND) {

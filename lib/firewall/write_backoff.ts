@@ -3,24 +3,36 @@
  *
  * @module
  */
-import type { Metrics } from "../observe/types.ts";
+import { type Metrics, noMetrics } from "../observe/types.ts";
 import { type FirewallChange, IneffectiveWriteError } from "./change.ts";
 
 /** Milliseconds until the next write after a first one without effect; doubled each time. */
-const FIRST_DELAY = 10_000;
+const FIRST_DELAY = 1_000;
 const LONGEST_DELAY = 600_000;
+
+/** What a back-off works with. */
+export interface WriteBackoffOptions {
+  /** @default noMetrics */
+  readonly metrics?: Metrics;
+  /** A number that is another after each change of the firewall by whomever; undefined where nothing tells. */
+  readonly stamp?: () => number | undefined;
+  /** Milliseconds of a monotonic clock. @default performance.now */
+  readonly now?: () => number;
+}
 
 /** Guards one place that is written to. */
 export class WriteBackoff {
   readonly #metrics: Metrics;
+  readonly #stamp: () => number | undefined;
   readonly #now: () => number;
   #delay = 0;
   #notBefore = 0;
+  #writtenAt: number | undefined;
 
-  /** @param now Milliseconds of a monotonic clock. */
-  constructor(metrics: Metrics, now: () => number = () => performance.now()) {
-    this.#metrics = metrics;
-    this.#now = now;
+  constructor({ metrics, stamp, now }: WriteBackoffOptions = {}) {
+    this.#metrics = metrics ?? noMetrics;
+    this.#stamp = stamp ?? (() => undefined);
+    this.#now = now ?? (() => performance.now());
   }
 
   /** Call before a write. @throws {IneffectiveWriteError} If it is too early for another try. */
@@ -28,12 +40,23 @@ export class WriteBackoff {
     if (this.#now() < this.#notBefore) throw new IneffectiveWriteError(program, changes);
   }
 
-  /** A write had no effect. @returns The error to throw. */
-  fail(program: string, changes: readonly FirewallChange[]): IneffectiveWriteError {
+  /** Call right after a write that reports success. */
+  written(): void {
+    this.#writtenAt = this.#stamp();
+  }
+
+  /**
+   * A look after the write finds what was found before it. Does nothing if another program has written since: then
+   * the next pass repairs what that one did.
+   *
+   * @throws {IneffectiveWriteError}
+   */
+  fail(program: string, changes: readonly FirewallChange[]): void {
+    if (this.#stamp() !== this.#writtenAt) return;
     this.#delay = Math.min(this.#delay * 2 || FIRST_DELAY, LONGEST_DELAY);
     this.#notBefore = this.#now() + this.#delay;
     this.#metrics.count("firewall_ineffective_writes_total", "Writes of firewall rules that had no effect");
-    return new IneffectiveWriteError(program, changes);
+    throw new IneffectiveWriteError(program, changes);
   }
 
   /** Everything is as wanted. */

@@ -6,17 +6,15 @@
  *
  * @module
  */
-import { ENOBUFS, SystemError } from "../ffi/errno.ts";
-import { POLLIN, PollSet, setSocketOption, WakeFd } from "../ffi/fd.ts";
 import { decodeAddress } from "./address.ts";
 import { attachFilter, type FilterRules } from "./bpf.ts";
 import * as c from "./constants.ts";
 import { decodeLink } from "./link.ts";
+import { NetlinkListener } from "./listener.ts";
 import { decodeFdb, decodeNeighbour, neighbourFamily } from "./neighbour.ts";
 import { decodeNexthop } from "./nexthop.ts";
-import { MalformedMessageError, type Message } from "./reader.ts";
+import type { Message } from "./reader.ts";
 import { decodeRoute } from "./route.ts";
-import { NetlinkTransport } from "./transport.ts";
 import type { FdbNeighbour, Link, LinkAddress, Neighbour, Nexthop, Route } from "./types.ts";
 
 /** What each kind of notification is about. */
@@ -64,103 +62,37 @@ export interface MonitorOptions extends FilterRules {
   readonly receiveBufferBytes?: number;
 }
 
-const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
-/** How many datagrams are read before the event loop has its turn. */
-const DATAGRAMS_A_TURN = 256;
-
 /** See the module's text. One reader at a time; what isn't read waits in the kernel's buffer. */
 export class NetlinkMonitor implements AsyncIterable<NetlinkNotification>, AsyncDisposable {
-  readonly #transport: NetlinkTransport;
-  readonly #wake = new WakeFd();
-  readonly #poll: PollSet;
-  readonly #signal: AbortSignal | undefined;
-  readonly #stop = () => void this[Symbol.asyncDispose]();
-  /** The poll that is under way: its descriptors must stay open until it ends. */
-  #waiting: Promise<number> | undefined;
-  #closed = false;
+  readonly #listener: NetlinkListener<NetlinkNotification>;
 
-  private constructor(transport: NetlinkTransport, options: MonitorOptions) {
-    this.#transport = transport;
-    this.#poll = new PollSet([
-      { fd: transport.fd, events: POLLIN },
-      { fd: this.#wake.fd, events: POLLIN },
-    ]);
-    this.#signal = options.signal;
-    this.#signal?.addEventListener("abort", this.#stop);
+  private constructor(listener: NetlinkListener<NetlinkNotification>) {
+    this.#listener = listener;
   }
 
   /** Listens from now on. @throws {SystemError} If the socket can't be made. */
   static open(options: MonitorOptions): NetlinkMonitor {
-    options.signal?.throwIfAborted();
-    const receiveBufferBytes = options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES;
-    const transport = new NetlinkTransport({ receiveBufferBytes });
-    try {
-      transport.bind();
+    const { groups, signal, receiveBufferBytes } = options;
+    return new NetlinkMonitor(NetlinkListener.open<NetlinkNotification>({
+      groups: groups.map((group) => GROUPS[group]),
       // Before the first group: nothing that is to be ignored may come in between.
-      attachFilter(transport.fd, options);
-      for (const group of options.groups) {
-        setSocketOption(
-          transport.fd,
-          c.SOL_NETLINK,
-          c.NETLINK_ADD_MEMBERSHIP,
-          GROUPS[group],
-          `group ${group}`,
-        );
-      }
-      return new NetlinkMonitor(transport, options);
-    } catch (error) {
-      transport[Symbol.dispose]();
-      throw error;
-    }
+      prepare: (fd) => attachFilter(fd, options),
+      decode,
+      overrun: { kind: "overrun" },
+      ...(signal && { signal }),
+      ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
+    }));
   }
 
   /** Notifications as they come, until the monitor is disposed or its signal fires. @throws {SystemError} */
-  async *[Symbol.asyncIterator](): AsyncIterator<NetlinkNotification> {
-    while (!this.#closed) {
-      if (this.#waiting) throw new Error("A NetlinkMonitor has one reader at a time");
-      try {
-        this.#waiting = this.#poll.wait();
-        await this.#waiting;
-      } finally {
-        this.#waiting = undefined;
-      }
-      if (this.#closed) return;
-      yield* this.#read();
-    }
-  }
-
-  #read(): NetlinkNotification[] {
-    const notifications: NetlinkNotification[] = [];
-    const visit = (message: Message) => {
-      const notification = decode(message);
-      if (notification) notifications.push(notification);
-    };
-    for (let i = 0; i < DATAGRAMS_A_TURN; i++) {
-      try {
-        if (!this.#transport.tryReceive(visit)) break;
-      } catch (error) {
-        if (!isLoss(error)) throw error;
-        notifications.push({ kind: "overrun" });
-      }
-    }
-    return notifications;
+  [Symbol.asyncIterator](): AsyncIterator<NetlinkNotification> {
+    return this.#listener[Symbol.asyncIterator]();
   }
 
   /** Ends the iteration and closes the socket. May be called more than once. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#signal?.removeEventListener("abort", this.#stop);
-    this.#wake.wake();
-    await this.#waiting;
-    this.#transport[Symbol.dispose]();
-    this.#wake[Symbol.dispose]();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#listener[Symbol.asyncDispose]();
   }
-}
-
-/** Notifications were dropped, or one made no sense: either way something happened that isn't known. */
-function isLoss(error: unknown): boolean {
-  return error instanceof MalformedMessageError || (error instanceof SystemError && error.errno === ENOBUFS);
 }
 
 /** What a message announces; undefined for what is none of the nouns here (multicast groups, next-hop groups). */

@@ -132,14 +132,19 @@ async function benchPeerFilter(): Promise<void> {
     (_, i) => i % 2 === 0 ? ipOf(IPV4, 0x0a000000n + BigInt(i)) : ipOf(IPV6, (0xfd00n << 112n) + BigInt(i)),
   );
   const open = () =>
-    PeerFilter.open({ networkId: NETWORK_ID, port: 8472, vni: 1, log: silentLog, run: host.run });
+    PeerFilter.open({
+      networkId: NETWORK_ID,
+      tunnel: { udpPorts: [8472], vni: 1 },
+      log: silentLog,
+      run: host.run,
+    });
   using filter = await open();
-  const first = await median(1, () => filter.setPeers(peers));
-  const one = await median(20, (i) => filter.setPeers(peers.slice(i % 2)));
-  const hundred = await median(10, (i) => filter.setPeers(peers.slice(i % 2 === 0 ? 100 : 0)));
+  const first = await median(1, () => filter.setPeers({ addresses: peers }));
+  const one = await median(20, (i) => filter.setPeers({ addresses: peers.slice(i % 2) }));
+  const hundred = await median(10, (i) => filter.setPeers({ addresses: peers.slice(i % 2 === 0 ? 100 : 0) }));
   const check = await median(20, () => filter.resync());
   using next = await open();
-  const takeOver = await median(1, () => next.setPeers(peers));
+  const takeOver = await median(1, () => next.setPeers({ addresses: peers }));
   console.log(`\n| peer filter, ${PEERS} peers | time |\n| --- | --- |`);
   const rows = { "put in place": first, "taken over by a new process": takeOver, "1 peer more or less": one };
   for (

@@ -57,8 +57,12 @@ async function main(mode: FirewallMode, seconds: number, path: string | undefine
   using firewall = await Firewall.open({ mode, ...common });
   await firewall.apply(RULES);
   const hasNft = (await run("nft", ["--version"])).code === 0;
-  const filter = hasNft ? await PeerFilter.open({ port: 8472, vni: 1, ...common }) : undefined;
-  await filter?.setPeers(Array.from({ length: 500 }, (_, i) => ipOf(IPV4, 0x0a000000n + BigInt(i))));
+  const filter = hasNft
+    ? await PeerFilter.open({ tunnel: { udpPorts: [8472], vni: 1 }, ...common })
+    : undefined;
+  await filter?.setPeers({
+    addresses: Array.from({ length: 500 }, (_, i) => ipOf(IPV4, 0x0a000000n + BigInt(i))),
+  });
   // The first pass finds out that what was just written is right.
   await firewall.resync();
   await filter?.resync();

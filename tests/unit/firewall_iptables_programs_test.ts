@@ -111,7 +111,7 @@ Deno.test("firewall iptables: a write that reports success and has no effect is 
     return Promise.resolve({ code: 0, stdout: "", stderr: "" });
   };
   const { metrics, counts } = countingMetrics();
-  const iptables = new Iptables(TOOL, NAMES, run, silentLog, metrics);
+  const iptables = new Iptables(TOOL, NAMES, run, silentLog, { metrics });
   for (let pass = 0; pass < 3; pass++) {
     await assert.rejects(iptables.apply(RULES, true), (error) => {
       assert.ok(error instanceof IneffectiveWriteError);
@@ -126,29 +126,40 @@ Deno.test("firewall iptables: a write that reports success and has no effect is 
   assert.equal(counts.get("firewall_ineffective_writes_total"), 1);
 });
 
-Deno.test("firewall: writes without effect are tried again after 10 s, then twice as late each time up to 10 minutes", () => {
+Deno.test("firewall: writes without effect are tried again after 1 s, then twice as late each time up to 10 minutes", () => {
   let now = 0;
-  const backoff = new WriteBackoff(noMetrics, () => now);
+  const backoff = new WriteBackoff({ now: () => now });
   const delays: number[] = [];
-  for (let i = 0; i < 9; i++) {
+  for (let i = 0; i < 12; i++) {
     backoff.check("nft", []);
-    backoff.fail("nft", []);
+    backoff.written();
+    assert.throws(() => backoff.fail("nft", []), IneffectiveWriteError);
     const begin = now;
-    for (;;) {
+    for (;; now += 1000) {
       try {
         backoff.check("nft", []);
         break;
       } catch (error) {
         assert.ok(error instanceof IneffectiveWriteError);
-        now += 1000;
       }
     }
     delays.push((now - begin) / 1000);
   }
-  assert.deepEqual(delays, [10, 20, 40, 80, 160, 320, 600, 600, 600]);
-  backoff.fail("nft", []);
+  assert.deepEqual(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+  assert.throws(() => backoff.fail("nft", []), IneffectiveWriteError);
   backoff.reset();
   backoff.check("nft", []);
+});
+
+Deno.test("firewall: what another program undoes right after a write is no write without effect", () => {
+  let stamp = 1;
+  const backoff = new WriteBackoff({ stamp: () => stamp });
+  backoff.written();
+  stamp++;
+  backoff.fail("nft", []);
+  backoff.check("nft", []);
+  backoff.written();
+  assert.throws(() => backoff.fail("nft", []), IneffectiveWriteError);
 });
 
 Deno.test("firewall iptables: a table that iptables can't show is not written to", async () => {

@@ -4,17 +4,8 @@ import { firewallNames } from "../../lib/firewall/names.ts";
 import { Nftables } from "../../lib/firewall/nftables.ts";
 import { planFilterTable } from "../../lib/firewall/nftables_filter_table.ts";
 import { tableHolds, tableScript } from "../../lib/firewall/nftables_text.ts";
-import {
-  differenceScript,
-  droppedCount,
-  filterScript,
-  filterSignature,
-  listedPeers,
-  peerSets,
-} from "../../lib/firewall/peer_filter_text.ts";
 import { ruleset } from "../../lib/firewall/rules.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
-import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 import { type Log, silentLog } from "../../lib/observe/types.ts";
 
@@ -255,60 +246,6 @@ Deno.test("firewall nftables: an nft that fails otherwise is an error, not a mis
   const run: CommandRunner = () =>
     Promise.resolve({ code: 1, stdout: "", stderr: "Operation not permitted (you must be root)\n" });
   await assert.rejects(new Nftables(NAMES, run, silentLog).apply(RULES), /Operation not permitted/);
-});
-
-Deno.test("peer filter: the table is one transaction, the drop is its last word", () => {
-  const peers = peerSets(["172.30.0.2", "172.30.0.3", "fd00::2", "172.30.0.2"].map(parseIp));
-  assert.equal(
-    filterScript("flannel-peers", { port: 8472, vni: 1 }, peers),
-    `\
-add table inet flannel-peers
-delete table inet flannel-peers
-add table inet flannel-peers
-add counter inet flannel-peers dropped
-add set inet flannel-peers peers4 { type ipv4_addr; }
-add set inet flannel-peers peers6 { type ipv6_addr; }
-add chain inet flannel-peers input { type filter hook input priority filter - 10; policy accept; }
-add rule inet flannel-peers input udp dport 8472 ip saddr @peers4 return
-add rule inet flannel-peers input udp dport 8472 ip6 saddr @peers6 return
-add rule inet flannel-peers input udp dport 8472 @th,96,24 != 1 return
-add rule inet flannel-peers input udp dport 8472 counter name dropped drop
-add element inet flannel-peers peers4 { 172.30.0.2, 172.30.0.3 }
-add element inet flannel-peers peers6 { fd00::2 }
-`,
-  );
-  assert.ok(!filterScript("flannel-peers", { port: 8285 }, peers).includes("@th"));
-});
-
-Deno.test("peer filter: a change of peers is written as the difference", () => {
-  const before = peerSets(["172.30.0.2", "172.30.0.3"].map(parseIp));
-  const after = peerSets(["172.30.0.3", "172.30.0.4", "fd00::2"].map(parseIp));
-  assert.equal(
-    differenceScript("t", before, after),
-    "add element inet t peers4 { 172.30.0.4 }\nadd element inet t peers6 { fd00::2 }\n" +
-      "delete element inet t peers4 { 172.30.0.2 }\n",
-  );
-  assert.equal(
-    differenceScript("t", after, peerSets(["fd00::2", "172.30.0.4", "172.30.0.3"].map(parseIp))),
-    "",
-  );
-});
-
-Deno.test("peer filter: counts don't change its signature, anything else does", () => {
-  const print = (packets: number, more: unknown[] = []) =>
-    JSON.stringify({
-      nftables: [
-        { metainfo: { version: "1.0.6" } },
-        { counter: { name: "dropped", table: "t", packets, bytes: packets * 60 } },
-        { set: { name: "peers4", table: "t", type: "ipv4_addr", elem: ["172.30.0.2"] } },
-        ...more,
-      ],
-    });
-  assert.equal(filterSignature(print(0)), filterSignature(print(7)));
-  assert.notEqual(filterSignature(print(0)), filterSignature(print(0, [{ chain: { name: "input" } }])));
-  assert.equal(droppedCount(print(7)), 7);
-  assert.deepEqual([...listedPeers(print(0)).get(IPV4)!], [parseIp("172.30.0.2").value]);
-  assert.equal(listedPeers(print(0)).get(IPV6)!.size, 0);
 });
 
 Deno.test("firewall nftables: iptables' filter table gets our rules only where it may cut containers off", () => {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Json, JsonObject } from "../../../lib/config/types.ts";
+import type { JsonObject } from "../../../lib/config/types.ts";
 import type { Lease } from "../../../lib/leases/types.ts";
 import { formatIp, type Ip, sameIp } from "../../../lib/net/ip.ts";
 import { firstIp } from "../../../lib/net/prefix.ts";
@@ -25,12 +25,12 @@ export interface OwnEnd {
  * @param defaultPort The config's port, for leases that name none.
  */
 export function peerRoute(peer: Lease, defaultPort: number, own: OwnEnd): PeerRoute | string {
-  const { backendType, publicIps, backendData } = peer.attributes;
+  const { backendType, publicIps } = peer.attributes;
   const subnet = peer.subnets.ipv4, remote = publicIps.ipv4;
   if (!subnet) return "it has no IPv4 subnet";
   if (backendType !== undefined && backendType !== "udp") return `its lease has ${namedType(peer)}, not udp`;
   if (!remote) return "it has no public IPv4 address";
-  const port = portOf(backendData.ipv4, defaultPort);
+  const port = portOf(peer, defaultPort);
   if (port === undefined) return "the Port in its lease is no port number";
   // A lease of this host's past: a path to it would lead packets round in a circle. Another port of the same
   // address is another host behind the same NAT.
@@ -40,7 +40,13 @@ export function peerRoute(peer: Lease, defaultPort: number, own: OwnEnd): PeerRo
   return { base: Number(subnet.base), length: subnet.length, address: Number(remote.value), port };
 }
 
-function portOf(data: Json | undefined, defaultPort: number): number | undefined {
+/**
+ * The port at which a peer listens; undefined if its lease names one that is no port number.
+ *
+ * @param defaultPort The config's port, for leases that name none.
+ */
+export function portOf(peer: Lease, defaultPort: number): number | undefined {
+  const data = peer.attributes.backendData.ipv4;
   if (data === null || typeof data !== "object" || Array.isArray(data)) return defaultPort;
   const port = (data as JsonObject)["Port"];
   if (port === undefined) return defaultPort;

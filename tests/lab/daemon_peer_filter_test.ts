@@ -78,3 +78,86 @@ labTest(
     );
   },
 );
+
+const CONFIG = networkConfig(["ipv4"], { Type: "vxlan" });
+
+async function hasFilter(host: Host): Promise<boolean> {
+  return (await host.exec(["nft", "list", "tables"])).stdout.includes("table inet flannel-peers\n");
+}
+
+labTest(
+  "PeerFilter is in force before the device is there",
+  { hosts: 1, config: { ...CONFIG, PeerFilter: true } },
+  async (lab) => {
+    const host = lab.host(1);
+    let order = "";
+    const read = async (monitor: Deno.ChildProcess) => {
+      for await (const text of monitor.stdout.pipeThrough(new TextDecoderStream())) order += text;
+    };
+    const monitors = [["nft", "monitor"], ["ip", "monitor", "link"]].map((command) => host.spawn(command));
+    const reading = Promise.all(monitors.map(read));
+    try {
+      await until("the monitors", async () => {
+        await host.ip("link add seen type bridge", "link del seen");
+        await host.exec(["nft", "add table ip seen; delete table ip seen"]);
+        return order.includes("add table ip seen") && order.includes(": seen:");
+      }, 3000);
+      await host.startReady();
+      await until("the device", () => order.includes(`: ${DEVICE}:`), 2000);
+    } finally {
+      for (const monitor of monitors) monitor.kill();
+      await reading;
+      for (const monitor of monitors) await monitor.stderr.cancel();
+    }
+    const [filter, device] = [order.indexOf("add table inet flannel-peers"), order.indexOf(`: ${DEVICE}:`)];
+    assert.ok(filter >= 0 && filter < device, order);
+    assert.equal(await hasFilter(host), true);
+  },
+);
+
+labTest(
+  "PeerFilter switched off: its rules go with the config's change and at the next start",
+  { hosts: 2, config: { ...CONFIG, PeerFilter: true } },
+  async (lab) => {
+    // They stayed with the peers of that time, and the packets of every new peer were dropped.
+    const host = lab.host(1);
+    await host.startReady();
+    assert.equal(await hasFilter(host), true);
+    await lab.store.writeConfig(JSON.stringify({ ...CONFIG, PeerFilter: false }));
+    await until("the filter to go with the config's change", async () => !await hasFilter(host), 3000);
+    const status = JSON.parse(await host.fetchText("/status"));
+    assert.equal(status.configInUse, true);
+    assert.equal(status.config.PeerFilter, false);
+    await lab.store.writeConfig(JSON.stringify({ ...CONFIG, PeerFilter: true }));
+    await until("the filter to come with the config's change", () => hasFilter(host), 3000);
+
+    await host.daemon.kill();
+    await lab.store.writeConfig(JSON.stringify({ ...CONFIG, PeerFilter: false }));
+    await host.startReady();
+    await until("the filter to go at the next start", async () => !await hasFilter(host), 3000);
+    await lab.host(2).startReady();
+    await lab.connect();
+    await lab.pingAll();
+  },
+);
+
+labTest(
+  "what `nft flush ruleset` takes away is back within 2 s, whatever -iptables-resync says",
+  { hosts: 1, config: { ...CONFIG, PeerFilter: true, EnableNFTables: true } },
+  async (lab) => {
+    const host = lab.host(1);
+    await host.startReady({ args: ["-iptables-resync=3600", "-ip-masq"] });
+    const ruleset = async () =>
+      (await host.exec(["nft", "list", "ruleset"])).stdout.split(/^(?=table )/m).toSorted();
+    const before = await ruleset();
+    assert.match(before.join(), /flannel-peers.*flannel-ipv4|flannel-ipv4.*flannel-peers/s);
+    for (let round = 0; round < 3; round++) {
+      await host.exec(["nft", "flush", "ruleset"]);
+      await until("the rules to be back", async () => {
+        assert.deepEqual(await ruleset(), before);
+        return true;
+      }, 2000);
+    }
+    await until("the warnings", () => host.daemon.count(/Another program changed/) >= 6, 2000);
+  },
+);
