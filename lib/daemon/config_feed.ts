@@ -8,7 +8,7 @@ import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError, type JsonObject } from "../config/types.ts";
 import { type LeaseStore, type StoredConfig, StoreError } from "../leases/types.ts";
-import type { Log } from "../observe/types.ts";
+import type { Log, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 
 /** How often an absent or broken config is looked for, in milliseconds: the original's pace. */
@@ -24,6 +24,13 @@ interface ConfigParts {
   readonly signal: AbortSignal;
 }
 
+/** What waiting for one takes. */
+interface WaitParts extends ConfigParts {
+  /** Hears under `config` what is waited for. */
+  readonly problems: ProblemReporter;
+  readonly describeWrite: string;
+}
+
 /** A config that can be used, and how it stands in the store. */
 export interface StoredNetwork extends ResolvedNetwork {
   readonly stored: StoredConfig;
@@ -33,27 +40,33 @@ export interface StoredNetwork extends ResolvedNetwork {
  * Waits for a config that can be used. An absent, broken or unreachable one is looked for every second, for
  * ever: somebody may write or mend it. Each reason is told once, and again every minute.
  *
- * @param describeWrite How a config is written into this store, for the log.
+ * @param parts `describeWrite` says how a config is written into this store, for the log.
  * @throws {StoreError} For what waiting won't mend.
  */
 export async function waitForNetwork(
   store: LeaseStore,
-  { backends, log, signal, describeWrite }: ConfigParts & { describeWrite: string },
+  { backends, log, problems, signal, describeWrite }: WaitParts,
 ): Promise<StoredNetwork> {
   const told = new Reminder();
+  const say = (reason: string, tell: () => void) => {
+    problems.wait("config", reason);
+    told.say(reason, tell);
+  };
   while (true) {
     try {
       const stored = await store.readConfig({ signal });
       if (stored) {
         const network = await resolveNetwork(stored.text, backends);
         for (const warning of network.warnings) log.warn(`Network config: ${warning}`);
+        problems.clear("config");
         return { ...network, stored };
       }
-      told.say("absent", () => log.warn(`There is no network config yet; waiting for it. ${describeWrite}`));
+      const absent = `There is no network config yet; waiting for it. ${describeWrite}`;
+      say(absent, () => log.warn(absent));
     } catch (error) {
       if (signal.aborted || error instanceof StoreError) throw error;
       const message = messageOf(error);
-      told.say(message, () => {
+      say(message, () => {
         if (!(error instanceof ConfigError)) {
           return log.warn("Cannot read the network config; trying again", { error: message });
         }

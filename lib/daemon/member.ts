@@ -8,7 +8,6 @@ import type { Backend, HostPlan, RunningBackend } from "../backend/types.ts";
 import { Announcer } from "../external/announcer.ts";
 import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
-import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
 import type { JsonObject } from "../config/types.ts";
 import type { Entry } from "../kernel/entries.ts";
 import { type HostChange, HostKeeper } from "../kernel/host_keeper.ts";
@@ -17,7 +16,7 @@ import { systemClock } from "../leases/clock.ts";
 import { LeaseKeeper } from "../leases/keeper.ts";
 import { PeerSet } from "../leases/peer_set.ts";
 import { LeaseSync } from "../leases/sync.ts";
-import type { LeaseSnapshot, LeaseStore, StoredLease } from "../leases/types.ts";
+import type { LeaseSnapshot, LeaseStore } from "../leases/types.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
@@ -26,7 +25,7 @@ import type { PartLog } from "../observe/log.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
 import { FirewallRules } from "./firewall_rules.ts";
-import { leaseFilePath, writeLeaseFile } from "./lease_file.ts";
+import { HostFiles } from "./host_files.ts";
 import { LeaseHealth } from "./lease_health.ts";
 import { reportLeases } from "./lease_report.ts";
 import { PeerEntries } from "./peer_entries.ts";
@@ -66,9 +65,8 @@ export class Member implements AsyncDisposable {
   readonly #config: ConfigFollower;
   readonly #planner: Planner;
   readonly #announcer: Announcer;
+  readonly #files: HostFiles;
   #running: RunningBackend | undefined;
-  /** Writes of the lease file come one after the other. */
-  #leaseKept: Promise<void> = Promise.resolve();
   #peerFilter: Promise<PeerFilterSwitch> | undefined;
 
   constructor(parts: MemberParts) {
@@ -77,6 +75,7 @@ export class Member implements AsyncDisposable {
     this.#planner = new Planner({ socket, backend, lease: acquired.lease, external, options });
     const { signal } = parts.tasks;
     this.#announcer = new Announcer({ socket, log: log.child("interface"), metrics, problems, signal });
+    this.#files = new HostFiles({ options, log, problems });
     const networks = network.config.families.map((family) => family.network);
     const networkId = networkIdOf(options);
     this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics, problems });
@@ -85,7 +84,7 @@ export class Member implements AsyncDisposable {
       store,
       held: acquired.held,
       ...acquired.replaced === undefined ? {} : { replaced: acquired.replaced },
-      onPublished: (held) => void this.#keepLease(held),
+      onPublished: (held) => void this.#files.keepLease(held),
       outageMs: () => this.leaseHealth.outageMs,
       metrics,
       attributes: acquired.lease.attributes,
@@ -170,7 +169,10 @@ export class Member implements AsyncDisposable {
     await this.#writeSubnetFile();
     this.#announcer.refresh(this.external);
     tasks.start((signal) => this.rules.keep(signal));
-    tasks.start(() => this.#keepLease(this.keeper.held));
+    tasks.start(async (signal) => {
+      await this.#files.keepLease(this.keeper.held);
+      await this.#files.keep(signal);
+    });
     if (!peerFilter) tasks.start(async () => (await this.#loadPeerFilter()).follow(false));
     if (backend.carrier === "kernel") keepHost();
     await this.rules.tried;
@@ -232,7 +234,7 @@ export class Member implements AsyncDisposable {
   async #writeSubnetFile(): Promise<void> {
     const { options, network, acquired } = this.parts;
     const { families } = network.config;
-    const file: SubnetFile = {
+    await this.#files.writeSubnet({
       networks: perFamily(
         families.map(({ family }) => family),
         (family) => families.find((config) => config.family === family)?.network,
@@ -240,8 +242,7 @@ export class Member implements AsyncDisposable {
       subnets: acquired.lease.subnets,
       mtu: this.plan.mtu,
       ipMasq: options.ipMasq,
-    };
-    await writeSubnetFile(options.subnetFile, file);
+    });
   }
 
   /** Links, addresses or routes that aren't ours changed: the plan may depend on them. */
@@ -258,7 +259,7 @@ export class Member implements AsyncDisposable {
       this.entries.replan(plan);
       this.#running?.replan?.(plan, external);
       if (external !== before.external) this.#publish(external, before.external);
-      if (plan.mtu !== before.plan.mtu) await this.#writeSubnetFile();
+      if (plan.mtu !== before.plan.mtu) await this.#files.updateSubnet({ mtu: plan.mtu });
     }
     return { changed: true, ...later };
   }
@@ -276,13 +277,5 @@ export class Member implements AsyncDisposable {
     const moved = FAMILIES.some(({ name }) => !sameIp(external.addresses[name], before.addresses[name]));
     if (moved) store.dropConnections?.();
     this.keeper.update({ ...backend.attributes, publicIps: external.publicIps });
-  }
-
-  /** Keeps on this host what proves at the next start that the lease is its own. */
-  #keepLease(held: StoredLease): Promise<void> {
-    const { options, log } = this.parts;
-    return this.#leaseKept = this.#leaseKept.then(() =>
-      writeLeaseFile(leaseFilePath(options), held, log.child("lease"))
-    );
   }
 }

@@ -82,6 +82,7 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
   // The store first: what it is made of loads in the background.
   await using store = await openStore(options, problems);
   await using status = new StatusServer(options, { problems, metrics, log });
+  tasks.start((signal) => status.serveLocally(signal));
   using socket = NetlinkSocket.open();
   await using member = await join(options, { ...services, tasks, store, socket, problems, status });
   problems.clear("start");
@@ -110,6 +111,7 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   const network = await waitForNetwork(store, {
     backends,
     log,
+    problems: parts.problems,
     signal,
     describeWrite: describeWrite(options),
   });
@@ -138,9 +140,7 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   const member = new Member({ ...parts, options, network, backend, acquired, external });
   try {
     parts.status.show(() => memberStatus(member));
-    const socketOpened = parts.status.openSocket();
     await member.start(snapshot);
-    await socketOpened;
   } catch (error) {
     await member[Symbol.asyncDispose]();
     throw error;

@@ -16,13 +16,29 @@ export function readStatus(path: string): Promise<JsonObject> {
     let text = "";
     response.setEncoding("utf8");
     response.on("data", (chunk) => text += chunk);
-    response.on("end", () => resolve(JSON.parse(text)));
+    response.on("end", () => {
+      const status = parse(text);
+      if (status) resolve(status);
+      else reject(new Error(`its answer is no JSON (status ${response.statusCode}): is that a flanneld?`));
+    });
     response.on("error", reject);
   });
   call.on("timeout", () => call.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
-  call.on("error", (error) => reject(explain(path, error)));
+  call.on("error", reject);
   call.end();
-  return promise;
+  return promise.catch((error) => {
+    throw explain(path, error);
+  });
+}
+
+function parse(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isObject ? value as JsonObject : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function explain(path: string, error: Error & { code?: string }): Error {
@@ -30,8 +46,6 @@ function explain(path: string, error: Error & { code?: string }): Error {
     return new Error(`Cannot ask flanneld on ${path}: run this as root (sudo flanneld status)`);
   }
   const isAway = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-  const why = isAway
-    ? "no flanneld is running with this -subnet-file, or it is not ready yet"
-    : error.message;
+  const why = isAway ? "no flanneld is running with this -subnet-file" : error.message;
   return new Error(`Cannot ask flanneld on ${path}: ${why}`, { cause: error });
 }

@@ -12,6 +12,7 @@ import { type HealthOptions, type HealthServer, serveHealth, serveHealthLocally 
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { Problems } from "../observe/problems.ts";
 import type { Log } from "../observe/types.ts";
+import { pause } from "../pause.ts";
 import { VERSION_TEXT } from "../version.ts";
 
 /** What is served. */
@@ -26,18 +27,21 @@ export function statusSocketPath(options: Pick<Options, "subnetFile">): string {
   return options.subnetFile.replace(/(\.[^./]*)?$/, ".sock");
 }
 
+/** How often it is looked whether the Unix socket is still there, in milliseconds. */
+const LOOK_MS = 2_000;
+
 /** Serves until it is disposed. */
 export class StatusServer implements AsyncDisposable {
   readonly #http: HealthServer | undefined;
   readonly #options: HealthOptions;
   readonly #path: string;
-  readonly #log: Log;
+  readonly #problems: Problems;
   #socket: HealthServer | undefined;
   #status: () => JsonObject = () => ({});
 
   /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
   constructor(options: Options, { problems, metrics, log }: StatusServices) {
-    this.#log = log;
+    this.#problems = problems;
     this.#path = statusSocketPath(options);
     this.#options = {
       problems,
@@ -71,17 +75,29 @@ export class StatusServer implements AsyncDisposable {
     this.#status = status;
   }
 
-  /** Opens the Unix socket, in the subnet file's folder. Without one only `flanneld status` is missing. */
-  async openSocket(): Promise<void> {
+  /**
+   * Serves on the Unix socket until the signal fires; one that somebody deletes is made again. Without one only
+   * `flanneld status` is missing.
+   */
+  async serveLocally(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (!this.#socket || !await isThere(this.#path)) await this.#openSocket();
+      await pause(LOOK_MS, signal);
+    }
+  }
+
+  async #openSocket(): Promise<void> {
     try {
+      await this.#socket?.[Symbol.asyncDispose]();
+      this.#socket = undefined;
       await Deno.mkdir(dirname(this.#path), { recursive: true });
-      await Deno.remove(this.#path).catch(() => {});
+      // Of a daemon that was killed: the lock says that none runs.
+      if (await isThere(this.#path)) await Deno.remove(this.#path);
       this.#socket = serveHealthLocally(this.#path, this.#options);
       await Deno.chmod(this.#path, 0o600);
+      this.#problems.clear("status socket", "open");
     } catch (error) {
-      this.#log.warn(`Cannot serve flanneld status on ${this.#path}`, {
-        error: messageOf(error),
-      });
+      this.#problems.set("status socket", `cannot serve flanneld status, trying again: ${messageOf(error)}`);
     }
   }
 
@@ -89,4 +105,8 @@ export class StatusServer implements AsyncDisposable {
     await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#socket?.[Symbol.asyncDispose]()]);
     if (this.#socket) await Deno.remove(this.#path).catch(() => {});
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await Deno.lstat(path).then(() => true, () => false);
 }

@@ -104,6 +104,16 @@ for (const store of ["etcd", "sqlite"] as const satisfies StoreKind[]) {
   });
 }
 
+// The built executable said that it needs all permissions.
+labTest("config check reads what a shell hands over as a file", { hosts: 1, config: null }, async (lab) => {
+  const text = `{"Network":"10.7.0.0/16","Backend":{"Type":"alloc"}}`;
+  for (const file of [`<(echo '${text}')`, `/dev/stdin <<<'${text}'`]) {
+    const script = `"$@" config check ${file}`;
+    const checked = await lab.host(1).exec(["bash", "-c", script, "sh", ...flanneldCommand()]);
+    assert.equal(JSON.parse(checked.stdout).Network, "10.7.0.0/16");
+  }
+});
+
 labTest(
   "a faulty config: one line for each fault, and nothing is written",
   { hosts: 1, config: null },
