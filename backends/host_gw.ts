@@ -11,6 +11,7 @@ import {
   namedType,
   type PeerPlan,
   planFamilies,
+  underlayProblem,
   unreachable,
 } from "../lib/backend/peer_plan.ts";
 import { limitMtu, mtuProblem } from "../lib/backend/mtu.ts";
@@ -86,7 +87,8 @@ function planPeer(family: Family, peer: Lease, environment: Environment): PeerPl
 function problemWith(family: Family, peer: Lease, environment: Environment): string | undefined {
   const { external } = environment;
   const gateway = peer.attributes.publicIps[family.name];
-  if (!peer.subnets[family.name]) return `it has no ${family.label} subnet`;
+  const subnet = peer.subnets[family.name];
+  if (!subnet) return `it has no ${family.label} subnet`;
   if (peer.attributes.backendType !== "host-gw") {
     return `its lease has ${namedType(peer)}, not host-gw`;
   }
@@ -94,6 +96,8 @@ function problemWith(family: Family, peer: Lease, environment: Environment): str
   if (isOwnAddress(external, gateway)) {
     return `${formatIp(gateway)} is this host's own address`;
   }
+  const conflict = underlayProblem(external, subnet, gateway);
+  if (conflict) return conflict;
   if (!environment.isOnLink(gateway)) {
     return `${
       formatIp(gateway)

@@ -20,6 +20,7 @@ import {
   namedType,
   type PeerPlan,
   planFamilies,
+  underlayProblem,
   unreachable,
 } from "../lib/backend/peer_plan.ts";
 import { limitMtu, mtuProblem } from "../lib/backend/mtu.ts";
@@ -134,6 +135,8 @@ class Vxlan implements KernelBackend {
     if (isOwnAddress(external, remote)) {
       return unreachable(`${formatIp(remote)} is this host's own address`);
     }
+    const conflict = underlayProblem(external, destination, remote);
+    if (conflict) return unreachable(conflict);
     if (this.options.directRouting && environment.isOnLink(remote)) {
       return {
         entries: [{ kind: "route", link: external.name, destination, gateway: remote, onlink: false }],

@@ -6,7 +6,8 @@
 import type { Entry } from "../kernel/entries.ts";
 import type { Lease } from "../leases/types.ts";
 import type { Family, PerFamily } from "../net/family.ts";
-import { type Ip, sameIp } from "../net/ip.ts";
+import { formatIp, type Ip, sameIp } from "../net/ip.ts";
+import { containsIp, type Prefix } from "../net/prefix.ts";
 
 /** The entries of one peer. */
 export interface PeerPlan {
@@ -35,6 +36,20 @@ export function isOwnAddress(
 ): boolean {
   const { name } = ip.family;
   return sameIp(ip, addresses[name]) || sameIp(ip, publicIps[name]);
+}
+
+/**
+ * Why a peer's subnet can't be routed: it holds an address of the underlay, so that packets to this host or to the
+ * peer itself would go to the peer's containers.
+ */
+export function underlayProblem(
+  { addresses }: { readonly addresses: PerFamily<Ip> },
+  subnet: Prefix,
+  gateway: Ip,
+): string | undefined {
+  const { family } = subnet;
+  const held = [addresses[family.name], gateway].find((ip) => ip !== undefined && containsIp(subnet, ip));
+  return held && `its subnet holds the underlay's address ${formatIp(held)}`;
 }
 
 /** A peer's plan put together from its families; of several problems the first is named. */

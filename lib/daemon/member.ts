@@ -9,9 +9,11 @@ import { Announcer } from "../external/announcer.ts";
 import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
 import type { JsonObject } from "../config/types.ts";
+import { messageOf } from "../errors.ts";
 import type { Entry } from "../kernel/entries.ts";
 import { type HostChange, HostKeeper } from "../kernel/host_keeper.ts";
 import type { AcquiredLease } from "../leases/acquire_types.ts";
+import { removeFormerRoutes } from "../kernel/remove.ts";
 import { systemClock } from "../leases/clock.ts";
 import { LeaseKeeper } from "../leases/keeper.ts";
 import { PeerSet } from "../leases/peer_set.ts";
@@ -21,6 +23,7 @@ import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
+import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
@@ -44,6 +47,8 @@ export interface MemberParts {
   /** The own lease; the list of all leases that came with it goes to {@link Member.start}, and isn't kept. */
   readonly acquired: Omit<AcquiredLease, "snapshot">;
   readonly external: ExternalInterface;
+  /** Where an earlier run had its routes, by its subnet file. */
+  readonly formerNetworks: readonly Prefix[];
   readonly store: LeaseStore;
   readonly socket: NetlinkSocket;
   readonly tasks: TaskGroup;
@@ -143,6 +148,7 @@ export class Member implements AsyncDisposable {
     // In force before the device is there: no packet of a stranger comes in first.
     const { peerFilter } = this.parts.network.config;
     if (peerFilter) await (await this.#loadPeerFilter()).set(true);
+    this.#removeFormerRoutes();
     this.#setPlan();
     this.entries.follow();
     tasks.start((signal) => this.keeper.run(signal));
@@ -216,6 +222,19 @@ export class Member implements AsyncDisposable {
     await this.#running?.[Symbol.asyncDispose]();
     this.rules[Symbol.dispose]();
     (await this.#peerFilter)?.[Symbol.dispose]();
+  }
+
+  /** The network may be another one than that of the last run. */
+  #removeFormerRoutes(): void {
+    const { socket, formerNetworks: former, network, log, problems } = this.parts;
+    try {
+      const networks = network.config.families.map((family) => family.network);
+      for (const removed of removeFormerRoutes(socket, { former, networks })) {
+        log.child("kernel").info(`Removed the ${removed} of the former network`);
+      }
+    } catch (error) {
+      problems.set("former network", `cannot remove its routes: ${messageOf(error)}`);
+    }
   }
 
   #setPlan(): void {

@@ -9,7 +9,7 @@
 import type { BackendRegistry } from "../backend/registry.ts";
 import type { Options } from "../options/table.ts";
 import { UsageError } from "../options/usage_error.ts";
-import { readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
+import { type ReadSubnetFile, readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
 import { waitForNetwork } from "./config_feed.ts";
 import { settleExternal } from "./external.ts";
 import { attributesOf, evidenceOf, leaseFilePath, readLeaseFile } from "./lease_file.ts";
@@ -24,8 +24,6 @@ import { acquireLease } from "../leases/acquire.ts";
 import { systemClock } from "../leases/clock.ts";
 import type { LeaseStore } from "../leases/types.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
-import type { Prefix } from "../net/prefix.ts";
-import type { PerFamily } from "../net/family.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import { Problems } from "../observe/problems.ts";
@@ -124,12 +122,13 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
     log: log.child(config.backend.type),
   });
   const backend = await network.backend.open(network.options, context);
+  const previous = await previousFile(options.subnetFile, log);
   const { snapshot, ...acquired } = await acquireLease({
     store,
     config: config.families,
     attributes: { ...backend.attributes, publicIps: external.publicIps },
     ttl: options.subnetLeaseTtl,
-    previous: await previousSubnets(options.subnetFile, log),
+    previous: previous.subnets,
     evidence: evidenceOf(kept, context.links),
     log: log.child("lease"),
     clock: systemClock,
@@ -137,7 +136,8 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
     signal,
   });
   log.info(`Lease ${acquired.held.key}`, { origin: acquired.origin, expires: acquired.held.expires });
-  const member = new Member({ ...parts, options, network, backend, acquired, external });
+  const formerNetworks = Object.values(previous.networks);
+  const member = new Member({ ...parts, options, network, backend, acquired, external, formerNetworks });
   try {
     parts.status.show(() => memberStatus(member));
     await member.start(snapshot);
@@ -157,15 +157,18 @@ function refuseMissingParts(options: Options): void {
 }
 
 /** What the subnet file of an earlier run says; a file that can't be read is told and passed over. */
-async function previousSubnets(path: string, log: PartLog): Promise<PerFamily<Prefix>> {
+async function previousFile(
+  path: string,
+  log: PartLog,
+): Promise<Pick<ReadSubnetFile, "networks" | "subnets">> {
   try {
     const file = await readSubnetFile(path);
     for (const fault of file?.faults ?? []) log.warn(`Subnet file ${path}: ${fault}`);
-    return file?.subnets ?? {};
+    return file ?? { networks: {}, subnets: {} };
   } catch (error) {
     if (!(error instanceof SubnetFileError)) throw error;
     log.warn(error.message);
-    return {};
+    return { networks: {}, subnets: {} };
   }
 }
 

@@ -7,7 +7,7 @@ import { deleteLink, listLinks } from "../netlink/link.ts";
 import { listNexthops, nexthopRequest, nexthopsSupported } from "../netlink/nexthop.ts";
 import { listRoutes, routeRequest } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
-import type { Link } from "../netlink/types.ts";
+import type { Link, Route } from "../netlink/types.ts";
 import { FAMILIES } from "../net/family.ts";
 import { containsPrefix, formatPrefix, type Prefix } from "../net/prefix.ts";
 import { ROUTE_PROTOCOL } from "./actual_entries.ts";
@@ -38,13 +38,36 @@ export function removeFromKernel(
     deleteLink(socket, link.index);
     removed.push(`device ${link.name}`);
   }
-  return [...removed, ...removeRoutes(socket, networks)];
+  return [...removed, ...removeRoutes(socket, (destination) => isInside(destination, networks))];
 }
 
-function removeRoutes(socket: NetlinkSocket, networks: readonly Prefix[]): Removed {
-  const isOurs = (destination: Prefix) => networks.some((network) => containsPrefix(network, destination));
-  const routes = FAMILIES.flatMap((family) => listRoutes(socket, { family, protocol: ROUTE_PROTOCOL }))
-    .filter((route) => isOurs(route.destination));
+/**
+ * Removes the routes that an earlier run made for another network, and that no pass would find: they carry our mark,
+ * and lie outside of the network of today.
+ *
+ * @param former The networks of the earlier run; elsewhere the mark may be another daemon's.
+ */
+export function removeFormerRoutes(
+  socket: NetlinkSocket,
+  { former, networks }: { readonly former: readonly Prefix[]; readonly networks: readonly Prefix[] },
+): Removed {
+  const others = former.filter((network) => !isInside(network, networks));
+  if (others.length === 0) return [];
+  return removeRoutes(
+    socket,
+    (destination) => isInside(destination, others) && !isInside(destination, networks),
+  );
+}
+
+function isInside(prefix: Prefix, networks: readonly Prefix[]): boolean {
+  return networks.some((network) => containsPrefix(network, prefix));
+}
+
+function removeRoutes(socket: NetlinkSocket, isOurs: (destination: Prefix) => boolean): Removed {
+  const where = ({ destination }: Route) => isOurs(destination);
+  const routes = FAMILIES.flatMap((family) =>
+    listRoutes(socket, { family, protocol: ROUTE_PROTOCOL, where })
+  );
   const ids = new Set(routes.flatMap(({ nexthopId }) => nexthopId ?? []));
   const failures = socket.batch(routes.map((route) =>
     routeRequest("delete", {

@@ -260,6 +260,19 @@ Deno.test("host-gw: one plain route a peer, and a reason where the peer is behin
   );
 });
 
+Deno.test("a peer's subnet that holds an address of the underlay is no route: it would lead to containers", async () => {
+  const gw = await hostGw.open(hostGw.parse({}, [IPV4]).options, context());
+  const tunnel = await vxlan.open(vxlan.parse({}, [IPV4]).options, context());
+  const data = { BackendData: { VNI: 1, VtepMAC: "3e:4b:bc:75:ce:44" } };
+  for (const [backend, BackendType] of [[gw, "host-gw"], [tunnel, "vxlan"]] as const) {
+    const plan = backend.plan(environment(["172.30.0.3", "172.31.0.3"]), OWN);
+    const problemOf = (key: string, PublicIP: string) =>
+      plan.forPeer(peer(key, { PublicIP, PublicIPv6: null, BackendType, ...data })).problem ?? "";
+    assert.match(problemOf("172.30.0.0-24", "172.31.0.3"), /holds the underlay's address 172\.30\.0\.2/);
+    assert.match(problemOf("172.31.0.0-24", "172.31.0.3"), /holds the underlay's address 172\.31\.0\.3/);
+  }
+});
+
 Deno.test("host-gw refuses to start where the public address isn't the interface's", async () => {
   const publicIps = { ipv4: parseIp("203.0.113.7") };
   const changed = context({ external: external({ publicIps }) });
