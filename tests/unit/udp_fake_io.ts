@@ -82,23 +82,6 @@ export class FakeIo implements PacketIo {
     return bytes.length;
   }
 
-  sendTo(at: number, length: number, to: number): number {
-    const start = at + READ_SHIFT;
-    return this.#send({
-      ...this.#name(to),
-      bytes: this.memory.u8.slice(start, start + length),
-      segment: 0,
-    }) || length;
-  }
-
-  receiveFrom(at: number, from: number): number {
-    const message = this.toReceive.shift();
-    if (!message) return -EAGAIN;
-    this.memory.u8.set(message.bytes, at);
-    this.#putName(from, message);
-    return message.bytes.length;
-  }
-
   sendMany(vector: number, count: number): number {
     for (let i = 0; i < count; i++) {
       if (i >= this.sendLimit) return i;

@@ -49,7 +49,9 @@ export function forward(setup: WorkerSetup, onRunning: () => void): WorkerEnd {
   onRunning();
   for (let cold = WARM_UPS; Atomics.load(stop, 0) === 0;) {
     if (!poller.wait(cold > 0 ? 0 : -1)) {
-      if (cold > 0) io.warmUp(), cold--;
+      if (cold === 0) continue;
+      io.warmUp();
+      cold--;
       continue;
     }
     routes.enter();

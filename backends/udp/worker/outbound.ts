@@ -30,8 +30,6 @@ export class Outbound {
   readonly #area: number;
   readonly #headers: number;
   readonly #hasHeader: boolean;
-  readonly #single: boolean;
-  readonly #name: number;
   readonly #vnet = new VnetHeader();
   readonly #ip = new h.IpHeader();
   readonly #segmenter: Segmenter;
@@ -41,15 +39,13 @@ export class Outbound {
     this.#context = context;
     this.#area = context.arena.take(READ_AREA);
     this.#headers = context.arena.take(HEADER_AREA + MAX_HEADERS);
-    this.#name = context.arena.take(ADDRESS_STEP);
     this.#hasHeader = context.offloads.has("vnetHeader");
-    this.#single = !context.offloads.has("batch") && !context.offloads.has("segment") && !this.#hasHeader;
     this.#segmenter = new Segmenter(context.memory);
   }
 
   /** Reads what is there, up to a bound, and sends it. @returns How many packets were read. */
   turn(): number {
-    const { io, counters } = this.#context;
+    const { io, counters, sender } = this.#context;
     const end = this.#area + READ_AREA - BUFFER - READ_SHIFT;
     let reads = 0;
     for (let at = this.#area; at <= end && reads < MAX_READS;) {
@@ -61,9 +57,15 @@ export class Outbound {
       }
       reads++;
       this.#packet(at + READ_SHIFT, length);
-      if (!this.#single) at = (at + READ_SHIFT + length + ADDRESS_STEP - 1) & -ADDRESS_STEP;
+      // Once everything has been sent, the next packet is read to the same place: it is in the cache.
+      if (sender.isEmpty) {
+        at = this.#area;
+        this.#headersUsed = 0;
+      } else {
+        at = (at + READ_SHIFT + length + ADDRESS_STEP - 1) & -ADDRESS_STEP;
+      }
     }
-    this.#context.sender.flush();
+    sender.flush();
     this.#headersUsed = 0;
     counters[COUNTER.tunReads]! += reads;
     return reads;
@@ -103,10 +105,6 @@ export class Outbound {
   #forward(peer: number, at: number, length: number): void {
     const { memory, counters, routes, sender } = this.#context;
     const address = routes.addressOf(peer), port = routes.portOf(peer);
-    if (this.#single) {
-      this.#sendOne(address, port, at, length);
-      return;
-    }
     const vnet = this.#vnet;
     if (this.#hasHeader && vnet.gsoType !== GSO_NONE) {
       this.#segment(address, port, at, length);
@@ -140,24 +138,6 @@ export class Outbound {
       segmenter.header(i, header);
       sender.add(address, port, header, headerLength, payload + i * gsoSize, segmenter.payloadLength(i));
     }
-  }
-
-  /** One packet, one call. */
-  #sendOne(address: number, port: number, at: number, length: number): void {
-    const { memory, counters, io } = this.#context;
-    const { u32 } = memory;
-    const word = this.#name >>> 2;
-    u32[word] = 2 | ((port & 0xff) << 24) | ((port & 0xff00) << 8);
-    u32[word + 1] = ((address & 0xff) << 24) | ((address & 0xff00) << 8) | ((address >>> 8) & 0xff00) |
-      (address >>> 24);
-    counters[COUNTER.sendCalls]!++;
-    const result = io.sendTo(at - READ_SHIFT, length, this.#name);
-    if (result < 0) {
-      counters[result === -EAGAIN ? COUNTER.outBufferFull : COUNTER.outSendFailed]!++;
-      return;
-    }
-    counters[COUNTER.sentPackets]!++;
-    counters[COUNTER.sentBytes]! += length;
   }
 
   /** Drops a packet and tells its sender. */

@@ -8,7 +8,7 @@
 import { errno } from "../../../lib/ffi/errno.ts";
 import { addressOf, libc } from "../../../lib/ffi/libc.ts";
 import type { PacketMemory } from "../../../lib/packet/memory.ts";
-import { MSG_DONTWAIT, SOCKADDR_IN } from "../shared/structs.ts";
+import { MSG_DONTWAIT } from "../shared/structs.ts";
 
 /** Granularity of the addresses that calls take: offsets must be multiples of this, in bytes. */
 export const ADDRESS_STEP = 64;
@@ -21,10 +21,6 @@ export interface PacketIo {
   writeTun(at: number, length: number): number;
   /** Writes one packet of `count` pieces (struct iovec) at `pieces`. */
   writevTun(pieces: number, count: number): number;
-  /** Sends one datagram, which lies where {@link readTun} put it, to the struct sockaddr_in at `to`. */
-  sendTo(at: number, length: number, to: number): number;
-  /** Receives one datagram; its sender goes to `from` (struct sockaddr_in). */
-  receiveFrom(at: number, from: number): number;
   /** Sends `count` messages (struct mmsghdr) at `vector`; returns how many went. */
   sendMany(vector: number, count: number): number;
   /** Receives up to `count` messages into those at `vector`; returns how many came. */
@@ -49,8 +45,6 @@ export class LinuxPacketIo implements PacketIo {
   readonly #addresses: bigint[] = [];
   readonly #readAddresses: bigint[] = [];
   readonly #bufferSize = BigInt(BUFFER);
-  readonly #lengthAddress: bigint;
-  readonly #length: Uint32Array<ArrayBuffer>;
 
   constructor(memory: PacketMemory, tun: number, socket: number) {
     this.#tun = tun;
@@ -60,8 +54,6 @@ export class LinuxPacketIo implements PacketIo {
       this.#addresses.push(base + BigInt(at));
       this.#readAddresses.push(base + BigInt(at + READ_SHIFT));
     }
-    this.#length = new Uint32Array(new ArrayBuffer(4));
-    this.#lengthAddress = addressOf(this.#length);
   }
 
   /** Makes each call some times on a descriptor that isn't one, so that V8 compiles them before there is traffic. */
@@ -90,31 +82,6 @@ export class LinuxPacketIo implements PacketIo {
 
   writevTun(pieces: number, count: number): number {
     const n = this.#libc.writev(this.#tun, this.#addresses[pieces >>> 6]!, count);
-    return n < 0 ? -errno() : n;
-  }
-
-  sendTo(at: number, length: number, to: number): number {
-    const n = this.#libc.sendto(
-      this.#socket,
-      this.#readAddresses[at >>> 6]!,
-      length,
-      MSG_DONTWAIT,
-      this.#addresses[to >>> 6]!,
-      SOCKADDR_IN.size,
-    );
-    return n < 0 ? -errno() : n;
-  }
-
-  receiveFrom(at: number, from: number): number {
-    this.#length[0] = SOCKADDR_IN.size;
-    const n = this.#libc.recvfrom(
-      this.#socket,
-      this.#addresses[at >>> 6]!,
-      this.#bufferSize,
-      MSG_DONTWAIT,
-      this.#addresses[from >>> 6]!,
-      this.#lengthAddress,
-    );
     return n < 0 ? -errno() : n;
   }
 

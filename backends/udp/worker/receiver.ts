@@ -34,7 +34,6 @@ export class Receiver {
   readonly #counters: Float64Array;
   /** Most messages of one {@link receive}. */
   readonly capacity: number;
-  readonly #single: boolean;
   readonly #gro: boolean;
   readonly #vector: number;
   readonly #names: number;
@@ -43,7 +42,6 @@ export class Receiver {
   readonly #stride = ((BUFFER + 63) & ~63) + STAGGER;
   /** Messages that the last call filled. */
   #dirty = 0;
-  #singleLength = 0;
   /** The socket's running count of drops. */
   #overflow = 0;
 
@@ -52,7 +50,6 @@ export class Receiver {
     this.#io = io;
     this.#counters = counters;
     this.#gro = offloads.has("gro");
-    this.#single = !offloads.has("batch") && !this.#gro;
     this.capacity = !offloads.has("batch") ? 1 : this.#gro ? GRO_MESSAGES : PLAIN_MESSAGES;
     this.#buffers = arena.take(this.capacity * this.#stride);
     this.#vector = arena.take(this.capacity * MMSGHDR.size);
@@ -91,11 +88,6 @@ export class Receiver {
   /** Receives what is there, up to a bound. @returns How many messages came; 0: none, or an error that passes. */
   receive(): number {
     this.#counters[COUNTER.receiveCalls]!++;
-    if (this.#single) {
-      const length = this.#io.receiveFrom(this.#buffers, this.#names);
-      this.#singleLength = length;
-      return length < 0 ? 0 : 1;
-    }
     for (let i = 0; i < this.#dirty; i++) this.#reset(i);
     this.#dirty = 0;
     const count = this.#io.receiveMany(this.#vector, this.capacity);
@@ -111,7 +103,6 @@ export class Receiver {
 
   /** Length of message `i` in bytes; 0 if it was longer than the buffer and so is useless. */
   length(i: number): number {
-    if (this.#single) return this.#singleLength;
     const message = (this.#vector + i * MMSGHDR.size) >>> 2;
     const { u32 } = this.#memory;
     if ((u32[message + (MMSGHDR.flags >>> 2)]! & MSG_TRUNC) !== 0) return 0;
@@ -121,7 +112,6 @@ export class Receiver {
   /** Length of each datagram in message `i` but the last: the message's own length where it is only one. */
   segmentSize(i: number): number {
     const length = this.length(i);
-    if (this.#single) return length;
     const { u32 } = this.#memory;
     const message = (this.#vector + i * MMSGHDR.size) >>> 2;
     const control = this.#controls + i * CONTROL;

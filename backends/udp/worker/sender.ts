@@ -126,7 +126,7 @@ export class Sender {
     if (this.#pieces.count + 2 > MAX_PIECES) this.flush();
     let run = this.#runs - 1;
     if (!this.#continues(run, address, port, length)) {
-      if (this.#runs === MAX_RUNS || (!this.#batch && this.#runs === 1)) this.flush();
+      if (this.#runs === (this.#batch ? MAX_RUNS : 1)) this.flush();
       run = this.#begin(address, port, length);
     }
     this.#pieces.add(first, firstLength);
@@ -136,6 +136,12 @@ export class Sender {
     if (length < this.#size[run]!) this.#open = false;
     this.#counters[COUNTER.sentPackets]!++;
     this.#counters[COUNTER.sentBytes]! += length;
+    if (!this.#batch && !this.#open) this.flush();
+  }
+
+  /** Whether nothing waits for {@link flush}: all pieces that were added may change. */
+  get isEmpty(): boolean {
+    return this.#runs === 0;
   }
 
   #continues(run: number, address: number, port: number, length: number): boolean {
