@@ -123,16 +123,20 @@ export class ChaosNetwork implements AsyncDisposable {
 
   /**
    * What isn't as after a fresh start: a line for each entry that is missing (`-`) or too much (`+`), and for each
-   * lease that isn't right. Nothing where all is well.
+   * lease that isn't right; apart from that, the problems that daemons report. Nothing where all is well.
    */
-  async faults(): Promise<string[]> {
+  async faults(): Promise<{ state: string[]; problems: string[] }> {
     const leases = await this.#leases();
     const symbols = this.#symbols(leases);
     const states = await Promise.all(this.hosts.map(({ host }) => readState(host, symbols)));
     const entries = states.flatMap((state, index) =>
       difference(this.#wanted[index]!, state).map((line) => `${this.hosts[index]!.label}: ${line}`)
     );
-    return [...this.#leaseFaults(leases), ...entries];
+    const isProblem = (line: string) => /^h\d+: [+-] problem /.test(line);
+    return {
+      state: [...this.#leaseFaults(leases), ...entries.filter((line) => !isProblem(line))],
+      problems: entries.filter(isProblem),
+    };
   }
 
   /** Takes away all that daemons made and begins again with the same subnets: after a fault that didn't heal. */

@@ -13,7 +13,10 @@ import type { ChaosNetwork } from "./network.ts";
 const PING_LIMIT = 5_000;
 /** How long it may take until every host's state is that of a fresh start, in milliseconds. */
 const STATE_LIMIT = 10_000;
-/** What didn't heal in time gets so long in all, to tell "late" from "never", in milliseconds. */
+/**
+ * What didn't heal in time gets so long in all, to tell "late" from "never", in milliseconds. A daemon may report a
+ * problem for so long, too: it waits a while before it trusts what came back.
+ */
 const PATIENCE = 60_000;
 const PING_POLL = 50, STATE_POLL = 200;
 
@@ -71,17 +74,26 @@ async function awaitPings(network: ChaosNetwork, healed: number) {
   }
 }
 
-/** Waits for the state. @returns Seconds, what was wrong at the limit, and what was wrong last. */
+/** Waits for the state. @returns Seconds, what was wrong when its time was up, and what was wrong last. */
 async function awaitState(network: ChaosNetwork, healed: number) {
-  let wrong: string[] = [];
-  let last: string[] = [];
+  const wrong: string[] = [];
+  let last: readonly string[] = [];
+  let seconds: number | undefined;
+  let isStateJudged = false;
   for (;;) {
-    const faults = await network.faults().catch((error) => [`cannot look: ${error}`]);
+    const { state, problems } = await network.faults().catch((error) => ({
+      state: [`cannot look: ${error}`],
+      problems: [],
+    }));
     const passed = performance.now() - healed;
-    if (faults.length === 0) return { seconds: passed / 1000, wrong, last };
-    if (passed > STATE_LIMIT && wrong.length === 0) wrong = faults;
-    if (passed > PATIENCE) return { seconds: undefined, wrong: faults, last: [] };
-    last = faults;
+    if (state.length === 0) seconds ??= passed / 1000;
+    else [seconds, last] = [undefined, state];
+    if (state.length === 0 && problems.length === 0) return { seconds, wrong, last };
+    if (passed > STATE_LIMIT && !isStateJudged) {
+      wrong.push(...state);
+      isStateJudged = true;
+    }
+    if (passed > PATIENCE) return { seconds, wrong: [...wrong, ...problems], last };
     await delay(STATE_POLL);
   }
 }
