@@ -21,13 +21,13 @@ const REMIND_MS = 60_000;
 interface ConfigParts {
   readonly backends: BackendRegistry;
   readonly log: Log;
+  /** Hears under `config` what is waited for, and that the config in use is another one than the store's. */
+  readonly problems: ProblemReporter;
   readonly signal: AbortSignal;
 }
 
 /** What waiting for one takes. */
 interface WaitParts extends ConfigParts {
-  /** Hears under `config` what is waited for. */
-  readonly problems: ProblemReporter;
   readonly describeWrite: string;
 }
 
@@ -123,16 +123,11 @@ export class ConfigFollower {
     });
   }
 
-  /** Resolves when everything that was taken is told. */
-  get settled(): Promise<void> {
-    return this.#done;
-  }
-
   /** @returns Whether the text is the config in use. */
   async #judge(text: string | undefined): Promise<boolean> {
-    const { backends, log } = this.#parts;
+    const { backends, log, problems } = this.#parts;
     if (text === undefined) {
-      log.warn("The network config was deleted; this host goes on with the one it has");
+      problems.set("config", "the network config was deleted; this host goes on with the one it has");
       return false;
     }
     try {
@@ -141,18 +136,19 @@ export class ConfigFollower {
       this.#complete = { ...this.#complete, PeerFilter: config.peerFilter };
       await this.#onPeerFilter(config.peerFilter);
       const isSame = JSON.stringify(complete) === JSON.stringify(this.#complete);
-      if (isSame && before === JSON.stringify(complete)) {
-        log.info("The network config was written again, with nothing changed");
-      } else if (!isSame) {
-        log.warn("The network config changed; restart flanneld on each host to use it", {
-          config: JSON.stringify(complete),
-        });
+      if (isSame) {
+        problems.clear("config", "the one in use again");
+        const isRewritten = before === JSON.stringify(complete);
+        if (isRewritten) log.info("The network config was written again, with nothing changed");
+      } else {
+        log.info("The network config changed", { config: JSON.stringify(complete) });
+        problems.set("config", "the network config changed; restart flanneld on each host to use it");
       }
       return isSame;
     } catch (error) {
       const what =
-        "The network config was changed to one that can't be used; this host goes on with the one it has";
-      log.error(what, { error: messageOf(error) });
+        "the network config changed to one that can't be used; this host goes on with the one it has";
+      problems.set("config", `${what}: ${messageOf(error)}`);
       return false;
     }
   }

@@ -48,8 +48,15 @@ export class HostFiles {
   /** Writes what proves at the next start that the lease is this host's. Never rejects. */
   async keepLease(lease: KeptLease): Promise<void> {
     this.#lease = lease;
-    const { options, log } = this.#parts;
-    await this.#inTurn(() => writeLeaseFile(leaseFilePath(options), lease, log));
+    const { options, problems } = this.#parts;
+    const path = leaseFilePath(options);
+    try {
+      await this.#inTurn(() => writeLeaseFile(path, lease));
+      problems.clear("lease file", "written");
+    } catch (error) {
+      const cost = "if this host's address changes before the next start, it may get another subnet";
+      problems.set("lease file", `cannot write ${path}, trying again; ${cost}: ${messageOf(error)}`);
+    }
   }
 
   /** Writes what is gone again, until the signal fires. */

@@ -50,11 +50,7 @@ export function evidenceOf(
   return { ...lease ? { lease } : {}, macs };
 }
 
-/** Writes the lease. A failure costs the proof at the next start, so it is a warning. */
-export async function writeLeaseFile(path: string, { key, value }: KeptLease, log: Log): Promise<void> {
-  try {
-    await writeWholeFile(path, `${JSON.stringify({ key, value })}\n`);
-  } catch (error) {
-    log.warn(`Cannot write lease file ${path}: ${messageOf(error)}`);
-  }
+/** Writes the lease. @throws {Error} If the file can't be written. */
+export async function writeLeaseFile(path: string, { key, value }: KeptLease): Promise<void> {
+  await writeWholeFile(path, `${JSON.stringify({ key, value })}\n`);
 }

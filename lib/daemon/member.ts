@@ -100,7 +100,7 @@ export class Member implements AsyncDisposable {
     });
     this.#config = new ConfigFollower(
       network,
-      { backends: parts.backends, log },
+      { backends: parts.backends, log, problems },
       (on) => this.#loadPeerFilter().then((filter) => filter.follow(on)),
     );
     this.sync = new LeaseSync({
@@ -118,7 +118,7 @@ export class Member implements AsyncDisposable {
       metrics,
       problems,
     });
-    this.entries = new PeerEntries(this.peers, this.host, this.plan, log.child("peers"));
+    this.entries = new PeerEntries(this.peers, this.host, this.plan, { log: log.child("peers"), metrics });
   }
 
   /** What the backend is planned with now. */
@@ -136,7 +136,7 @@ export class Member implements AsyncDisposable {
    * Resolves when the firewall rules are in, or have failed for a first time.
    */
   async start(snapshot: LeaseSnapshot): Promise<void> {
-    const { backend, acquired, tasks, log, metrics, socket } = this.parts;
+    const { backend, acquired, tasks, log, metrics, problems, socket } = this.parts;
     const monitor = NetlinkMonitor.open({
       groups: ["link", "ipv4-address", "ipv6-address", "ipv4-route", "ipv6-route", "neighbour", "nexthop"],
       ignorePortIds: [socket.portId],
@@ -154,7 +154,7 @@ export class Member implements AsyncDisposable {
     tasks.start((signal) => this.keeper.run(signal));
     tasks.start((signal) => this.sync.run({ revision, history }, signal));
     tasks.start((signal) => this.leaseHealth.watch(signal));
-    tasks.start((signal) => feedWatchdog(signal, log));
+    tasks.start((signal) => feedWatchdog(signal, problems));
     const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
     if (backend.carrier === "session") {
       // It may wait for a cloud for a long time; it has no peers' entries that could delay the subnet file.
@@ -167,7 +167,7 @@ export class Member implements AsyncDisposable {
         peersAreCurrent: () => this.sync.health().connected,
         log: log.child(this.parts.network.config.backend.type),
         metrics,
-        problems: this.parts.problems,
+        problems,
         signal: tasks.signal,
         fail: (error) => tasks.fail(error),
       });

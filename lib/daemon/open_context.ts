@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import type { ResolvedNetwork } from "../backend/network.ts";
 import type { OpenContext } from "../backend/types.ts";
 import type { ExternalInterface } from "../external/types.ts";
@@ -12,6 +13,8 @@ import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Log, Metrics } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
 import { networkIdOf } from "./store.ts";
+
+const MACHINE_ID = "/etc/machine-id";
 
 /** What the options and the config don't say. */
 export interface ContextParts {
@@ -37,7 +40,7 @@ export async function openContext(
     ...(ownLease ? { ownLease } : {}),
     networkId: networkIdOf(options),
     links: listLinks(socket),
-    machineId: await readMachineId(),
+    machineId: await readMachineId(log),
     options: options.backend,
     log,
     metrics,
@@ -46,6 +49,13 @@ export async function openContext(
 }
 
 /** What is stable about the host; empty where systemd never was. */
-async function readMachineId(): Promise<string> {
-  return (await Deno.readTextFile("/etc/machine-id").catch(() => "")).trim();
+async function readMachineId(log: Log): Promise<string> {
+  try {
+    return (await Deno.readTextFile(MACHINE_ID)).trim();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      log.warn(`Cannot read ${MACHINE_ID}, going on without: ${messageOf(error)}`);
+    }
+    return "";
+  }
 }

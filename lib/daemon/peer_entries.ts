@@ -6,7 +6,7 @@
 import { NO_ENTRIES } from "../backend/peer_plan.ts";
 import type { HostPlan, PeerView } from "../backend/types.ts";
 import type { HostKeeper } from "../kernel/host_keeper.ts";
-import type { Log } from "../observe/types.ts";
+import type { Log, Metrics } from "../observe/types.ts";
 
 /** Peers that can't be reached are named one by one up to this many at a time. */
 const NAMED = 5;
@@ -17,16 +17,25 @@ export class PeerEntries implements Disposable {
   readonly #host: HostKeeper;
   readonly #log: Log;
   readonly #problems = new Map<string, string>();
+  readonly #collector: Disposable;
   #subscription: Disposable | undefined;
   #plan: HostPlan;
   #flushing: Promise<void> | undefined;
   #dirty = false;
 
-  constructor(peers: PeerView, host: HostKeeper, plan: HostPlan, log: Log) {
+  constructor(
+    peers: PeerView,
+    host: HostKeeper,
+    plan: HostPlan,
+    { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
+  ) {
     this.#peers = peers;
     this.#host = host;
     this.#plan = plan;
     this.#log = log;
+    this.#collector = metrics.onCollect(() =>
+      metrics.gauge("peer_problems", "Peers that can't be reached, or not fully", this.#problems.size)
+    );
   }
 
   /** Takes the peers that are known now, and follows their changes from then on. The host has its plan by then. */
@@ -50,13 +59,9 @@ export class PeerEntries implements Disposable {
     this.#flush();
   }
 
-  /** Resolves when everything that changed so far is in the kernel. */
-  async settled(): Promise<void> {
-    await this.#flushing;
-  }
-
   [Symbol.dispose](): void {
     this.#subscription?.[Symbol.dispose]();
+    this.#collector[Symbol.dispose]();
   }
 
   #apply(keys: readonly string[]): void {

@@ -60,11 +60,10 @@ export async function runDaemon(options: Options, services: DaemonServices): Pro
 
 async function runGroup(options: Options, services: DaemonServices): Promise<void> {
   const tasks = new TaskGroup(services.signal);
-  tasks.signal.addEventListener("abort", () => notifySystemd({ STOPPING: "1" }, services.log), {
-    once: true,
-  });
+  const problems = new Problems(services);
+  tasks.signal.addEventListener("abort", () => notifySystemd({ STOPPING: "1" }, problems), { once: true });
   try {
-    await runTasks(options, services, tasks);
+    await runTasks(options, { ...services, problems }, tasks);
   } catch (error) {
     tasks.fail(error);
     throw error;
@@ -73,9 +72,12 @@ async function runGroup(options: Options, services: DaemonServices): Promise<voi
   }
 }
 
-async function runTasks(options: Options, services: DaemonServices, tasks: TaskGroup): Promise<void> {
-  const { log, metrics } = services;
-  const problems = new Problems({ log, metrics });
+async function runTasks(
+  options: Options,
+  services: DaemonServices & { readonly problems: Problems },
+  tasks: TaskGroup,
+): Promise<void> {
+  const { log, metrics, problems } = services;
   problems.wait("start", "not yet in the network");
   // The store first: what it is made of loads in the background.
   await using store = await openStore(options, problems);
@@ -89,7 +91,7 @@ async function runTasks(options: Options, services: DaemonServices, tasks: TaskG
     mtu: member.plan.mtu,
     peers: member.peers.peers.size,
   });
-  notifySystemd({ READY: "1", STATUS: `leased ${member.keeper.held.key}` }, log);
+  notifySystemd({ READY: "1", STATUS: `leased ${member.keeper.held.key}` }, problems);
   await tasks.wait();
 }
 

@@ -10,7 +10,6 @@ import { messageOf } from "../errors.ts";
 import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { findLink } from "../netlink/link.ts";
 import { releaseHeap } from "../observe/heap.ts";
-import type { ProblemReporter } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
@@ -47,12 +46,6 @@ export interface KeptPlan {
   readonly entries: readonly Entry[];
 }
 
-/** What a keeper needs. */
-export interface HostKeeperOptions extends LinkKeeperOptions {
-  /** Gets `kernel` while the host can't be reconciled. */
-  readonly problems: ProblemReporter;
-}
-
 /** What a change of the host means for the plan. */
 export interface HostChange {
   /** The plan was made anew. */
@@ -63,7 +56,7 @@ export interface HostChange {
 
 /** Keeps devices and entries of one network. */
 export class HostKeeper {
-  readonly #options: HostKeeperOptions;
+  readonly #options: LinkKeeperOptions;
   readonly #reconciler: Reconciler;
   #plan: KeptPlan = { links: [], entries: [] };
   #own: readonly OwnLink[] = [];
@@ -73,7 +66,7 @@ export class HostKeeper {
   /** Links of others that carry routes of ours, with their indexes as of the last pass. */
   readonly #carriers = new Map<string, number | undefined>();
 
-  constructor(options: HostKeeperOptions) {
+  constructor(options: LinkKeeperOptions) {
     this.#options = options;
     this.#reconciler = new Reconciler(options);
   }

@@ -14,7 +14,7 @@ import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link, LinkChange } from "../netlink/types.ts";
 import { sameIp } from "../net/ip.ts";
 import { containsIp, type Prefix } from "../net/prefix.ts";
-import type { Log, Metrics } from "../observe/types.ts";
+import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { OwnLink } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
 import { applyTxChecksum, refuseRouterAdvertisements } from "./link_settings.ts";
@@ -30,6 +30,8 @@ export interface LinkKeeperOptions {
   readonly networkId: string;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Gets what of a device's settings can't be set, though the device works without. */
+  readonly problems: ProblemReporter;
 }
 
 /**
@@ -75,7 +77,7 @@ export function removeOtherLinks(
 }
 
 function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: number; changed: boolean } {
-  const { socket, networkId, log, metrics } = options;
+  const { socket, networkId, log, metrics, problems } = options;
   const existing = findLink(socket, desired.name) ?? renameBack(desired, options);
   if (existing && (existing.kind !== desired.kind || !isOwnLink(existing, networkId))) {
     throw strangerError(existing);
@@ -89,7 +91,7 @@ function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: 
       link: desired.name,
     });
   }
-  if (desired.kind === "vxlan") applyTxChecksum(desired.name, desired.txChecksum, log);
+  if (desired.kind === "vxlan") applyTxChecksum(desired.name, desired.txChecksum, problems);
   const change = differences(made.link, desired, networkId);
   if (change) changeLink(socket, made.link.index, change);
   const addressed = ensureAddresses(made.link.index, desired, options);

@@ -7,7 +7,7 @@ import { messageOf } from "../errors.ts";
 import { SystemError } from "../ffi/errno.ts";
 import { readKernelFile, writeKernelFile } from "../ffi/kernel_file.ts";
 import { getTxChecksum, setTxChecksum } from "../netlink/ethtool.ts";
-import type { Log } from "../observe/types.ts";
+import type { ProblemReporter } from "../observe/types.ts";
 import type { ChecksumOffload } from "./desired_link.ts";
 
 /**
@@ -30,17 +30,18 @@ export function refuseRouterAdvertisements(name: string): void {
  * Sets tx-checksum-ip-generic as asked. `auto` switches it off only on kernels before 5.7, whose NAT filled in
  * the checksum of outer UDP headers that have none, so that the peer dropped each first packet of a flow.
  */
-export function applyTxChecksum(name: string, setting: ChecksumOffload, log: Log): void {
+export function applyTxChecksum(name: string, setting: ChecksumOffload, problems: ProblemReporter): void {
   const wanted = setting === "auto"
     ? (kernelNatBreaksChecksums(Deno.osRelease()) ? false : undefined)
     : setting === "on";
   if (wanted === undefined) return;
+  const key = `checksums of ${name}`;
   try {
     if (getTxChecksum(name) !== wanted) setTxChecksum(name, wanted);
+    problems.clear(key, "set");
   } catch (error) {
-    log.warn(`Cannot set tx-checksum-ip-generic of ${name} to ${wanted ? "on" : "off"}`, {
-      error: messageOf(error),
-    });
+    const value = wanted ? "on" : "off";
+    problems.set(key, `cannot set tx-checksum-ip-generic to ${value}, trying again: ${messageOf(error)}`);
   }
 }
 

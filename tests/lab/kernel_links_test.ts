@@ -7,7 +7,7 @@ import { findLink } from "../../lib/netlink/link.ts";
 import { NetlinkSocket } from "../../lib/netlink/socket.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
-import { noMetrics, silentLog } from "../../lib/observe/types.ts";
+import { noMetrics, noProblems, silentLog } from "../../lib/observe/types.ts";
 import { ip } from "./kernel_host.ts";
 import { namespaceTest, run } from "./netns.ts";
 
@@ -47,6 +47,7 @@ function setUp(socket: NetlinkSocket): LinkKeeperOptions {
     networkId: "/test",
     log: silentLog,
     metrics: noMetrics,
+    problems: noProblems,
   };
 }
 

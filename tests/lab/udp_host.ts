@@ -123,6 +123,7 @@ async function main(spec: UdpHostSpec): Promise<void> {
       networkId,
       log,
       metrics: noMetrics,
+      problems: noProblems,
     });
     const add = ["route", "replace", spec.network, "dev", plan.links[0]!.name];
     new Deno.Command("ip", { args: add }).outputSync();

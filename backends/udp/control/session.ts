@@ -152,7 +152,7 @@ export class UdpSession implements AsyncDisposable {
 
   /** Runs the workers, and opens everything again when the device is lost or the address changes. */
   async #carry(first: Ends, onRunning: () => void): Promise<void> {
-    const { log, metrics } = this.#session;
+    const { log, metrics, problems } = this.#session;
     for (let ends: Ends | undefined = first; ends; ends = await this.#openPatiently(Infinity)) {
       if (this.#closed) return close(ends);
       const end = await this.#pool.run(ends.queue.fd, ends.socket.fd, onRunning);
@@ -167,23 +167,24 @@ export class UdpSession implements AsyncDisposable {
         continue;
       }
       metrics.count("udp_device_losses_total", "How often the TUN was lost under the forwarder");
-      log.warn(`The device ${this.#setup.device} is gone: waiting until it is back`);
+      const text = `device ${this.#setup.device} is gone, waiting until it is back`;
+      problems.set("udp", text, { notReady: true });
     }
   }
 
   /** Opens until it works, the session is closed (undefined) or the deadline has passed. */
   async #openPatiently(deadline: number): Promise<Ends | undefined> {
-    const { log } = this.#session;
-    let told = "";
+    const { problems } = this.#session;
     while (!this.#closed) {
       try {
-        return this.#open();
+        const ends = this.#open();
+        problems.clear("udp", "forwarding again");
+        return ends;
       } catch (error) {
         if (!mayPass(error) || performance.now() > deadline) throw error;
-        const message = (error as Error).message;
-        const level = error instanceof NoTunError ? "debug" : "warn";
-        if (message !== told) log[level](`${message}; trying again`);
-        told = message;
+        const text = `${messageOf(error)}, trying again`;
+        // The reconciler makes the device: at start a moment later, and at run time its loss is reported already.
+        if (!(error instanceof NoTunError)) problems.set("udp", text, { notReady: true });
       }
       await this.#pause();
     }
