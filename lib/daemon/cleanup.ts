@@ -17,21 +17,21 @@ import { Firewall } from "../firewall/firewall.ts";
 import { removePeerFilter } from "../firewall/peer_filter_removal.ts";
 import { DEFAULT_NETWORK_ID } from "../firewall/names.ts";
 import { removeFromKernel } from "../kernel/remove.ts";
-import type { LeaseStore } from "../leases/types.ts";
+import type { LeavingHost, LeavingLease, SubnetManager } from "../leases/contract.ts";
 import { listAddresses } from "../netlink/address.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
 import { FAMILIES } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
-import { noMetrics } from "../observe/types.ts";
+import { noMetrics, noProblems } from "../observe/types.ts";
 import { chooseExternal } from "./external.ts";
-import { findOwnLeases, type FoundLease, type LeavingHost, publishedBy } from "./cleanup_lease.ts";
+import { publishedBy } from "./cleanup_lease.ts";
 import { attributesOf, evidenceOf, type KeptLease, leaseFilePath, readLeaseFile } from "./lease_file.ts";
 import { DaemonLock, LockedError } from "./lock.ts";
 import { openContext } from "./open_context.ts";
 import { statusSocketPath } from "./status_server.ts";
-import { networkIdOf, openStore } from "./store.ts";
+import { networkIdOf, openSubnetManager } from "./store.ts";
 
 /** How long the store may take: what it would tell is welcome, and not needed. */
 const STORE_TIMEOUT_MS = 3_000;
@@ -40,13 +40,13 @@ const STORE_TIMEOUT_MS = 3_000;
 export async function cleanUp(options: Options, backends: BackendRegistry, log: PartLog): Promise<boolean> {
   using _lock = await lockOut(options);
   const cleaner = new Cleaner(options, backends, log);
-  await using store = await openStore(options);
+  await using store = await openSubnetManager(options, { log, metrics: noMetrics, problems: noProblems });
   await cleaner.readNetwork(store);
   await cleaner.step("the lease", () => cleaner.findLeases(store));
   await cleaner.step("the cloud's route", () => cleaner.removeCloudRoute());
   await cleaner.step("devices and routes", () => cleaner.removeKernelState());
   await cleaner.step("firewall rules", () => cleaner.removeRules());
-  await cleaner.step("the lease", () => cleaner.releaseLeases(store));
+  await cleaner.step("the lease", () => cleaner.releaseLeases());
   await cleaner.step("the subnet file", () => cleaner.removeFiles());
   return cleaner.failures === 0;
 }
@@ -74,7 +74,7 @@ class Cleaner {
   #networkFault: string | undefined;
   #file: ReadSubnetFile | undefined;
   #kept: KeptLease | undefined;
-  #leases: readonly FoundLease[] = [];
+  #leases: readonly LeavingLease[] = [];
 
   constructor(options: Options, backends: BackendRegistry, log: PartLog) {
     this.#options = options;
@@ -95,7 +95,7 @@ class Cleaner {
   }
 
   /** Learns what the network is: from the subnet file, and from the store if it answers. */
-  async readNetwork(store: LeaseStore): Promise<void> {
+  async readNetwork(store: SubnetManager): Promise<void> {
     this.#file = await readSubnetFile(this.#options.subnetFile).catch(() => undefined);
     this.#kept = await readLeaseFile(leaseFilePath(this.#options), this.#log);
     try {
@@ -112,7 +112,7 @@ class Cleaner {
   }
 
   /** Looks for this host's leases, while the devices that prove them are still there. */
-  async findLeases(store: LeaseStore): Promise<readonly string[]> {
+  async findLeases(store: SubnetManager): Promise<readonly string[]> {
     const network = this.#network;
     if (!network && this.#networkFault === undefined) return [];
     if (!network) {
@@ -135,12 +135,12 @@ class Cleaner {
         ip !== undefined
       ),
     };
-    const snapshot = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
-    this.#leases = findOwnLeases(snapshot, host, ({ key, value }) =>
+    const onDoubt = ({ key, value }: { readonly key: string; readonly value: string }) =>
       this.#log.warn(
         `Lease ${key} kept: it has this host's public IP, and nothing proves that it is this host's`,
         { value },
-      ));
+      );
+    this.#leases = await store.leasesOf(host, onDoubt, { timeoutMs: STORE_TIMEOUT_MS });
     return [];
   }
 
@@ -163,7 +163,7 @@ class Cleaner {
     if (!network?.backend.cleanup) return [];
     using socket = NetlinkSocket.open();
     const { context } = await this.#openContext(socket, network);
-    const subnets = this.#file?.subnets ?? this.#leases[0]?.lease.subnets ?? {};
+    const subnets = this.#file?.subnets ?? this.#leases[0]?.subnets ?? {};
     await network.backend.cleanup(network.options, context, { subnets });
     return ["the cloud's route"];
   }
@@ -186,14 +186,10 @@ class Cleaner {
   }
 
   /** Gives the subnets back: peers would send packets to a host that drops them until the lease expires. */
-  async releaseLeases(store: LeaseStore): Promise<string[]> {
+  async releaseLeases(): Promise<string[]> {
     const released: string[] = [];
-    for (const { stored } of this.#leases) {
-      // A reservation is the operator's.
-      if (!stored.expires) continue;
-      if (await store.deleteLease(stored, { timeoutMs: STORE_TIMEOUT_MS })) {
-        released.push(`lease ${stored.key}`);
-      }
+    for (const lease of this.#leases) {
+      if (await lease.release({ timeoutMs: STORE_TIMEOUT_MS })) released.push(`lease ${lease.key}`);
     }
     return released;
   }

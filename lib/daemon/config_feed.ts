@@ -7,7 +7,8 @@ import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError, type JsonObject } from "../config/types.ts";
-import { type LeaseStore, type StoredConfig, StoreError } from "../leases/types.ts";
+import type { SubnetManager } from "../leases/contract.ts";
+import { type StoredConfig, StoreError } from "../leases/types.ts";
 import type { Log, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 
@@ -44,7 +45,7 @@ export interface StoredNetwork extends ResolvedNetwork {
  * @throws {StoreError} For what waiting won't mend.
  */
 export async function waitForNetwork(
-  store: LeaseStore,
+  store: Pick<SubnetManager, "readConfig">,
   { backends, log, problems, signal, describeWrite }: WaitParts,
 ): Promise<StoredNetwork> {
   const told = new Reminder();

@@ -1,10 +1,10 @@
 /**
- * Whether this host holds its lease: what readiness, metrics and `status` say of it.
+ * What readiness and metrics say of the own lease and of the peers.
  *
  * @module
  */
-import type { LeaseKeeper } from "../leases/keeper.ts";
-import type { LeaseSync } from "../leases/sync.ts";
+import type { Membership } from "../leases/contract.ts";
+import type { PeerSet } from "../leases/peer_set.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../pause.ts";
 
@@ -12,14 +12,12 @@ import { pause } from "../pause.ts";
 const PATIENCE_MS = 10_000;
 /** A conflict about the lease is shown for this long after it was last seen, in milliseconds. */
 const CONFLICT_SHOWN_MS = 60_000;
-/** After the store answers again, what happened meanwhile comes in within this time, in milliseconds. */
-const CATCH_UP_MS = 5_000;
 const PERIOD_MS = 1_000;
 
 /** What is looked at, and where it is reported. */
 export interface LeaseHealthParts {
-  readonly sync: Pick<LeaseSync, "health">;
-  readonly keeper: Pick<LeaseKeeper, "held" | "remaining" | "trouble">;
+  readonly membership: Pick<Membership, "own" | "remaining" | "trouble">;
+  readonly peers: Pick<PeerSet, "peers" | "malformed" | "refused">;
   readonly metrics: Metrics;
   readonly problems: ProblemReporter;
 }
@@ -27,49 +25,48 @@ export interface LeaseHealthParts {
 /** Looks once a second. */
 export class LeaseHealth {
   readonly #parts: LeaseHealthParts;
-  #outageMs = 0;
 
   constructor(parts: LeaseHealthParts) {
     this.#parts = parts;
   }
 
-  /** How long the store was out of reach until just now, in milliseconds; 0 while all is well. */
-  get outageMs(): number {
-    const { connected, sinceMs } = this.#parts.sync.health();
-    if (!connected) return sinceMs;
-    return sinceMs < CATCH_UP_MS ? this.#outageMs : 0;
-  }
-
   /** Reports until the signal fires. */
   async watch(signal: AbortSignal): Promise<void> {
-    const { keeper, metrics } = this.#parts;
-    using _ = metrics.onCollect(() =>
-      metrics.gauge(
-        "lease_seconds_left",
-        "Seconds until the own lease expires unless renewed; +Inf for a reservation",
-        keeper.remaining,
-      )
-    );
+    using _ = this.#parts.metrics.onCollect(() => this.#measure());
     while (!signal.aborted) {
       this.look();
       await pause(PERIOD_MS, signal);
     }
   }
 
+  #measure(): void {
+    const { metrics, membership, peers } = this.#parts;
+    metrics.gauge("peers", "Other hosts in the network", peers.peers.size);
+    metrics.gauge("malformed_leases", "Keys in the store that are no lease", peers.malformed);
+    metrics.gauge(
+      "refused_leases",
+      "Leases outside the network or overlapping another",
+      peers.refused.size,
+    );
+    metrics.gauge(
+      "lease_seconds_left",
+      "Seconds until the own lease expires unless renewed; +Inf for a reservation",
+      membership.remaining,
+    );
+  }
+
   /** One look. */
   look(): void {
-    const { connected, sinceMs } = this.#parts.sync.health();
-    if (!connected) this.#outageMs = sinceMs;
     this.#lookAtLease();
     this.#lookAtConflict();
   }
 
   /** Once a lease has expired, another host may get its subnet. */
   #lookAtLease(): void {
-    const { problems, keeper } = this.#parts;
-    const { overdueMs = 0, error } = keeper.trouble();
-    const { key } = keeper.held;
-    if (keeper.remaining <= 0) {
+    const { problems, membership } = this.#parts;
+    const { overdueMs = 0, error } = membership.trouble();
+    const { key } = membership.own;
+    if (membership.remaining <= 0) {
       const why = error ?? "no answer from the store";
       problems.set("lease", `${key} has expired and cannot be renewed, trying again: ${why}`, {
         notReady: true,
@@ -80,13 +77,13 @@ export class LeaseHealth {
   }
 
   #lookAtConflict(): void {
-    const { problems, keeper } = this.#parts;
-    const { conflict } = keeper.trouble();
+    const { problems, membership } = this.#parts;
+    const { conflict } = membership.trouble();
     if (!conflict || conflict.agoMs > CONFLICT_SHOWN_MS) problems.clear("lease conflict", "no longer seen");
     else {
       problems.set(
         "lease conflict",
-        `another host overwrote the lease ${keeper.held.key} of this one, which wrote it back: ${conflict.value}`,
+        `another host overwrote the lease ${membership.own.key} of this one, which wrote it back: ${conflict.value}`,
       );
     }
   }

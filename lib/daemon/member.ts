@@ -12,13 +12,9 @@ import type { JsonObject } from "../config/types.ts";
 import { messageOf } from "../errors.ts";
 import type { Entry } from "../kernel/entries.ts";
 import { type HostChange, HostKeeper } from "../kernel/host_keeper.ts";
-import type { AcquiredLease } from "../leases/acquire_types.ts";
 import { removeFormerRoutes } from "../kernel/remove.ts";
-import { systemClock } from "../leases/clock.ts";
-import { LeaseKeeper } from "../leases/keeper.ts";
+import type { LeaseSink, Membership, SubnetManager } from "../leases/contract.ts";
 import { PeerSet } from "../leases/peer_set.ts";
-import { LeaseSync } from "../leases/sync.ts";
-import type { LeaseSnapshot, LeaseStore } from "../leases/types.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
@@ -44,12 +40,11 @@ export interface MemberParts {
   readonly options: Options;
   readonly network: StoredNetwork;
   readonly backend: Backend;
-  /** The own lease; the list of all leases that came with it goes to {@link Member.start}, and isn't kept. */
-  readonly acquired: Omit<AcquiredLease, "snapshot">;
+  readonly manager: SubnetManager;
+  readonly membership: Membership;
   readonly external: ExternalInterface;
   /** Where an earlier run had its routes, by its subnet file. */
   readonly formerNetworks: readonly Prefix[];
-  readonly store: LeaseStore;
   readonly socket: NetlinkSocket;
   readonly tasks: TaskGroup;
   readonly log: PartLog;
@@ -62,8 +57,7 @@ export class Member implements AsyncDisposable {
   readonly parts: MemberParts;
   readonly peers: PeerSet;
   readonly host: HostKeeper;
-  readonly keeper: LeaseKeeper;
-  readonly sync: LeaseSync;
+  readonly membership: Membership;
   readonly leaseHealth: LeaseHealth;
   readonly entries: PeerEntries;
   readonly rules: FirewallRules;
@@ -75,45 +69,28 @@ export class Member implements AsyncDisposable {
   #peerFilter: Promise<PeerFilterSwitch> | undefined;
 
   constructor(parts: MemberParts) {
-    const { options, network, backend, acquired, external, store, socket, log, metrics, problems } = parts;
+    const { options, network, backend, membership, external, socket, log, metrics, problems } = parts;
     this.parts = parts;
-    this.#planner = new Planner({ socket, backend, lease: acquired.lease, external, options });
+    this.membership = membership;
+    this.#planner = new Planner({ socket, backend, lease: membership.own, external, options });
     const { signal } = parts.tasks;
     this.#announcer = new Announcer({ socket, log: log.child("interface"), metrics, problems, signal });
     this.#files = new HostFiles({ options, log, problems });
     const networks = network.config.families.map((family) => family.network);
     const networkId = networkIdOf(options);
     this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics, problems });
-    this.peers = new PeerSet({ networks, own: acquired.held, ...reportLeases(log.child("leases"), metrics) });
-    this.keeper = new LeaseKeeper({
-      store,
-      held: acquired.held,
-      ...acquired.replaced === undefined ? {} : { replaced: acquired.replaced },
-      onPublished: (held) => void this.#files.keepLease(held),
-      outageMs: () => this.leaseHealth.outageMs,
-      metrics,
-      attributes: acquired.lease.attributes,
-      ttl: options.subnetLeaseTtl,
-      margin: options.subnetLeaseRenewMargin * 60,
-      clock: systemClock,
-      log: log.child("lease"),
+    this.peers = new PeerSet({
+      networks,
+      own: membership.own,
+      ...reportLeases(log.child("leases"), metrics),
     });
     this.#config = new ConfigFollower(
       network,
       { backends: parts.backends, log, problems },
       (on) => this.#loadPeerFilter().then((filter) => filter.follow(on)),
     );
-    this.sync = new LeaseSync({
-      store,
-      peers: this.peers,
-      own: this.keeper,
-      onConfig: (config) => this.#config.take(config),
-      clock: systemClock,
-      problems,
-      metrics,
-    });
-    this.leaseHealth = new LeaseHealth({ sync: this.sync, keeper: this.keeper, metrics, problems });
-    this.rules = new FirewallRules(options, network.config, acquired.lease, {
+    this.leaseHealth = new LeaseHealth({ membership, peers: this.peers, metrics, problems });
+    this.rules = new FirewallRules(options, network.config, membership.own, {
       log: log.child("firewall"),
       metrics,
       problems,
@@ -135,24 +112,24 @@ export class Member implements AsyncDisposable {
    * Brings the host's own side up and writes the subnet file, then everything else; keeps all of it from then on.
    * Resolves when the firewall rules are in, or have failed for a first time.
    */
-  async start(snapshot: LeaseSnapshot): Promise<void> {
-    const { backend, acquired, tasks, log, metrics, problems, socket } = this.parts;
+  async start(first: (sink: LeaseSink) => void): Promise<void> {
+    const { backend, tasks, log, metrics, problems, socket } = this.parts;
     const monitor = NetlinkMonitor.open({
       groups: ["link", "ipv4-address", "ipv6-address", "ipv4-route", "ipv6-route", "neighbour", "nexthop"],
       ignorePortIds: [socket.portId],
       signal: tasks.signal,
     });
-    // Of the snapshot nothing else may be kept: it is the list of all leases.
-    const { revision, history } = snapshot;
-    this.peers.applySnapshot(snapshot);
+    first(this.peers);
     // In force before the device is there: no packet of a stranger comes in first.
     const { peerFilter } = this.parts.network.config;
     if (peerFilter) await (await this.#loadPeerFilter()).set(true);
     this.#removeFormerRoutes();
     this.#setPlan();
     this.entries.follow();
-    tasks.start((signal) => this.keeper.run(signal));
-    tasks.start((signal) => this.sync.run({ revision, history }, signal));
+    tasks.start((signal) => this.membership.keep(signal, (own) => void this.#files.keepLease(own)));
+    tasks.start((signal) =>
+      this.membership.follow(this.peers, (config) => this.#config.take(config), signal)
+    );
     tasks.start((signal) => this.leaseHealth.watch(signal));
     tasks.start((signal) => feedWatchdog(signal, problems));
     const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
@@ -160,11 +137,11 @@ export class Member implements AsyncDisposable {
       // It may wait for a cloud for a long time; it has no peers' entries that could delay the subnet file.
       keepHost();
       this.#running = await backend.start({
-        lease: acquired.lease,
+        lease: this.membership.own,
         plan: this.plan,
         external: this.external,
         peers: this.peers,
-        peersAreCurrent: () => this.sync.health().connected,
+        peersAreCurrent: () => this.membership.health().connected,
         log: log.child(this.parts.network.config.backend.type),
         metrics,
         problems,
@@ -176,7 +153,7 @@ export class Member implements AsyncDisposable {
     this.#announcer.refresh(this.external);
     tasks.start((signal) => this.rules.keep(signal));
     tasks.start(async (signal) => {
-      await this.#files.keepLease(this.keeper.held);
+      await this.#files.keepLease(this.membership.own);
       await this.#files.keep(signal);
     });
     if (!peerFilter) tasks.start(async () => (await this.#loadPeerFilter()).follow(false));
@@ -242,23 +219,23 @@ export class Member implements AsyncDisposable {
     if (this.plan.problem === undefined) problems.clear("mtu", "the underlay carries Backend.MTU");
     else problems.set("mtu", this.plan.problem);
     const blackholes: Entry[] = this.parts.options.ipBlackholeRoute
-      ? familiesOf(this.parts.acquired.lease.subnets).map((family) => ({
+      ? familiesOf(this.membership.own.subnets).map((family) => ({
         kind: "blackhole",
-        destination: this.parts.acquired.lease.subnets[family.name]!,
+        destination: this.membership.own.subnets[family.name]!,
       }))
       : [];
     this.host.setPlan({ links: this.plan.links, entries: [...this.plan.entries, ...blackholes] });
   }
 
   async #writeSubnetFile(): Promise<void> {
-    const { options, network, acquired } = this.parts;
+    const { options, network } = this.parts;
     const { families } = network.config;
     await this.#files.writeSubnet({
       networks: perFamily(
         families.map(({ family }) => family),
         (family) => families.find((config) => config.family === family)?.network,
       ),
-      subnets: acquired.lease.subnets,
+      subnets: this.membership.own.subnets,
       mtu: this.plan.mtu,
       ipMasq: options.ipMasq,
     });
@@ -285,7 +262,7 @@ export class Member implements AsyncDisposable {
 
   /** Tells the log, and the other hosts by the lease, what the external interface is now. */
   #publish(external: ExternalInterface, before: ExternalInterface): void {
-    const { log, store, backend } = this.parts;
+    const { log, manager, backend } = this.parts;
     const addresses = familiesOf(external.addresses).map(({ name }) => formatIp(external.addresses[name]!));
     log.warn("The external interface changed", {
       interface: external.name,
@@ -294,7 +271,7 @@ export class Member implements AsyncDisposable {
       addresses: addresses.join(" "),
     });
     const moved = FAMILIES.some(({ name }) => !sameIp(external.addresses[name], before.addresses[name]));
-    if (moved) store.dropConnections?.();
-    this.keeper.update({ ...backend.attributes, publicIps: external.publicIps });
+    if (moved) manager.dropConnections?.();
+    this.membership.publish({ ...backend.attributes, publicIps: external.publicIps });
   }
 }

@@ -18,11 +18,9 @@ import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
 import { StatusServer } from "./status_server.ts";
 import { openContext } from "./open_context.ts";
-import { describeWrite, openStore } from "./store.ts";
+import { describeWrite, openSubnetManager } from "./store.ts";
 import { TaskGroup } from "./task_group.ts";
-import { acquireLease } from "../leases/acquire.ts";
-import { systemClock } from "../leases/clock.ts";
-import type { LeaseStore } from "../leases/types.ts";
+import type { SubnetManager } from "../leases/contract.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
@@ -80,25 +78,25 @@ async function runTasks(
   const { log, metrics, problems } = services;
   problems.wait("start", "not yet in the network");
   // The store first: what it is made of loads in the background.
-  await using store = await openStore(options, problems);
+  await using manager = await openSubnetManager(options, { log, metrics, problems });
   await using status = new StatusServer(options, { problems, metrics, log });
   tasks.start((signal) => status.serveLocally(signal));
   using socket = NetlinkSocket.open();
-  await using member = await join(options, { ...services, tasks, store, socket, problems, status });
+  await using member = await join(options, { ...services, tasks, manager, socket, problems, status });
   problems.clear("start");
   log.info("In the network", {
-    subnet: member.keeper.held.key,
+    subnet: member.membership.own.key,
     mtu: member.plan.mtu,
     peers: member.peers.peers.size,
   });
-  notifySystemd({ READY: "1", STATUS: `leased ${member.keeper.held.key}` }, problems);
+  notifySystemd({ READY: "1", STATUS: `leased ${member.membership.own.key}` }, problems);
   await tasks.wait();
 }
 
 /** What joining needs beyond the options. */
 interface JoinParts extends DaemonServices {
   readonly tasks: TaskGroup;
-  readonly store: LeaseStore;
+  readonly manager: SubnetManager;
   readonly socket: NetlinkSocket;
   readonly problems: Problems;
   readonly status: StatusServer;
@@ -106,9 +104,9 @@ interface JoinParts extends DaemonServices {
 
 /** The way to readiness. Its many intermediate values, the list of all leases above all, end with it. */
 async function join(options: Options, parts: JoinParts): Promise<Member> {
-  const { backends, log, metrics, tasks, store, socket } = parts;
+  const { backends, log, metrics, tasks, manager, socket } = parts;
   const { signal } = tasks;
-  const network = await waitForNetwork(store, {
+  const network = await waitForNetwork(manager, {
     backends,
     log,
     problems: parts.problems,
@@ -125,24 +123,19 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   });
   const backend = await network.backend.open(network.options, context);
   const previous = await previousFile(options.subnetFile, log);
-  const { snapshot, ...acquired } = await acquireLease({
-    store,
+  const { membership, origin, first } = await manager.join({
     config: config.families,
     attributes: { ...backend.attributes, publicIps: external.publicIps },
-    ttl: options.subnetLeaseTtl,
     previous: previous.subnets,
     evidence: evidenceOf(kept, context.links),
-    log: log.child("lease"),
-    clock: systemClock,
-    random: randomBelow,
     signal,
   });
-  log.info(`Lease ${acquired.held.key}`, { origin: acquired.origin, expires: acquired.held.expires });
+  log.info(`Lease ${membership.own.key}`, { origin, expires: membership.own.expires });
   const formerNetworks = Object.values(previous.networks);
-  const member = new Member({ ...parts, options, network, backend, acquired, external, formerNetworks });
+  const member = new Member({ ...parts, options, network, backend, membership, external, formerNetworks });
   try {
     parts.status.show(() => memberStatus(member));
-    await member.start(snapshot);
+    await member.start(first);
   } catch (error) {
     await member[Symbol.asyncDispose]();
     throw error;
@@ -172,11 +165,4 @@ async function previousFile(
     log.warn(error.message);
     return { networks: {}, subnets: {} };
   }
-}
-
-/** A number from 0 up to, not including, `below`: of so many random bits that the bias is beyond notice. */
-function randomBelow(below: bigint): bigint {
-  let value = 0n;
-  for (const word of crypto.getRandomValues(new BigUint64Array(3))) value = (value << 64n) | word;
-  return value % below;
 }

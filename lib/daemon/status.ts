@@ -12,31 +12,29 @@ import type { Member } from "./member.ts";
 /** The member's state as JSON. No secrets: the config is the completed one, with masks. */
 export function memberStatus(member: Member): JsonObject {
   const running = member.backendStatus();
-  const { acquired, store, options } = member.parts;
+  const { manager, membership, options } = member.parts;
   const { name, index, mtu, addresses, publicIps } = member.external;
-  const health = member.sync.health();
-  const { remaining, held } = member.keeper;
+  const health = membership.health();
+  const { remaining, own } = membership;
   const host = member.host.state();
   return {
     config: member.config,
     configInUse: member.configInUse,
     lease: {
-      key: held.key,
-      subnets: familiesOf(acquired.lease.subnets).map((family) =>
-        formatPrefix(acquired.lease.subnets[family.name]!)
-      ),
-      value: held.value,
-      reservation: !held.expires,
+      key: own.key,
+      subnets: familiesOf(own.subnets).map((family) => formatPrefix(own.subnets[family.name]!)),
+      value: own.value,
+      reservation: !own.expires,
       secondsLeft: Number.isFinite(remaining) ? Math.round(remaining) : null,
     },
     subnetFile: options.subnetFile,
     mtu: member.plan.mtu,
     interface: { name, index, mtu, addresses: texts(addresses), publicIps: texts(publicIps) },
     store: {
-      description: store.description,
+      description: manager.description,
       connected: health.connected,
       forSeconds: Math.round(health.sinceMs / 1000),
-      revision: String(health.revision),
+      revision: health.version,
       resyncs: health.resyncs,
       lastError: health.lastError ?? null,
     },

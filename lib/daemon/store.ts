@@ -4,8 +4,12 @@
  * @module
  */
 import type { Options } from "../options/table.ts";
-import type { ProblemReporter } from "../observe/types.ts";
+import { systemClock } from "../leases/clock.ts";
+import type { SubnetManager } from "../leases/contract.ts";
+import { RecordManager } from "../leases/record_manager.ts";
 import type { LeaseStore } from "../leases/types.ts";
+import type { PartLog } from "../observe/log.ts";
+import type { Metrics, ProblemReporter } from "../observe/types.ts";
 
 /** The options that say where config and leases live. */
 export type StoreChoiceOptions = Pick<
@@ -37,6 +41,25 @@ export async function openStore(
     username: options.etcdUsername,
     password: options.etcdPassword,
   }, problems);
+}
+
+/**
+ * As {@link openStore}, with all that a daemon does in it.
+ *
+ * @throws {StoreError} If an option can't be used.
+ */
+export async function openSubnetManager(
+  options: StoreChoiceOptions & Pick<Options, "subnetLeaseTtl" | "subnetLeaseRenewMargin">,
+  { log, metrics, problems }: { log: PartLog; metrics: Metrics; problems: ProblemReporter },
+): Promise<SubnetManager> {
+  return new RecordManager(await openStore(options, problems), {
+    ttl: options.subnetLeaseTtl,
+    margin: options.subnetLeaseRenewMargin * 60,
+    clock: systemClock,
+    log: log.child("lease"),
+    metrics,
+    problems,
+  });
 }
 
 /**

@@ -13,8 +13,8 @@ import { PrefixIndex } from "./prefix_index.ts";
 /** What a lease lays claim to. */
 export interface Claim {
   readonly subnets: PerFamily<Prefix>;
-  /** Revision at which its key was created. */
-  readonly createRevision: bigint;
+  /** Orders claims by age: the lower one is the older. */
+  readonly since: bigint;
 }
 
 interface Judged extends Claim {
@@ -146,6 +146,6 @@ export class Admission {
 
 /** By creation; keys that were created in one transaction go by their text. */
 function isOlder(a: Judged, b: Judged): boolean {
-  if (a.createRevision !== b.createRevision) return a.createRevision < b.createRevision;
+  if (a.since !== b.since) return a.since < b.since;
   return a.key < b.key;
 }

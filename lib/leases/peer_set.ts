@@ -6,8 +6,9 @@
  */
 import type { Prefix } from "../net/prefix.ts";
 import { Admission } from "./admission.ts";
-import { decodeLease, decodeLeaseKey, type LeaseFault, sameLeaseKey } from "./codec.ts";
-import type { Lease, LeaseEventBatch, LeaseSnapshot, StoredLease } from "./types.ts";
+import type { LeaseFault } from "./codec.ts";
+import type { LeaseSink, ListedChange, ListedLease, OwnLease } from "./contract.ts";
+import type { Lease } from "./types.ts";
 
 /** One peer's change. */
 export type PeerChange =
@@ -20,23 +21,16 @@ export interface PeerSetOptions {
   /** The network of each family: leases of subnets outside of it are refused. */
   readonly networks: readonly Prefix[];
   /** The own lease: never a peer, and nothing that overlaps it is one. */
-  readonly own?: Pick<StoredLease, "key" | "createRevision">;
-  /** Called once for each key and value that is malformed. */
+  readonly own?: Pick<OwnLease, "key" | "subnets" | "since">;
+  /** Called once for each key and fault. */
   readonly onFault?: (fault: LeaseFault) => void;
   /** Called after a change with the leases that are refused since then, or for another reason than before. */
   readonly onRefused?: (refused: readonly LeaseFault[]) => void;
 }
 
-interface Known {
-  readonly value: string;
-  readonly createRevision: bigint;
-  /** Absent for a malformed lease, which counts as no peer. */
-  readonly lease: Lease | undefined;
-}
-
 /** The live peers. The own lease is never among them. */
-export class PeerSet {
-  readonly #known = new Map<string, Known>();
+export class PeerSet implements LeaseSink {
+  readonly #known = new Map<string, ListedLease>();
   readonly #peers = new Map<string, Lease>();
   readonly #listeners = new Set<(keys: readonly string[]) => void>();
   readonly #refused = new Map<string, string>();
@@ -48,7 +42,7 @@ export class PeerSet {
   constructor(options: PeerSetOptions) {
     this.#o = options;
     this.#admission = new Admission(options.networks);
-    if (options.own) this.#claimOwn(options.own.createRevision);
+    if (options.own) this.#claimOwn(options.own.since);
   }
 
   get peers(): ReadonlyMap<string, Lease> {
@@ -76,18 +70,17 @@ export class PeerSet {
     return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
   }
 
-  /** Whether `key` names the own lease, in whatever text. */
-  isOwn(key: string): boolean {
-    return this.#o.own !== undefined && sameLeaseKey(this.#o.own.key, key);
+  get(key: string): ListedLease | undefined {
+    return this.#known.get(key);
   }
 
   /** Replaces everything: what is missing is removed, what differs is changed. */
-  applySnapshot(snapshot: LeaseSnapshot): PeerChange[] {
+  list(leases: Iterable<ListedLease>): PeerChange[] {
     const changes = new Changes();
     const present = new Set<string>();
-    for (const stored of snapshot.leases) {
-      present.add(stored.key);
-      this.#put(stored, changes);
+    for (const listed of leases) {
+      present.add(listed.key);
+      this.#put(listed, changes);
     }
     for (const key of this.#known.keys()) {
       if (!present.has(key)) this.#delete(key, changes);
@@ -95,35 +88,29 @@ export class PeerSet {
     return this.#tell(changes);
   }
 
-  /** Applies events in their order. Several events of one key are one change. */
-  applyBatch(batch: LeaseEventBatch): PeerChange[] {
+  /** Applies changes in their order. Several of one key are one. */
+  change(leaseChanges: Iterable<ListedChange>): PeerChange[] {
     const changes = new Changes();
-    for (const event of batch.events) {
-      if (event.kind === "put") this.#put(event.lease, changes);
-      else this.#delete(event.key, changes);
+    for (const change of leaseChanges) {
+      if (change.kind === "put") this.#put(change.listed, changes);
+      else this.#delete(change.key, changes);
     }
     return this.#tell(changes);
   }
 
-  #put(stored: StoredLease, changes: Changes): void {
-    const { key, value, createRevision } = stored;
-    if (this.isOwn(key)) return this.#note(this.#claimOwn(createRevision), changes);
+  #put(listed: ListedLease, changes: Changes): void {
+    const { key, since, lease, fault } = listed;
+    if (listed.own) return this.#note(this.#claimOwn(since), changes);
     const known = this.#known.get(key);
-    if (known?.value === value && known.createRevision === createRevision) return;
-    const lease = known?.value === value ? known.lease : this.#decode(stored);
-    this.#malformed += Number(!lease) - Number(known !== undefined && !known.lease);
-    this.#known.set(key, { value, createRevision, lease });
-    const others = this.#admission.set(key, lease && { subnets: lease.subnets, createRevision });
-    this.#note([key, ...others], changes);
-  }
-
-  #decode(stored: StoredLease): Lease | undefined {
-    const { lease, fault } = decodeLease(stored);
-    if (fault) {
+    if (known === listed) return;
+    if (fault !== undefined && fault !== known?.fault) {
       this.#faults++;
-      this.#o.onFault?.(fault);
+      this.#o.onFault?.({ key, reason: fault });
     }
-    return lease;
+    this.#malformed += Number(!lease) - Number(known !== undefined && !known.lease);
+    this.#known.set(key, listed);
+    const others = this.#admission.set(key, lease && { subnets: lease.subnets, since });
+    this.#note([key, ...others], changes);
   }
 
   #delete(key: string, changes: Changes): void {
@@ -135,10 +122,9 @@ export class PeerSet {
   }
 
   /** A lease that was created again is younger than before. @returns Keys that may be judged otherwise now. */
-  #claimOwn(createRevision: bigint): Iterable<string> {
-    const { key } = this.#o.own!;
-    const subnets = decodeLeaseKey(key);
-    return subnets ? this.#admission.setOwn(key, { subnets, createRevision }) : [];
+  #claimOwn(since: bigint): Iterable<string> {
+    const { own } = this.#o;
+    return own ? this.#admission.setOwn(own.key, { subnets: own.subnets, since }) : [];
   }
 
   /** Brings the peers and the refused ones up to date with what is known of these keys. */

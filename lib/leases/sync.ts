@@ -1,5 +1,5 @@
 /**
- * Keeps a PeerSet in step with the store: list, then watch from the list's revision, for as long as it runs. One
+ * Follows a store of records: list, then watch from the list's revision, for as long as it runs. One
  * watch tells of leases and of the network config.
  *
  * @module
@@ -7,7 +7,8 @@
 import { messageOf } from "../errors.ts";
 import { type Metrics, noMetrics, noProblems, type ProblemReporter } from "../observe/types.ts";
 import { Backoff, BACKOFF_MAX_MS, type Clock } from "./clock.ts";
-import type { PeerSet } from "./peer_set.ts";
+import type { FollowHealth } from "./contract.ts";
+import type { RecordFeed } from "./record_feed.ts";
 import {
   CompactedError,
   type LeaseEvent,
@@ -28,27 +29,14 @@ export interface OwnLeaseObserver {
 /** What a sync needs. */
 export interface SyncOptions {
   readonly store: LeaseStore;
-  readonly peers: PeerSet;
+  /** Gets what the store lists and reports. */
+  readonly records: RecordFeed;
   readonly own?: OwnLeaseObserver;
   /** Called with the network config (null: there is none) whenever the store says what it is; it may be the same. */
   readonly onConfig?: (config: StoredConfig | null) => void;
   readonly clock: Clock;
   readonly problems?: ProblemReporter;
   readonly metrics?: Metrics;
-}
-
-/** How the connection to the store is. */
-export interface SyncHealth {
-  /** Whether a watch stands at the moment. */
-  readonly connected: boolean;
-  /** Milliseconds since that began or ended. */
-  readonly sinceMs: number;
-  /** Everything up to this revision is in the PeerSet. */
-  readonly revision: bigint;
-  /** What ended the last watch or list; absent before the first failure. */
-  readonly lastError?: string;
-  /** Lists that were read because the watch couldn't go on. */
-  readonly resyncs: number;
 }
 
 /**
@@ -58,6 +46,8 @@ export interface SyncHealth {
 const LIST_INTERVAL_MS = 600_000;
 /** A store that is silent for this long makes the host not ready, in milliseconds. */
 const SILENCE_MS = 10_000;
+/** After the store answers again, what happened meanwhile comes in within this time, in milliseconds. */
+const CATCH_UP_MS = 5_000;
 /** The key of the problem. */
 const PROBLEM = "store";
 
@@ -77,6 +67,7 @@ export class LeaseSync {
   #lastError: string | undefined;
   #resyncs = 0;
   #isProblem = false;
+  #outageMs = 0;
 
   constructor(options: SyncOptions) {
     this.#o = options;
@@ -86,20 +77,27 @@ export class LeaseSync {
     this.#since = options.clock.now();
   }
 
-  health(): SyncHealth {
+  health(): FollowHealth {
     return {
       connected: this.#connected,
       sinceMs: this.#o.clock.now() - this.#since,
-      revision: this.#revision,
+      version: this.#revision === 0n ? "" : String(this.#revision),
       ...this.#lastError !== undefined ? { lastError: this.#lastError } : {},
       resyncs: this.#resyncs,
     };
   }
 
+  /** How long the store was out of reach until just now, in milliseconds; 0 while all is well. */
+  get outageMs(): number {
+    const sinceMs = this.#o.clock.now() - this.#since;
+    if (!this.#connected) return sinceMs;
+    return sinceMs < CATCH_UP_MS ? this.#outageMs : 0;
+  }
+
   /**
    * Runs until the signal fires; no error of a store that is still there ends it.
    *
-   * @param start A list that was just read, or the cursor of one that the PeerSet holds already; without one it
+   * @param start A list that was just read, or the cursor of one that was passed on already; without one it
    * begins with a list.
    * @throws {StoreGoneError}
    */
@@ -152,8 +150,7 @@ export class LeaseSync {
 
   #apply(snapshot: LeaseSnapshot): void {
     this.#goOnFrom(snapshot);
-    this.#o.peers.applySnapshot(snapshot);
-    this.#countPeers();
+    this.#o.records.list(snapshot);
   }
 
   /** A list was read up to here. */
@@ -180,23 +177,11 @@ export class LeaseSync {
       {},
       batch.events.length,
     );
-    this.#o.peers.applyBatch(batch);
+    this.#o.records.change(batch);
     for (const event of batch.events) {
       const key = event.kind === "put" ? event.lease.key : event.key;
-      if (this.#o.peers.isOwn(key)) this.#o.own?.observe(event);
+      if (this.#o.records.isOwn(key)) this.#o.own?.observe(event);
     }
-    this.#countPeers();
-  }
-
-  #countPeers(): void {
-    const { peers } = this.#o;
-    this.#metrics.gauge("peers", "Other hosts in the network", peers.peers.size);
-    this.#metrics.gauge("malformed_leases", "Keys in the store that are no lease", peers.malformed);
-    this.#metrics.gauge(
-      "refused_leases",
-      "Leases outside the network or overlapping another",
-      peers.refused.size,
-    );
   }
 
   #failed(error: unknown): void {
@@ -211,8 +196,10 @@ export class LeaseSync {
   }
 
   #set(connected: boolean): void {
+    const now = this.#o.clock.now();
+    if (connected) this.#outageMs = now - this.#since;
     this.#connected = connected;
-    this.#since = this.#o.clock.now();
+    this.#since = now;
     this.#metrics.gauge("store_connected", "Whether the watch of the leases stands", connected ? 1 : 0);
     if (connected && this.#isProblem) this.#report();
   }

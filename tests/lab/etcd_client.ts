@@ -9,6 +9,7 @@ import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import type { EtcdStore } from "../../lib/leases/etcd/store.ts";
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
+import { RecordFeed } from "../../lib/leases/record_feed.ts";
 import { LeaseSync } from "../../lib/leases/sync.ts";
 import type { LeaseStore } from "../../lib/leases/types.ts";
 import { IPV4 } from "../../lib/net/family.ts";
@@ -65,7 +66,7 @@ export function follow(store: LeaseStore): Following {
   const peers = new PeerSet({ networks: [] });
   const configs: (string | undefined)[] = [];
   const onConfig = (config: { text: string } | null) => void configs.push(config?.text);
-  const sync = new LeaseSync({ store, peers, onConfig, clock: systemClock });
+  const sync = new LeaseSync({ store, records: new RecordFeed(peers), onConfig, clock: systemClock });
   const stop = new AbortController();
   const running = sync.run(undefined, stop.signal);
   return {

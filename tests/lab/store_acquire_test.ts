@@ -7,6 +7,7 @@ import { systemClock } from "../../lib/leases/clock.ts";
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import { LeaseKeeper } from "../../lib/leases/keeper.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
+import { RecordFeed } from "../../lib/leases/record_feed.ts";
 import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";
 import { LeaseSync } from "../../lib/leases/sync.ts";
 import type { LeaseAttributes, LeaseStore } from "../../lib/leases/types.ts";
@@ -136,8 +137,8 @@ function matrix(test: Test, network: Network): void {
     await using other = await made.open();
     const stop = new AbortController();
     const a = await acquire(store, network, 1);
-    const peers = new PeerSet({ networks: networksOf(network), own: a.held });
-    const sync = new LeaseSync({ store, peers, clock: systemClock });
+    const peers = new PeerSet({ networks: networksOf(network), own: ownOf(a) });
+    const sync = new LeaseSync({ store, records: new RecordFeed(peers, a.held.key), clock: systemClock });
     const running = sync.run(a.snapshot, stop.signal);
     const b = await acquire(other, network, 2);
     const attributes = host(network, 2);
@@ -159,6 +160,10 @@ function matrix(test: Test, network: Network): void {
   });
 }
 
+function ownOf({ held, lease }: AcquiredLease) {
+  return { key: held.key, subnets: lease.subnets, since: held.createRevision };
+}
+
 function print(_: string, value: unknown): unknown {
   return typeof value === "bigint" ? String(value) : value;
 }
@@ -177,12 +182,14 @@ async function crowd(made: Setup): Promise<void> {
   try {
     const hosts = await Promise.all(Array.from({ length: 200 }, async (_, n) => {
       const store = stores[n % stores.length]!;
-      const { held, snapshot } = await acquire(store, "ipv4", n + 1);
-      const peers = new PeerSet({ networks: networksOf("ipv4"), own: held });
-      const running = new LeaseSync({ store, peers, clock: systemClock }).run(
-        snapshot,
-        stop.signal,
-      );
+      const acquired = await acquire(store, "ipv4", n + 1);
+      const { held, snapshot } = acquired;
+      const peers = new PeerSet({ networks: networksOf("ipv4"), own: ownOf(acquired) });
+      const running = new LeaseSync({ store, records: new RecordFeed(peers, held.key), clock: systemClock })
+        .run(
+          snapshot,
+          stop.signal,
+        );
       return { key: held.key, peers, running };
     }));
     assert.equal(new Set(hosts.map(({ key }) => key)).size, 200);

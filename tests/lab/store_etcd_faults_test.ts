@@ -5,6 +5,7 @@ import { CredentialSource } from "../../lib/leases/etcd/credentials.ts";
 import { parseEndpoints } from "../../lib/leases/etcd/endpoints.ts";
 import { EtcdPool } from "../../lib/leases/etcd/pool.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
+import { RecordFeed } from "../../lib/leases/record_feed.ts";
 import type { LeaseStore } from "../../lib/leases/types.ts";
 import { releaseHeap } from "../../lib/observe/heap.ts";
 import { Etcd } from "../../scripts/lab/etcd.ts";
@@ -89,8 +90,8 @@ test("watch cut; peers added, deleted, changed; compacted; healed: the state of 
     if (compact) await etcd.ctl("compaction", String(revision));
     proxy.heal();
     const fresh = new PeerSet({ networks: [] });
-    fresh.applySnapshot(await direct.listLeases());
-    await until("caught up", () => following.sync.health().revision >= revision, 10_000);
+    new RecordFeed(fresh).list(await direct.listLeases());
+    await until("caught up", () => BigInt(following.sync.health().version) >= revision, 10_000);
     assert.deepEqual(new Map([...following.peers.peers].sort()), new Map([...fresh.peers].sort()));
     assert.equal(following.sync.health().resyncs, compact ? 1 : 0);
   }
@@ -189,7 +190,7 @@ test("100,000 events leave memory flat", async () => {
       await pool.call("KV.txn", { compare: [], success, failure: [] });
     }
     const { revision } = await store.listLeases();
-    await until("caught up", () => following.sync.health().revision >= revision, 20_000);
+    await until("caught up", () => BigInt(following.sync.health().version) >= revision, 20_000);
     // Without a collection it is V8's liking that is measured, not what is kept.
     await releaseHeap();
     live.push(Deno.memoryUsage().heapUsed / 1e6);

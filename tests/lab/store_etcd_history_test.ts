@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
+import { RecordFeed } from "../../lib/leases/record_feed.ts";
 import type { LeaseStore, StoredLease } from "../../lib/leases/types.ts";
 import { Etcd } from "../../scripts/lab/etcd.ts";
 import { etcdTests, follow, type Following, openAt, PREFIX, until, value } from "./etcd_client.ts";
@@ -49,14 +50,14 @@ async function restore(etcd: Etcd, snapshot: string): Promise<void> {
 
 /** Writes elsewhere until etcd is past the revision that the sync knows. */
 async function overtake({ others, etcd, following }: Scene): Promise<void> {
-  const { revision: known } = following.sync.health();
+  const known = BigInt(following.sync.health().version);
   while ((await others.listLeases()).revision <= known + 5n) await etcd.ctl("put", "/elsewhere", "x");
 }
 
 /** Waits until the sync's peers are those of a fresh list. */
 async function untilRight({ others, following }: Scene): Promise<number> {
   const fresh = new PeerSet({ networks: [] });
-  fresh.applySnapshot(await others.listLeases());
+  new RecordFeed(fresh).list(await others.listLeases());
   const wanted = JSON.stringify([...fresh.peers.keys()].sort());
   const took = await until(`the peers ${wanted}`, () => {
     return following.sync.health().connected &&
@@ -83,7 +84,8 @@ for (const [what, change] of Object.entries(CHANGES)) {
       await s.etcd.ctl("snapshot", "save", snapshot);
       await change(s, held);
       const { revision } = await s.others.listLeases();
-      const isKnown = () => what === "nothing of ours" || s.following.sync.health().revision >= revision;
+      const isKnown = () =>
+        what === "nothing of ours" || BigInt(s.following.sync.health().version) >= revision;
       await until("the change", isKnown, 5000);
       s.proxy.cut();
       await restore(s.etcd, snapshot);

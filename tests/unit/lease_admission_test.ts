@@ -1,10 +1,10 @@
 /** Which leases become peers: one key in the store must not decide where a host routes. */
 import assert from "node:assert/strict";
-import { encodeLeaseValue, type LeaseFault } from "../../lib/leases/codec.ts";
+import { decodeLeaseKey, encodeLeaseValue, type LeaseFault } from "../../lib/leases/codec.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
 import type { LeaseEvent, StoredLease } from "../../lib/leases/types.ts";
 import { prefixesOverlap } from "../../lib/net/prefix.ts";
-import { CONFIG4, CONFIG6, host } from "./lease_fixtures.ts";
+import { CONFIG4, CONFIG6, host, recorded } from "./lease_fixtures.ts";
 
 const OWN = "10.5.1.0-24";
 const NETWORKS = [CONFIG4.network, CONFIG6.network];
@@ -29,12 +29,17 @@ const gone = (key: string): LeaseEvent => ({ kind: "delete", key, revision: 99n 
 function make(own = { key: OWN, createRevision: 10n }) {
   const told: LeaseFault[] = [];
   const changed: string[][] = [];
-  const peers = new PeerSet({ networks: NETWORKS, own, onRefused: (refused) => told.push(...refused) });
+  const peers = new PeerSet({
+    networks: NETWORKS,
+    own: { key: own.key, subnets: decodeLeaseKey(own.key)!, since: own.createRevision },
+    onRefused: (refused) => told.push(...refused),
+  });
+  const feed = recorded(peers, own.key);
   peers.subscribe((keys) => changed.push([...keys].sort()));
-  const apply = (...events: LeaseEvent[]) => peers.applyBatch({ revision: 1n, events });
+  const apply = (...events: LeaseEvent[]) => feed.change({ events });
   const accepted = () => [...peers.peers.keys()].sort();
   const refused = () => [...peers.refused.keys()].sort();
-  return { peers, told, changed, apply, accepted, refused };
+  return { peers, feed, told, changed, apply, accepted, refused };
 }
 
 Deno.test("a subnet outside the network is refused: the underlay's own prefix, half the internet, a larger one", () => {
@@ -84,11 +89,11 @@ Deno.test("of two that overlap the older one is a peer, in whatever order they c
 });
 
 Deno.test("a renewal doesn't make a lease younger, and a lease that is created again is", () => {
-  const { apply, accepted, peers } = make();
+  const { apply, accepted, feed } = make();
   apply(put("10.5.2.0-24", 5), put("10.5.2.0-25", 6));
   apply({ kind: "put", lease: { ...stored("10.5.2.0-24", 5, "172.30.0.7"), revision: 50n } });
   assert.deepEqual(accepted(), ["10.5.2.0-24"]);
-  peers.applySnapshot({ revision: 60n, leases: [stored("10.5.2.0-24", 55), stored("10.5.2.0-25", 6)] });
+  feed.list({ leases: [stored("10.5.2.0-24", 55), stored("10.5.2.0-25", 6)] });
   assert.deepEqual(accepted(), ["10.5.2.0-25"]);
 });
 
@@ -126,12 +131,12 @@ Deno.test("a refusal is named once, and again for another reason", () => {
 });
 
 Deno.test("20,000 peers below a lease of the whole network: each change is judged in no time", () => {
-  const { peers, apply } = make({ key: "10.5.0.0-28", createRevision: 99_999n });
+  const { peers, feed, apply } = make({ key: "10.5.0.0-28", createRevision: 99_999n });
   const leases = Array.from({ length: 20_000 }, (_, i) => {
     const base = 0x0a050100 + i * 2;
     return stored(`10.5.${(base >> 8) & 255}.${base & 255}-31`, i + 10);
   });
-  peers.applySnapshot({ revision: 1n, leases });
+  feed.list({ leases });
   assert.equal(peers.peers.size, 20_000);
   const began = performance.now();
   apply(put("10.5.0.0-16", 50_000));
@@ -155,7 +160,7 @@ Deno.test("any history ends in the state of a fresh list, and no two peers overl
   ];
   keys.push("10.5.1.128-25", "10.6.0.0-24", "10.5.2.0-24&fc00:0:0:2::-64", "10.5.4.0-24&fc00:0:0:2::-64");
   for (let round = 0; round < 300; round++) {
-    const { peers } = make({ key: OWN, createRevision: 0n });
+    const { peers, feed } = make({ key: OWN, createRevision: 0n });
     const truth = new Map<string, StoredLease>();
     let revision = 0;
     for (let step = 0; step < 40; step++) {
@@ -165,13 +170,13 @@ Deno.test("any history ends in the state of a fresh list, and no two peers overl
       if (isGone) truth.delete(key);
       else truth.set(key, stored(key, truth.has(key) ? Number(truth.get(key)!.createRevision) : revision));
       const event: LeaseEvent = isGone ? gone(key) : { kind: "put", lease: truth.get(key)! };
-      if (Math.random() < 0.8) peers.applyBatch({ revision: BigInt(revision), events: [event] });
-      else peers.applySnapshot({ revision: BigInt(revision), leases: [...truth.values()] });
+      if (Math.random() < 0.8) feed.change({ events: [event] });
+      else feed.list({ leases: [...truth.values()] });
     }
-    peers.applySnapshot({ revision: 99n, leases: [...truth.values()] });
+    feed.list({ leases: [...truth.values()] });
     const own = { key: OWN, createRevision: truth.get(OWN)?.createRevision ?? 0n };
-    const { peers: fresh } = make(own);
-    fresh.applySnapshot({ revision: 99n, leases: [...truth.values()].reverse() });
+    const { peers: fresh, feed: freshFeed } = make(own);
+    freshFeed.list({ leases: [...truth.values()].reverse() });
     assert.deepEqual(new Map([...peers.peers].sort()), new Map([...fresh.peers].sort()));
     assert.deepEqual(new Map([...peers.refused].sort()), new Map([...fresh.refused].sort()));
     const subnets = [...peers.peers.values()].map((lease) => lease.subnets.ipv4!);

@@ -6,6 +6,9 @@
 import { setImmediate } from "node:timers";
 import type { FamilyConfig } from "../../lib/config/types.ts";
 import type { Clock } from "../../lib/leases/clock.ts";
+import type { LeaseSink } from "../../lib/leases/contract.ts";
+import type { PeerChange, PeerSet } from "../../lib/leases/peer_set.ts";
+import { RecordFeed } from "../../lib/leases/record_feed.ts";
 import { openSqliteStore, type SqliteStore } from "../../lib/leases/sqlite_store.ts";
 import type { LeaseAttributes, LeaseStore } from "../../lib/leases/types.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
@@ -86,6 +89,27 @@ export async function withStore(clock: Clock, run: (store: SqliteStore) => Promi
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+}
+
+/** Applies what a store of records lists and reports, and says what it changed. */
+export function recorded(peers: PeerSet, own?: string) {
+  let changes: PeerChange[] = [];
+  const sink: LeaseSink = {
+    get: (key) => peers.get(key),
+    list: (leases) => void (changes = peers.list(leases)),
+    change: (leaseChanges) => void (changes = peers.change(leaseChanges)),
+  };
+  const feed = new RecordFeed(sink, own);
+  return {
+    list(snapshot: Parameters<RecordFeed["list"]>[0]): PeerChange[] {
+      feed.list(snapshot);
+      return changes;
+    },
+    change(batch: Parameters<RecordFeed["change"]>[0]): PeerChange[] {
+      feed.change(batch);
+      return changes;
+    },
+  };
 }
 
 /** The store, with some methods replaced: failures at chosen points. */

@@ -5,20 +5,20 @@ import type { LeaseTrouble } from "../../lib/leases/keeper_types.ts";
 import { Problems } from "../../lib/observe/problems.ts";
 import { noMetrics } from "../../lib/observe/types.ts";
 
-const HELD = { key: "10.5.1.0-24", value: "{}", revision: 1n, createRevision: 1n, expires: true };
+const OWN = { key: "10.5.1.0-24", value: "{}", since: 1n, subnets: {}, expires: true };
 
 function make() {
   const problems = new Problems();
-  const state = { remaining: 3600, trouble: {} as LeaseTrouble, connected: true, sinceMs: 60_000 };
+  const state = { remaining: 3600, trouble: {} as LeaseTrouble };
   const parts: LeaseHealthParts = {
-    keeper: {
-      held: HELD,
+    membership: {
+      own: OWN,
       get remaining() {
         return state.remaining;
       },
       trouble: () => state.trouble,
     },
-    sync: { health: () => ({ ...state, revision: 1n, resyncs: 0, lastError: "connection refused" }) },
+    peers: { peers: new Map(), malformed: 0, refused: new Map() },
     metrics: noMetrics,
     problems,
   };
@@ -28,7 +28,7 @@ function make() {
     health.look();
     return problems.notReady();
   };
-  return { problems, health, look };
+  return { problems, look };
 }
 
 Deno.test("a renewal that fails for ten seconds makes the host not ready, one that is under way doesn't", () => {
@@ -55,16 +55,4 @@ Deno.test("another host that overwrote the lease is a problem for a minute; the 
   assert.match(problems.list()[0]!.text, /another host overwrote the lease 10\.5\.1\.0-24.*172\.30\.0\.2/);
   look({ trouble: { conflict: { agoMs: 61_000, value: "" } } });
   assert.deepEqual(problems.list(), []);
-});
-
-Deno.test("an outage counts while the store is away, and for a moment after it", () => {
-  const { look, health } = make();
-  look({});
-  assert.equal(health.outageMs, 0);
-  look({ connected: false, sinceMs: 42_000 });
-  assert.equal(health.outageMs, 42_000);
-  look({ connected: true, sinceMs: 100 });
-  assert.equal(health.outageMs, 42_000);
-  look({ connected: true, sinceMs: 5_000 });
-  assert.equal(health.outageMs, 0);
 });

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { encodeLeaseValue, type LeaseFault } from "../../lib/leases/codec.ts";
+import { decodeLeaseKey, encodeLeaseValue, type LeaseFault } from "../../lib/leases/codec.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
 import type { LeaseEvent, StoredLease } from "../../lib/leases/types.ts";
-import { CONFIG4, CONFIG6, host } from "./lease_fixtures.ts";
+import { RecordFeed } from "../../lib/leases/record_feed.ts";
+import { CONFIG4, CONFIG6, host, recorded } from "./lease_fixtures.ts";
 
 const OWN = "10.5.1.0-24";
 const A = "10.5.2.0-24";
@@ -23,29 +24,29 @@ function make(own: string = OWN) {
   const told: (readonly string[])[] = [];
   const peers = new PeerSet({
     networks: [CONFIG4.network, CONFIG6.network],
-    own: { key: own, createRevision: 0n },
+    own: { key: own, subnets: decodeLeaseKey(own)!, since: 0n },
     onFault: (fault) => faults.push(fault),
     onRefused: (refused) => refusals.push(...refused),
   });
   peers.subscribe((keys) => told.push(keys));
-  return { peers, faults, refusals, told };
+  return { peers, feed: recorded(peers, own), faults, refusals, told };
 }
 
 Deno.test("a first snapshot adds all but the own lease; an empty one is a state too", () => {
-  const { peers, told } = make();
-  assert.deepEqual(peers.applySnapshot(snapshot()), []);
+  const { peers, feed, told } = make();
+  assert.deepEqual(feed.list(snapshot()), []);
   assert.deepEqual(told, []);
-  const changes = peers.applySnapshot(snapshot(stored(OWN), stored(A), stored(B)));
+  const changes = feed.list(snapshot(stored(OWN), stored(A), stored(B)));
   assert.deepEqual(changes.map(({ kind, key }) => [kind, key]), [["added", A], ["added", B]]);
   assert.deepEqual([...peers.peers.keys()], [A, B]);
   assert.deepEqual(told, [[A, B]]);
 });
 
 Deno.test("a second snapshot removes, adds and changes, and is silent about what is the same", () => {
-  const { peers, told } = make();
-  peers.applySnapshot(snapshot(stored(OWN), stored(A), stored(B), stored("10.5.4.0-24")));
+  const { feed, told } = make();
+  feed.list(snapshot(stored(OWN), stored(A), stored(B), stored("10.5.4.0-24")));
   const other = encodeLeaseValue(host("172.30.0.9", "aa:bb:cc:dd:ee:ff"));
-  const changes = peers.applySnapshot(
+  const changes = feed.list(
     snapshot(stored(A, other), stored(B), stored("10.5.5.0-24"), stored(OWN)),
   );
   assert.deepEqual(changes.map(({ kind, key }) => [kind, key]), [
@@ -62,61 +63,61 @@ Deno.test("the own lease is ignored on every path, in every text form", () => {
   const own = "10.5.1.0-24&fc00:0:0:1::-64";
   const text = "10.5.1.0-24&FC00:0:0:1:0:0:0:0-64";
   for (const key of [own, text]) {
-    const { peers } = make(own);
-    assert.ok(peers.isOwn(key));
-    assert.deepEqual(peers.applySnapshot(snapshot(stored(key))), []);
-    assert.deepEqual(peers.applyBatch(batch(put(key), gone(key), put(key))), []);
-    assert.deepEqual(peers.applySnapshot(snapshot()), []);
+    const { peers, feed } = make(own);
+    assert.ok(new RecordFeed(peers, own).isOwn(key));
+    assert.deepEqual(feed.list(snapshot(stored(key))), []);
+    assert.deepEqual(feed.change(batch(put(key), gone(key), put(key))), []);
+    assert.deepEqual(feed.list(snapshot()), []);
     assert.equal(peers.peers.size, 0);
   }
 });
 
 Deno.test("several events of one key are one change", () => {
-  const { peers } = make();
+  const { feed } = make();
   const changed = encodeLeaseValue(host("172.30.0.9"));
-  assert.deepEqual(peers.applyBatch(batch(put(A), gone(A))), []);
-  assert.deepEqual(peers.applyBatch(batch(put(A), put(A, changed))).map(({ kind }) => kind), ["added"]);
-  assert.deepEqual(peers.applyBatch(batch(gone(A), put(A, changed))), []);
-  assert.deepEqual(peers.applyBatch(batch(gone(A), put(A))).map(({ kind }) => kind), ["changed"]);
-  assert.deepEqual(peers.applyBatch(batch(put(A, changed), gone(A))).map(({ kind }) => kind), ["removed"]);
-  assert.deepEqual(peers.applyBatch(batch(gone(A))), []);
+  assert.deepEqual(feed.change(batch(put(A), gone(A))), []);
+  assert.deepEqual(feed.change(batch(put(A), put(A, changed))).map(({ kind }) => kind), ["added"]);
+  assert.deepEqual(feed.change(batch(gone(A), put(A, changed))), []);
+  assert.deepEqual(feed.change(batch(gone(A), put(A))).map(({ kind }) => kind), ["changed"]);
+  assert.deepEqual(feed.change(batch(put(A, changed), gone(A))).map(({ kind }) => kind), ["removed"]);
+  assert.deepEqual(feed.change(batch(gone(A))), []);
 });
 
 Deno.test("a renewal, or the same said in other words, is no change", () => {
-  const { peers, told } = make();
-  peers.applySnapshot(snapshot(stored(A)));
+  const { feed, told } = make();
+  feed.list(snapshot(stored(A)));
   const words =
     '{"BackendData":{"VtepMAC":"3e:4b:bc:75:ce:43","VNI":1},"BackendType":"vxlan","PublicIP":"172.30.0.2"}';
-  assert.deepEqual(peers.applyBatch(batch(put(A), put(A, words))), []);
+  assert.deepEqual(feed.change(batch(put(A), put(A, words))), []);
   assert.equal(told.length, 1);
 });
 
 Deno.test("a malformed lease is told once for each key and value, counted, and changes nothing else", () => {
-  const { peers, faults } = make();
-  const first = peers.applySnapshot(snapshot(stored("junk"), stored(A, "not json"), stored(B)));
+  const { peers, feed, faults } = make();
+  const first = feed.list(snapshot(stored("junk"), stored(A, "not json"), stored(B)));
   assert.deepEqual(first.map(({ key }) => key), [B]);
-  for (let i = 0; i < 5; i++) peers.applySnapshot(snapshot(stored("junk"), stored(A, "not json"), stored(B)));
-  peers.applyBatch(batch(put(A, "not json")));
+  for (let i = 0; i < 5; i++) feed.list(snapshot(stored("junk"), stored(A, "not json"), stored(B)));
+  feed.change(batch(put(A, "not json")));
   assert.deepEqual(faults.map(({ key }) => key), ["junk", A]);
   assert.equal(peers.malformed, 2);
-  peers.applyBatch(batch(put(A, "still none")));
+  feed.change(batch(put(A, "still none")));
   assert.equal(faults.length, 3);
-  assert.deepEqual(peers.applyBatch(batch(gone("junk"))), []);
-  assert.deepEqual(peers.applyBatch(batch(put(A))).map(({ kind }) => kind), ["added"]);
+  assert.deepEqual(feed.change(batch(gone("junk"))), []);
+  assert.deepEqual(feed.change(batch(put(A))).map(({ kind }) => kind), ["added"]);
   assert.equal(peers.malformed, 0);
   // A good lease that turns bad can't be reached any more.
-  assert.deepEqual(peers.applyBatch(batch(put(A, "bad again"))).map(({ kind }) => kind), ["removed"]);
-  assert.deepEqual(peers.applyBatch(batch(gone(A))), []);
+  assert.deepEqual(feed.change(batch(put(A, "bad again"))).map(({ kind }) => kind), ["removed"]);
+  assert.deepEqual(feed.change(batch(gone(A))), []);
   assert.deepEqual([...peers.peers.keys()], [B]);
 });
 
 Deno.test("a listener that left is not called", () => {
-  const { peers, told } = make();
+  const { peers, feed, told } = make();
   const keys: string[] = [];
   const subscription = peers.subscribe((changed) => keys.push(...changed));
-  peers.applyBatch(batch(put(A)));
+  feed.change(batch(put(A)));
   subscription[Symbol.dispose]();
-  peers.applyBatch(batch(gone(A)));
+  feed.change(batch(gone(A)));
   assert.deepEqual(keys, [A]);
   assert.equal(told.length, 2);
 });
@@ -127,7 +128,7 @@ Deno.test("any order of batches and snapshots ends in the state of a fresh list"
   );
   values.push("malformed");
   for (let round = 0; round < 200; round++) {
-    const { peers } = make();
+    const { peers, feed } = make();
     const truth = new Map<string, string>();
     for (let step = 0; step < 30; step++) {
       const events: LeaseEvent[] = [];
@@ -139,11 +140,11 @@ Deno.test("any order of batches and snapshots ends in the state of a fresh list"
         events.push(value === undefined ? gone(key) : put(key, value));
       }
       // What isn't told as events is seen by the next snapshot.
-      if (Math.random() < 0.5) peers.applyBatch(batch(...events));
-      else peers.applySnapshot(snapshot(...[...truth].map(([key, value]) => stored(key, value))));
+      if (Math.random() < 0.5) feed.change(batch(...events));
+      else feed.list(snapshot(...[...truth].map(([key, value]) => stored(key, value))));
     }
-    const { peers: fresh } = make();
-    fresh.applySnapshot(snapshot(...[...truth].map(([key, value]) => stored(key, value))));
+    const { peers: fresh, feed: freshFeed } = make();
+    freshFeed.list(snapshot(...[...truth].map(([key, value]) => stored(key, value))));
     assert.deepEqual(new Map([...peers.peers].sort()), new Map([...fresh.peers].sort()));
     assert.equal(peers.malformed, fresh.malformed);
   }

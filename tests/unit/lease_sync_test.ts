@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
+import { decodeLeaseKey } from "../../lib/leases/codec.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
+import { RecordFeed } from "../../lib/leases/record_feed.ts";
 import { LeaseSync, type OwnLeaseObserver } from "../../lib/leases/sync.ts";
 import {
   CompactedError,
@@ -50,14 +52,17 @@ function scene(
       const log = new RecordedLog();
       const problems = new Problems({ log: withParts(log), now: () => clock.now() });
       const configs: (string | undefined)[] = [];
-      const peers = new PeerSet({ networks: [CONFIG4.network], own: { key: OWN, createRevision: 0n } });
+      const peers = new PeerSet({
+        networks: [CONFIG4.network],
+        own: { key: OWN, subnets: decodeLeaseKey(OWN)!, since: 0n },
+      });
       const own = { events: [] as LeaseEvent[], snapshots: [] as LeaseSnapshot[] };
       const observer: OwnLeaseObserver = {
         observe: (event) => own.events.push(event),
         observeSnapshot: (snapshot) => own.snapshots.push(snapshot),
       };
       const sync = new LeaseSync({
-        ...{ store: used, peers, own: observer, clock, problems },
+        ...{ store: used, records: new RecordFeed(peers, OWN), own: observer, clock, problems },
         onConfig: (config) => configs.push(config?.text),
       });
       const stop = new AbortController();

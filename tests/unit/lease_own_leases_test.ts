@@ -1,6 +1,7 @@
 /** Which leases a host that leaves gives back. */
 import assert from "node:assert/strict";
-import { findOwnLeases, type LeavingHost } from "../../lib/daemon/cleanup_lease.ts";
+import type { LeavingHost } from "../../lib/leases/contract.ts";
+import { findOwnLeases } from "../../lib/leases/own_leases.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import type { LeaseAttributes } from "../../lib/leases/types.ts";
 import { parseIp } from "../../lib/net/ip.ts";

@@ -1,0 +1,168 @@
+/**
+ * A network's leases as the daemon sees them, wherever they stand.
+ *
+ * Two kinds of store fit behind it: one where each host chooses a free subnet and keeps it alive (etcd, SQLite:
+ * record_manager.ts), and one where somebody else assigns the subnets (a cluster).
+ *
+ * @module
+ */
+import type { FamilyConfig } from "../config/types.ts";
+import type { PerFamily } from "../net/family.ts";
+import type { Ip } from "../net/ip.ts";
+import type { Prefix } from "../net/prefix.ts";
+import type { HostEvidence } from "./identity.ts";
+import type { LeaseTrouble } from "./keeper_types.ts";
+import type { CallOptions, Lease, LeaseAttributes, StoredConfig } from "./types.ts";
+
+/** A lease as a store lists it: what it says, or what is wrong with it. */
+export interface ListedLease {
+  /** What it is called there: unique, the same for as long as it exists. */
+  readonly key: string;
+  /** Orders leases by when they came to be: of two that overlap, the lower one counts, on every host alike. */
+  readonly since: bigint;
+  /** Whether it is this host's. */
+  readonly own?: boolean;
+  readonly lease?: Lease | undefined;
+  /** Why there is no `lease`. */
+  readonly fault?: string | undefined;
+}
+
+/** One change of one lease. */
+export type ListedChange =
+  | { readonly kind: "put"; readonly listed: ListedLease }
+  | { readonly kind: "delete"; readonly key: string };
+
+/** Who gets the leases. */
+export interface LeaseSink {
+  /** What was last told of a key: a lease that didn't change may be told as the same object, at no cost. */
+  get(key: string): ListedLease | undefined;
+  /** All leases: what isn't among them is gone. */
+  list(leases: Iterable<ListedLease>): void;
+  /** Changes in their order. */
+  change(changes: Iterable<ListedChange>): void;
+}
+
+/** The own lease as it stands in the store, to this host's knowledge. */
+export interface OwnLease {
+  readonly key: string;
+  readonly since: bigint;
+  readonly subnets: PerFamily<Prefix>;
+  /** What is published with it, in the text form of the store's records. */
+  readonly value: string;
+  /** False where it needs no renewal: a reservation, or an assigned subnet. */
+  readonly expires: boolean;
+}
+
+/** How following the store goes. */
+export interface FollowHealth {
+  /** Whether changes are told at the moment. */
+  readonly connected: boolean;
+  /** Milliseconds since that began or ended. */
+  readonly sinceMs: number;
+  /** The version of the store up to which everything was told; empty before the first list. */
+  readonly version: string;
+  /** Lists that were read because changes could not be followed without a gap. */
+  readonly resyncs: number;
+  /** What ended the last try; absent before the first failure. */
+  readonly lastError?: string;
+}
+
+/** What a host brings along. */
+export interface JoinRequest {
+  readonly config: readonly FamilyConfig[];
+  readonly attributes: LeaseAttributes;
+  /** The subnets of an earlier subnet file. */
+  readonly previous: PerFamily<Prefix>;
+  /** What else an earlier run left on this host. */
+  readonly evidence: Omit<HostEvidence, "subnets">;
+  readonly signal: AbortSignal;
+}
+
+/** A host that is in the network. */
+export interface Joined {
+  readonly membership: Membership;
+  /** How it came by its subnets, for the log: reused, previous, new, assigned. */
+  readonly origin: string;
+  /** Tells the leases that were read on the way. To be called once, and not kept: it may hold all of them. */
+  readonly first: (sink: LeaseSink) => void;
+}
+
+/** This host's place in the network. */
+export interface Membership {
+  readonly own: OwnLease;
+  /** Seconds until the own lease expires; Infinity where it doesn't. */
+  readonly remaining: number;
+  /** What is wrong with the own lease now; empty when nothing is. */
+  trouble(): LeaseTrouble;
+  /** Publishes other attributes, as soon as the store answers. */
+  publish(attributes: LeaseAttributes): void;
+  /**
+   * Keeps the own lease until the signal fires: renews it, and claims it back where that is right.
+   *
+   * @param onPublished Called after each write of another value.
+   * @throws {LeaseLostError} When it is lost. @throws {StoreGoneError}
+   */
+  keep(signal: AbortSignal, onPublished: (own: OwnLease) => void): Promise<void>;
+  /**
+   * Tells every change since {@link Joined.first}, and a list where there was a gap, until the signal fires. No
+   * error of a store that is still there ends it; {@link health} says how it goes.
+   *
+   * @param onConfig Called with the network config (null: there is none) when it may have changed.
+   * @throws {StoreGoneError}
+   */
+  follow(
+    sink: LeaseSink,
+    onConfig: (config: StoredConfig | null) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
+  health(): FollowHealth;
+}
+
+/** A host that leaves for good, as far as it is known. */
+export interface LeavingHost {
+  /** What a daemon on this host would publish. */
+  readonly attributes: LeaseAttributes;
+  readonly evidence: HostEvidence;
+  /** Addresses of the interface to the other hosts. */
+  readonly addresses: PerFamily<Ip>;
+  /** All addresses of this host, and those that the options name as its public ones. */
+  readonly allAddresses: readonly Ip[];
+}
+
+/** A lease that a leaving host has. */
+export interface LeavingLease {
+  readonly key: string;
+  readonly subnets: PerFamily<Prefix>;
+  /** Gives it back. @returns False where it isn't the host's to give, or another host has it by now. */
+  release(options?: CallOptions): Promise<boolean>;
+}
+
+/** Where a network's config and leases stand. */
+export interface SubnetManager extends AsyncDisposable {
+  /** For logs: `etcd http://127.0.0.1:2379`, `sqlite /path`. Holds no secret. */
+  readonly description: string;
+  /**
+   * Ends all connections: what is under way fails, and what comes connects anew. For a host whose address
+   * changed: connections from the old one are dead, and it takes seconds until that shows.
+   */
+  dropConnections?(): void;
+  /** The network config's text, or undefined where there is none yet. */
+  readConfig(options?: CallOptions): Promise<StoredConfig | undefined>;
+  /**
+   * Takes a subnet, or learns which one is assigned. Waits for a store that doesn't answer, as long as it takes.
+   *
+   * @throws {OutOfSubnetsError | HeldElsewhereError | StoreError} For what waiting won't mend.
+   * @throws The signal's reason.
+   */
+  join(request: JoinRequest): Promise<Joined>;
+  /**
+   * The leases of a host that leaves.
+   *
+   * @param onDoubt Called with each lease of the host's public IP that may just as well be another host's.
+   */
+  leasesOf(
+    host: LeavingHost,
+    onDoubt: (lease: { readonly key: string; readonly value: string }) => void,
+    options?: CallOptions,
+  ): Promise<readonly LeavingLease[]>;
+}
