@@ -32,6 +32,28 @@ hostsTest(
   },
 );
 
+hostsTest(
+  "docker: its starts and restarts are followed in the firewall, and no damage is reported",
+  async ({ one }) => {
+    // Each pass that followed Docker's new rules warned that flanneld's own had been changed by someone else.
+    await one.sh(`
+      sed -i 's/^FLANNEL_OPTIONS=/&-ip-masq -iptables-resync=1 /' /etc/default/flanneld
+      systemctl start flanneld`);
+    const damage = /Another program changed firewall rules/;
+    const jump = "iptables -C DOCKER-USER -m comment --comment 'flanneld forward' -j FLANNEL-FWD";
+    for (const what of ["start", "restart", "restart"]) {
+      await one.sh(`systemctl ${what} docker`);
+      await until("the jump to flanneld's rules", () => one.sh(`${jump} && echo yes`), 10_000);
+      // Passes go on while Docker does.
+      await one.sh("sleep 3");
+      assert.doesNotMatch(await one.journal("flanneld"), damage, what);
+    }
+    assert.match(await one.journal("flanneld"), /Firewall rules follow a change of other programs' rules/);
+    await one.sh("iptables -F FLANNEL-FWD");
+    await until("the damage to be reported", async () => damage.test(await one.journal("flanneld")), 10_000);
+  },
+);
+
 /** Makes a container on each host, and pings from each to the other. */
 async function checkDocker(one: SystemdHost, two: SystemdHost, name: string): Promise<void> {
   const [first, second] = await Promise.all([one, two].map((host) => runInDocker(host, name)));
