@@ -17,6 +17,7 @@ import { containsIp, type Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { OwnLink } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
+import { refuseLinkLocal } from "./link_local.ts";
 import { applyTxChecksum, refuseRouterAdvertisements } from "./link_settings.ts";
 import { findByMark, identityOf, isOwnLink, linkAlias, strangerError } from "./own_links.ts";
 import { ensureTun } from "./tun_keeper.ts";
@@ -85,6 +86,8 @@ function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: 
   const made = desired.kind === "tun"
     ? ensureTun(desired, existing, options)
     : ensureVxlan(desired, existing, options);
+  // A VXLAN device is made without.
+  if (desired.kind === "tun" || !made.created) refuseLinkLocal(socket, made.link);
   refuseRouterAdvertisements(desired.name);
   if (made.created) {
     metrics.count("links_created_total", "Devices made, at start and because one was gone", {

@@ -3,12 +3,9 @@
  *
  * @module
  */
-import { createLink, deleteLink, disableLinkLocal, findLink } from "../netlink/link.ts";
-import { addressRequest, listAddresses } from "../netlink/address.ts";
-import { IN6_ADDR_GEN_MODE_NONE, RT_SCOPE_LINK } from "../netlink/constants.ts";
+import { createLink, deleteLink, findLink } from "../netlink/link.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link, LinkSpec, VxlanSpecials } from "../netlink/types.ts";
-import { IPV6 } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
 import type { Log } from "../observe/types.ts";
 import type { DesiredVxlan } from "./desired_link.ts";
@@ -35,10 +32,7 @@ export function ensureVxlan(
   const underlay = findLink(socket, desired.underlay);
   if (!underlay) throw new UnderlayMissingError(`The interface ${desired.underlay} is not there`);
   const difference = existing && vxlanDifference(existing, desired, underlay.index);
-  if (existing && !difference) {
-    refuseLinkLocal(socket, existing);
-    return { link: existing, created: false };
-  }
+  if (existing && !difference) return { link: existing, created: false };
   if (existing) {
     log.warn(`Device ${desired.name} is made again`, { because: difference });
     deleteLink(socket, existing.index);
@@ -86,16 +80,6 @@ function describeSpecial({ ttl, ttlInherit, df, remote, limit, flags = [] }: Vxl
     ...flags,
   ];
   return words.filter((word) => word !== undefined).join(", ");
-}
-
-/** Link-local addresses would announce the host to everybody in the tunnel, and routers would answer. */
-function refuseLinkLocal(socket: NetlinkSocket, link: Link): void {
-  const { addressGeneration, index: linkIndex } = link;
-  if (addressGeneration === undefined || addressGeneration === IN6_ADDR_GEN_MODE_NONE) return;
-  disableLinkLocal(socket, link);
-  for (const address of listAddresses(socket, { family: IPV6, linkIndex })) {
-    if (address.scope === RT_SCOPE_LINK) socket.execute(addressRequest("delete", address));
-  }
 }
 
 /** Bytes that VXLAN puts around a packet: outer IP header, UDP (8), VXLAN (8), inner Ethernet (14); RFC 7348. */

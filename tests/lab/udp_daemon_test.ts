@@ -34,6 +34,8 @@ labTest(
     const [link] = await host.ipJson("address", "show", "flannel0");
     assert.equal(link!["mtu"], 1472);
     const addresses = link!["addr_info"] as { family: string; local: string; prefixlen: number }[];
+    // The kernel gave the TUN a link-local address, sent IPv6 into a tunnel that carries IPv4, and lost it by a flush.
+    assert.deepEqual(addresses.filter(({ family }) => family === "inet6"), []);
     const subnet = file!.subnets.ipv4!.replace(/\.1\/24$/, ".0");
     assert.deepEqual(
       addresses.filter(({ family }) => family === "inet").map(({ local, prefixlen }) => [local, prefixlen]),
