@@ -41,6 +41,28 @@ test("an endpoint that takes connections and never answers costs less than 2 s",
   assert.ok(second < 500, `the second call took ${second} ms`);
 });
 
+// "The signal has been aborted": the commands' patience was shorter than that of the store, which knew more.
+test("who has little patience hears what each endpoint did", async () => {
+  await using etcd = await Etcd.start();
+  await using silent = new TcpProxy(etcd.endpoint);
+  await using dead = new TcpProxy(etcd.endpoint);
+  silent.mute();
+  dead.cut();
+  const named = new RegExp(
+    `${dead.endpoint}: connection refused; ${silent.endpoint}: no (answer|connection)`,
+  );
+  for (const call of ["readConfig", "listLeases"] as const) {
+    await using store = open(dead.endpoint, silent.endpoint);
+    const [, ms] = await timed(assert.rejects(store[call]({ timeoutMs: 700 }), named));
+    assert.ok(ms < 1000, `${ms} ms`);
+  }
+  await using store = open(silent.endpoint, silent.endpoint.replace("127.0.0.1", "localhost"), dead.endpoint);
+  await assert.rejects(
+    store.readConfig({ timeoutMs: 300 }),
+    /: no (answer|conn).*: no (answer|conn).*refused/,
+  );
+});
+
 test("an endpoint that dies in use, by a cut and without a word, is left in less than 2 s", async () => {
   await using etcd = await Etcd.start();
   for (const fault of ["cut", "mute"] as const) {

@@ -123,7 +123,7 @@ async function writeOverABadLine(etcd: Etcd): Promise<number> {
   await using store = openAt(proxy.endpoint);
   let held = (await store.listLeases()).leases[0]!;
   let lost = 0;
-  for (let bytes = 0; bytes < 400; bytes += 20) {
+  for (let bytes = 0; bytes < 400; bytes += 40) {
     proxy.limit(bytes);
     for (let isDone = false; !isDone;) {
       try {

@@ -97,6 +97,8 @@ export function classify(error: RpcError): Fault {
 function connectionCause(details: string): string {
   if (/ECONNREFUSED/.test(details)) return "connection refused";
   if (/Deadline exceeded/.test(details)) return "no answer in time";
+  // We end streams that way, to connect anew.
+  if (/^Cancelled on client/.test(details)) return "the connection was given up";
   const last = /Last error: (?:Error: )?(.*?)\.? ?(?:\(\d{4}-[^)]*\))?\. Resolution note:/.exec(details);
   const cause = last?.[1] ?? details;
   // grpc-js prints what it doesn't know.

@@ -43,33 +43,33 @@ export class Grants {
 
   /** A grant to put the lease `name` with, that lives for `ttl` seconds from now on. */
   async take(name: string, ttl: number, patience: Patience): Promise<Grant> {
-    const spare = await this.#takeSpare(name, ttl, patience);
-    if (spare) return spare;
-    const grant = { id: newId(), ttl };
+    // Out of reach of other calls before anything is waited for.
+    const { grant, isUnsure } = this.#takeSpare(name, ttl) ?? { grant: undefined, isUnsure: false };
+    const taken = grant ?? { id: newId(), ttl };
     try {
-      await this.#pool.use((client, limits) => grantAt(client, grant, limits), patience);
+      // A spare one may have run out, or its grant be still under way: under the same id there is only one.
+      if (!grant || await this.keepAlive(grant.id, patience) === 0) {
+        await this.#pool.use((client, limits) => grantAt(client, taken, limits), patience);
+      }
+      return taken;
     } catch (error) {
-      // It may have been granted.
-      this.unused(grant);
+      if (isUnsure) this.unsure(name, taken);
+      else this.unused(taken);
       throw error;
     }
-    return grant;
   }
 
-  /** A grant of an earlier write, out of reach of other calls before anything is waited for. */
-  async #takeSpare(name: string, ttl: number, patience: Patience): Promise<Grant | undefined> {
-    const spare = this.#unsure.get(name) ?? this.#free;
-    if (spare?.ttl !== ttl) return undefined;
-    const isUnsure = this.#free !== spare;
-    if (isUnsure) this.#unsure.delete(name);
-    else this.#free = undefined;
-    try {
-      return await this.keepAlive(spare.id, patience) > 0 ? spare : undefined;
-    } catch (error) {
-      if (isUnsure) this.unsure(name, spare);
-      else this.unused(spare);
-      throw error;
+  /** The grant of an earlier write that may be used for this one. */
+  #takeSpare(name: string, ttl: number): { grant: Grant; isUnsure: boolean } | undefined {
+    const unsure = this.#unsure.get(name);
+    if (unsure?.ttl === ttl) {
+      this.#unsure.delete(name);
+      return { grant: unsure, isUnsure: true };
     }
+    const free = this.#free;
+    if (free?.ttl !== ttl) return undefined;
+    this.#free = undefined;
+    return { grant: free, isUnsure: false };
   }
 
   /** The write with this grant wasn't done: another may use it. */
@@ -103,9 +103,7 @@ export class Grants {
   async #revokeLeaving(): Promise<void> {
     try {
       for (const id of this.#leaving) {
-        const patience = { until: Math.min(this.#closeAt, performance.now() + COURTESY_MS) };
-        const { keys } = await this.#pool.call("Lease.leaseTimeToLive", { ID: id, keys: true }, patience);
-        if (keys.length === 0) await this.#revoke(id, patience);
+        await this.#revokeBare(id, { until: Math.min(this.#closeAt, performance.now() + COURTESY_MS) });
         this.#leaving.delete(id);
       }
     } catch {
@@ -113,11 +111,13 @@ export class Grants {
     }
   }
 
-  async #revoke(id: string, patience: Patience): Promise<void> {
+  /** @throws {EndpointsError} */
+  async #revokeBare(id: string, patience: Patience): Promise<void> {
     try {
-      await this.#pool.call("Lease.leaseRevoke", { ID: id }, patience);
+      const { keys } = await this.#pool.call("Lease.leaseTimeToLive", { ID: id, keys: true }, patience);
+      if (keys.length === 0) await this.#pool.call("Lease.leaseRevoke", { ID: id }, patience);
     } catch (error) {
-      // Any other refusal: it has ended already, or isn't ours to end.
+      // Any refusal: it has ended already, or isn't ours to end.
       if (error instanceof EndpointsError) throw error;
     }
   }

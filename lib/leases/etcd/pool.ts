@@ -73,7 +73,9 @@ export class EtcdPool implements Disposable {
       for (let i = 0; i < this.endpoints.length; i++) {
         const index = (first + i) % this.endpoints.length;
         const endpoint = this.endpoints[index]!;
-        const outcome = await this.#attempt(endpoint, attempt, deadlineMs, patience);
+        // Who has little patience hears of every endpoint.
+        const share = left(patience) / (this.endpoints.length - i);
+        const outcome = await this.#attempt(endpoint, attempt, Math.min(deadlineMs, share), patience);
         if (!("fault" in outcome)) {
           this.#current = index;
           return { value: outcome.value, endpoint };
@@ -120,10 +122,9 @@ export class EtcdPool implements Disposable {
   async #attempt<T>(
     endpoint: Endpoint,
     attempt: Attempt<T>,
-    longestMs: number,
+    deadlineMs: number,
     patience: Patience,
   ): Promise<{ value: T } | { fault: Fault }> {
-    const deadlineMs = Math.min(longestMs, left(patience));
     if (deadlineMs === 0) return { fault: { kind: "endpoint", cause: "not asked, no time was left" } };
     try {
       const client = await this.#client(endpoint);
