@@ -43,7 +43,8 @@ export async function askHttp(ask: HttpRequest): Promise<HttpAnswer> {
   const fail = (error: unknown) =>
     reject(ask.signal.aborted ? ask.signal.reason : noAnswer(ask.server, error));
   const signal = AbortSignal.any([ask.signal, AbortSignal.timeout(ask.timeout)]);
-  const call = request(ask.url, { method: ask.method, headers: { ...ask.headers }, signal });
+  // A connection each: minutes pass between two requests, and a kept one may be dead by then.
+  const call = request(ask.url, { method: ask.method, headers: { ...ask.headers }, signal, agent: false });
   call.on("error", fail);
   call.on("response", (response) => {
     let body = "";

@@ -93,19 +93,29 @@ export class RoutePass<R extends CloudRoute> {
       const decision = await this.#look(signal);
       standing = isStanding(decision);
       if (standing) return;
-      await this.#restore(decision, errors, signal);
-      standing = errors.length === 0;
+      standing = await this.#restore(decision, errors, signal);
     });
     return { standing, forwarding, errors };
   }
 
-  /** Writes the own routes, waits until the table shows them, removes their rivals. */
-  async #restore(decision: Decision<R>, errors: CloudError[], signal: AbortSignal): Promise<void> {
+  /**
+   * Writes the own routes, waits until the table shows them, removes their rivals.
+   *
+   * @returns Whether they stand.
+   */
+  async #restore(decision: Decision<R>, errors: CloudError[], signal: AbortSignal): Promise<boolean> {
     for (const put of decision.puts) await attempt(errors, () => this.#put(put, signal));
-    if (errors.length > 0) return;
-    const after = await this.#lookUntilShown(decision, signal);
-    const last = await this.#removeEach(after, ({ rivals }) => rivals, errors, signal);
+    if (errors.length > 0) return false;
+    let last: Decision<R> | undefined;
+    await attempt(errors, async () => {
+      const after = await this.#lookUntilShown(decision, signal);
+      last = after;
+      last = await this.#removeEach(after, ({ rivals }) => rivals, errors, signal);
+    });
+    // A cloud that took the routes and then fell silent has them.
+    if (!last) return decision.rivals.length === 0;
     if (errors.length === 0 && last.puts.length > 0) errors.push(notStanding(last.puts[0]!));
+    return errors.length === 0;
   }
 
   /**

@@ -48,8 +48,8 @@ const CLOUDS: readonly Cloud[] = [
   },
 ];
 
-/** Waits for a line of the host's log. */
-async function untilLogged(host: Host, what: RegExp, seconds = 20): Promise<void> {
+/** Waits for a line of the host's log: a problem whose text changes is logged every 10 s, when it is tried again. */
+async function untilLogged(host: Host, what: RegExp, seconds = 40): Promise<void> {
   await until(`${host.name} to log ${what}`, () => {
     assert.ok(host.daemon.isRunning, `flanneld ended:\n${host.daemon.log}`);
     return what.test(host.daemon.log);

@@ -124,6 +124,22 @@ Deno.test("a route that another host takes right after the write is taken back s
   assert.ok(host.clock.sleeps.filter((ms) => ms < 100_000).every((ms) => ms <= 2_000), "no waits for lag");
 });
 
+Deno.test("a cloud that took the route and then fell silent has it: the host is ready", async () => {
+  const { table, host, loop } = scriptedLoop();
+  await using _ended = loop;
+  let puts = 0;
+  table.before = (call) => {
+    puts += Number(call === "put");
+    if (call === "list" && puts === 1 && host.problems.list().length === 0) {
+      throw refusals("unavailable", 1)[0];
+    }
+  };
+  await within("ready", loop.start());
+  assert.equal(routeReady(host), 1);
+  assert.match(host.problems.list()[0]!.text, /^it is unavailable; retrying/);
+  assert.deepEqual(host.problems.notReady(), []);
+});
+
 Deno.test("an API that is down isn't a lost route: ready and metric stay", async () => {
   const { table, host, loop } = scriptedLoop();
   await using _ended = loop;
