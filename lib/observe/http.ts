@@ -85,7 +85,7 @@ async function answer({ method, path }: HttpRequest, options: HealthOptions): Pr
       return { status: 503, body: reasons.map((reason) => `${reason}\n`).join("") };
     }
     case "/metrics": {
-      const { text, contentType } = await options.metrics.render();
+      const { text, contentType } = options.metrics.render();
       return { status: 200, body: text, contentType };
     }
     case "/status": {

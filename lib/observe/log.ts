@@ -1,14 +1,10 @@
 /**
- * The log: LogTape behind the {@link Log} interface, written to stderr.
+ * The log: one line an event, written to stderr.
  *
  * @module
  */
-import { configureSync, getLogger, type Logger, type LogRecord as TapeRecord } from "@logtape/logtape";
-import { formatJson, formatText, type LogLevel } from "./log_format.ts";
+import { formatJson, formatText, type LogLevel, type LogRecord } from "./log_format.ts";
 import type { Log, LogFields } from "./types.ts";
-
-/** The first category of everything that this program logs. */
-const ROOT = "flanneld";
 
 /** How the log is to be. */
 export interface LogOptions {
@@ -26,62 +22,55 @@ export interface PartLog extends Log {
 }
 
 /**
- * Sets up the log for the whole process; the last call counts.
+ * The log of the program itself; its parts are its children.
  *
  * Writing is synchronous, so that the last words of a process that ends are not lost.
  */
-export function openLog(options: LogOptions): PartLog {
-  const write = options.write ?? writeToStderr;
-  const format = options.format === "json" ? formatJson : formatText;
-  configureSync({
-    reset: true,
-    sinks: { lines: (record) => write(format(recordOf(record))) },
-    loggers: [
-      { category: ROOT, sinks: ["lines"], lowestLevel: options.verbosity >= 1 ? "debug" : "info" },
-      { category: ["logtape", "meta"], sinks: ["lines"], lowestLevel: "warning" },
-    ],
+export function openLog({ format, verbosity, write = writeToStderr }: LogOptions): PartLog {
+  return new LineLog("", {
+    isVerbose: verbosity >= 1,
+    write: (record) => write(format === "json" ? formatJson(record) : formatText(record)),
   });
-  return new TapeLog(getLogger(ROOT));
 }
 
-class TapeLog implements PartLog {
-  readonly #logger: Logger;
+/** What all parts of a log share. */
+interface Sink {
+  readonly isVerbose: boolean;
+  write(record: LogRecord): void;
+}
 
-  constructor(logger: Logger) {
-    this.#logger = logger;
+class LineLog implements PartLog {
+  readonly #part: string;
+  readonly #sink: Sink;
+
+  constructor(part: string, sink: Sink) {
+    this.#part = part;
+    this.#sink = sink;
   }
 
   debug(message: string, fields?: LogFields): void {
-    this.#logger.debug(message, fields);
+    if (this.#sink.isVerbose) this.#write("debug", message, fields);
   }
 
   info(message: string, fields?: LogFields): void {
-    this.#logger.info(message, fields);
+    this.#write("info", message, fields);
   }
 
   warn(message: string, fields?: LogFields): void {
-    this.#logger.warn(message, fields);
+    this.#write("warning", message, fields);
   }
 
   error(message: string, fields?: LogFields): void {
-    this.#logger.error(message, fields);
+    this.#write("error", message, fields);
   }
 
   child(part: string): PartLog {
-    return new TapeLog(this.#logger.getChild(part));
+    return new LineLog(this.#part === "" ? part : `${this.#part}.${part}`, this.#sink);
   }
-}
 
-function recordOf(record: TapeRecord) {
-  const message = typeof record.rawMessage === "string" ? record.rawMessage : record.message.join("");
-  return {
-    timestamp: record.timestamp,
-    level: record.level as LogLevel,
-    part: record.category.slice(1).join("."),
-    // As written: LogTape would take braces in it for placeholders.
-    message,
-    fields: record.properties,
-  };
+  #write(level: LogLevel, message: string, fields: LogFields = {}): void {
+    this.#sink.write({ timestamp: Date.now(), level, part: this.#part, message, fields });
+  }
 }
 
 const encoder = new TextEncoder();

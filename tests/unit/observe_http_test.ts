@@ -111,39 +111,3 @@ Deno.test("HTTP: listens on IPv6", async () => {
   const response = await fetch(`http://[::1]:${server.port}/healthz`);
   assert.equal(await response.text(), "ok\n");
 });
-
-Deno.test("metrics: counters, gauges, labels, collectors", async () => {
-  const metrics = new MetricsRegistry();
-  metrics.count("drops_total", "Drops", { reason: "a" });
-  metrics.count("drops_total", "Drops", { reason: "a" }, 4);
-  metrics.count("drops_total", "Drops", { reason: 'b"\n' });
-  metrics.gauge("peers", "Peers", 3);
-  metrics.gauge("peers", "Peers", 2);
-  let asked = 0;
-  const collector = metrics.onCollect(() => metrics.gauge("asked", "Asked", ++asked));
-  assert.equal(metrics.value("drops_total", { reason: "a" }), 5);
-  assert.equal(metrics.value("none"), undefined);
-  const { text, contentType } = await metrics.render();
-  assert.match(contentType, /^text\/plain/);
-  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("# HELP"));
-  assert.deepEqual(lines, [
-    "# TYPE flannel_drops_total counter",
-    'flannel_drops_total{reason="a"} 5',
-    'flannel_drops_total{reason="b\\"\\n"} 1',
-    "# TYPE flannel_peers gauge",
-    "flannel_peers 2",
-    "# TYPE flannel_asked gauge",
-    "flannel_asked 1",
-  ]);
-  collector[Symbol.dispose]();
-  await metrics.render();
-  assert.equal(asked, 1);
-  assert.throws(() => metrics.gauge("drops_total", "Drops", 1), TypeError);
-});
-
-Deno.test("metrics: labels in another order are the same series", () => {
-  const metrics = new MetricsRegistry();
-  metrics.count("x_total", "X", { a: "1", b: "2" });
-  metrics.count("x_total", "X", { b: "2", a: "1" });
-  assert.equal(metrics.value("x_total", { a: "1", b: "2" }), 2);
-});

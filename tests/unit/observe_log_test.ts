@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { openLog } from "../../lib/observe/log.ts";
 import { formatJson, formatText, type LogRecord } from "../../lib/observe/log_format.ts";
-import { limitLog, LogLimiter } from "../../lib/observe/log_limiter.ts";
 import { redact, redactText } from "../../lib/observe/redact.ts";
-import { type LogFields, silentLog } from "../../lib/observe/types.ts";
+import type { LogFields } from "../../lib/observe/types.ts";
 
 function record(message: string, fields: LogFields = {}, part = "vxlan"): LogRecord {
   return { timestamp: Date.UTC(2026, 0, 2, 3, 4, 5, 6), level: "info", part, message, fields };
@@ -82,36 +81,4 @@ Deno.test("log: levels by -v, parts, braces as written", () => {
     "error leases.etcd: e",
     "debug shown",
   ]);
-});
-
-Deno.test("log limiter: a few lines in each interval, the held back ones counted", () => {
-  let now = 0;
-  const limiter = new LogLimiter(() => now, { lines: 2, interval: 1000 });
-  const pass = (kind: string, count: number) => Array.from({ length: count }, () => limiter.pass(kind));
-  assert.deepEqual(pass("a", 4), [0, 0, undefined, undefined]);
-  assert.deepEqual(pass("b", 1), [0]);
-  now = 999;
-  assert.deepEqual(pass("a", 1), [undefined]);
-  now = 1000;
-  assert.deepEqual(pass("a", 3), [3, 0, undefined]);
-});
-
-Deno.test("log limiter: memory is bounded, whatever is logged", () => {
-  const limiter = new LogLimiter(() => 0, { lines: 1, kinds: 10 });
-  for (let i = 0; i < 1000; i++) assert.equal(limiter.pass(`kind ${i}`), 0);
-  assert.equal(limiter.pass("kind 999"), undefined, "a recent kind is remembered");
-  assert.equal(limiter.pass("kind 0"), 0, "the oldest is forgotten");
-});
-
-Deno.test("log limiter: a limited log says how many it held back", () => {
-  let now = 0;
-  const lines: unknown[] = [];
-  const log = limitLog(
-    { ...silentLog, warn: (message, fields) => void lines.push([message, fields]) },
-    new LogLimiter(() => now, { lines: 1, interval: 10 }),
-  );
-  for (let i = 0; i < 3; i++) log.warn("bad key", { key: i });
-  now = 10;
-  log.warn("bad key", { key: 9 });
-  assert.deepEqual(lines, [["bad key", { key: 0 }], ["bad key", { key: 9, suppressed: 2 }]]);
 });
