@@ -21,7 +21,7 @@ export interface FirewallChange {
   /** For people: `IPv4: jump to FLANNEL-FWD in FORWARD missing`. */
   readonly what: string;
   /**
-   * Whether something of ours that had been right was changed or removed by another program. Otherwise it was
+   * Whether another program changed or removed something of ours. Otherwise it was
    * written for the first time, or moved because other programs' rules are new.
    */
   readonly isRepair: boolean;
@@ -30,7 +30,7 @@ export interface FirewallChange {
 /**
  * What was written, for the log.
  *
- * @param seen What of ours was there when all was last found right.
+ * @param seen What of ours was there when everything was last found as wanted.
  */
 export function madeChanges(
   family: Family,
@@ -51,7 +51,7 @@ export class FirewallError extends AggregateError {
   }
 }
 
-/** Rules were written, and a look right afterwards finds what was found before: writing them again won't help. */
+/** Rules were written, and a look afterwards finds what was found before: writing them again won't help. */
 export class IneffectiveWriteError extends Error {
   override readonly name = "IneffectiveWriteError";
   constructor(program: string, changes: readonly FirewallChange[]) {

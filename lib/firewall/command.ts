@@ -34,7 +34,7 @@ export const TIMED_OUT = 124;
 export class CommandError extends Error {
   override readonly name = "CommandError";
   constructor(readonly command: string, args: readonly string[], readonly result: CommandResult) {
-    const said = result.stderr.trim().split("\n").slice(0, 5).join("; ") || "it said nothing";
+    const said = result.stderr.trim().split("\n").slice(0, 5).join("; ") || "no output";
     super(`${[command, ...args].join(" ")} failed with status ${result.code}: ${said}`);
   }
 }

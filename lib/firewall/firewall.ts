@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FAMILIES, type Family } from "../net/family.ts";
+import { FAMILIES } from "../net/family.ts";
 import { formatPrefix } from "../net/prefix.ts";
 import type { NftablesNotification } from "../netlink/nftables.ts";
 import { type Log, type Metrics, noMetrics } from "../observe/types.ts";
@@ -12,22 +12,19 @@ import { type CommandRunner, systemRunner } from "./command.ts";
 import { droppingChains } from "./foreign_chains.ts";
 import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
 import { DOCKER_USER } from "./iptables_place.ts";
-import { Iptables, type IptablesTool } from "./iptables.ts";
+import { type FirewallMode, Keepers, type PassResult, type Stamps } from "./keepers.ts";
 import { keepAt, Turns } from "./loop.ts";
 import { type FirewallNames, firewallNames } from "./names.ts";
-import { Nftables } from "./nftables.ts";
 import { isEmptyRuleset, type Ruleset } from "./rules.ts";
 import { detectTools, FirewallUnavailableError, type HostTools } from "./tools.ts";
-import type { WriteBackoffOptions } from "./write_backoff.ts";
 
-/** How the rules are to be kept. */
-export type FirewallMode = "iptables" | "nftables";
+export type { FirewallMode } from "./keepers.ts";
 
 /** Options of {@link Firewall.open}. */
 export interface FirewallOptions {
   /** nftables if the config says EnableNFTables. */
   readonly mode: FirewallMode;
-  /** What tells this network from others on the same host: the etcd prefix or its kin. */
+  /** What tells this network from others on the same host: the etcd prefix or the path of the SQLite store. */
   readonly networkId: string;
   readonly log: Log;
   readonly metrics?: Metrics;
@@ -40,56 +37,36 @@ export interface FirewallOptions {
 /** Chains of iptables that jump to ours. */
 const JUMPING_CHAINS = ["POSTROUTING", "FORWARD", DOCKER_USER];
 
-/** What the probe says of each firewall in the kernel: the same number, the same rules. */
-type Stamps = Readonly<Record<IptablesTool["backend"], number | undefined>>;
-
-/** One way of keeping rules, with what is needed to know whether it has to be looked at. */
-interface Keeper {
-  /** What its changes show in. */
-  readonly stamp: keyof Stamps;
-  /** Looks and repairs. Never rejects. */
-  pass(rules: Ruleset): Promise<PassResult>;
-}
-
 /** Keeps one network's rules. Calls are carried out one after the other. */
 export class Firewall implements Disposable {
-  /** What keeps the rules, for logs: `nftables`, `iptables 1.8.9 (nf_tables)`, `none`. */
-  readonly description: string;
   readonly #log: Log;
   readonly #names: FirewallNames;
   readonly #metrics: Metrics;
   readonly #probe: HostProbe;
-  readonly #nft: Nftables | undefined;
-  readonly #iptables: readonly Iptables[];
-  readonly #keepers: readonly Keeper[];
+  readonly #keepers: Keepers;
+  /** What doesn't work on this host. */
   readonly #problems: readonly string[];
-  /** To be said once there are rules to write. */
-  #notice: string | undefined;
   #wanted: Ruleset | undefined;
   /** The stamps at which everything was found as wanted; undefined before that. */
   #verifiedAt: Stamps | undefined;
   readonly #turns = new Turns();
-  readonly #warnedOf = new Set<string>();
+  /** Warnings that were logged: each is logged once. */
+  readonly #warnings = new Set<string>();
 
   private constructor(options: FirewallOptions, names: FirewallNames, run: CommandRunner, tools: HostTools) {
-    this.#log = options.log;
+    const { log, metrics = noMetrics } = options;
+    const probe = options.probe ?? (options.run ? blindProbe : systemProbe());
+    this.#log = log;
     this.#names = names;
-    this.#metrics = options.metrics ?? noMetrics;
+    this.#metrics = metrics;
+    this.#probe = probe;
     this.#problems = tools.problems;
-    const probe = this.#probe = options.probe ?? (options.run ? blindProbe : systemProbe());
-    const backoff = (backend: keyof Stamps): WriteBackoffOptions => ({
-      metrics: this.#metrics,
-      stamp: () => backend === "legacy" ? probe.legacyStamp() : probe.generation(),
-    });
-    this.#nft = tools.nft ? new Nftables(names, run, options.log, backoff("nf_tables")) : undefined;
-    this.#iptables = tools.iptables.map((tool) =>
-      new Iptables(tool, names, run, options.log, backoff(tool.backend))
-    );
-    const useNft = choosesNft(options.mode, tools);
-    this.#notice = noticeOf(options.mode, tools);
-    const main = useNft ? undefined : this.#iptables[0];
-    this.description = useNft ? "nftables" : main ? describe(main) : "none";
-    this.#keepers = this.#makeKeepers(useNft ? this.#nft : undefined, main);
+    this.#keepers = new Keepers(options.mode, tools, { names, run, log, metrics, probe });
+  }
+
+  /** What keeps the rules, for logs: `nftables`, `iptables 1.8.9 (nf_tables)`, `none`. */
+  get description(): string {
+    return this.#keepers.description;
   }
 
   /**
@@ -103,8 +80,8 @@ export class Firewall implements Disposable {
   }
 
   /**
-   * Makes the host hold `rules` from now on: what differs is written in one change, and what is right isn't
-   * touched. Rules that this network has in the mode that is not in use are removed after that.
+   * Makes the host hold `rules` from now on: what differs is written in one change, and nothing else is touched.
+   * Rules that this network has in the mode that is not in use are removed after that.
    *
    * @returns Whether anything was written.
    * @throws {FirewallUnavailableError} If no program can write them.
@@ -116,8 +93,7 @@ export class Firewall implements Disposable {
       this.#verifiedAt = undefined;
       if (!isEmptyRuleset(rules)) {
         if (this.description === "none") throw this.#unavailable();
-        if (this.#notice !== undefined) this.#log.warn(this.#notice);
-        this.#notice = undefined;
+        if (this.#keepers.notice !== undefined) this.#warnOnce(this.#keepers.notice);
       }
       const { changes, errors } = await this.#pass(rules);
       if (errors.length > 0) throw new FirewallError(errors);
@@ -171,12 +147,7 @@ export class Firewall implements Disposable {
   remove(): Promise<boolean> {
     return this.#turns.take(async () => {
       this.#wanted = undefined;
-      const removals = this.#iptables.flatMap((tool) => FAMILIES.map((family) => () => tool.remove(family)));
-      const nft = this.#nft;
-      if (nft) removals.push(() => nft.remove());
-      if (nft && !this.#hasNftIptables) removals.push(() => nft.acceptInFilterTable({ families: [] }));
-      // One after the other: they change the same tables.
-      const { changes, errors } = await inOrder(removals);
+      const { changes, errors } = await this.#keepers.remove();
       if (errors.length > 0) throw new FirewallError(errors);
       return changes.length > 0;
     });
@@ -185,31 +156,6 @@ export class Firewall implements Disposable {
   /** Closes what was opened. Rules stay: traffic goes on while a daemon is replaced. */
   [Symbol.dispose](): void {
     this.#probe[Symbol.dispose]();
-  }
-
-  /** Whether an iptables program sees to iptables' tables in nftables. */
-  get #hasNftIptables(): boolean {
-    return this.#iptables.some(({ tool }) => tool.backend === "nf_tables");
-  }
-
-  #makeKeepers(nft: Nftables | undefined, main: Iptables | undefined): Keeper[] {
-    const keepers: Keeper[] = [];
-    if (nft) keepers.push({ stamp: "nf_tables", pass: (rules) => inOrder([() => nft.apply(rules)]) });
-    for (const tool of this.#iptables) {
-      keepers.push({
-        stamp: tool.tool.backend,
-        pass: (rules) => passOf(tool, rules, tool === main),
-      });
-    }
-    const found = this.#nft;
-    if (found && !this.#hasNftIptables) {
-      keepers.push({
-        stamp: "nf_tables",
-        pass: (rules) => inOrder([() => found.acceptInFilterTable(rules)]),
-      });
-    }
-    if (found && !nft) keepers.push({ stamp: "nf_tables", pass: () => inOrder([() => found.remove()]) });
-    return keepers;
   }
 
   /** Removals from nftables that may have hit rules of ours. */
@@ -228,13 +174,12 @@ export class Firewall implements Disposable {
     // Read before the rules are: what changes in between shows in the next pass.
     const now: Stamps = { nf_tables: this.#probe.generation(), legacy: this.#probe.legacyStamp() };
     const verified = this.#verifiedAt;
-    const due = this.#keepers.filter(({ stamp }) =>
+    const due = this.#keepers.inOrder.filter(({ stamp }) =>
       now[stamp] === undefined || now[stamp] !== verified?.[stamp]
     );
     this.#verifiedAt = undefined;
     const changes: FirewallChange[] = [];
     const errors: Error[] = [];
-    // The order matters: new rules are there before the other mode's go.
     for (const keeper of due) {
       const result = await keeper.pass(rules);
       changes.push(...result.changes);
@@ -244,7 +189,7 @@ export class Firewall implements Disposable {
     return { changes, errors };
   }
 
-  /** What others damaged is a warning; what follows from new rules of others is none. */
+  /** A warning says what another program damaged; what follows from new rules of others is an info line. */
   #report(changes: readonly FirewallChange[]): void {
     const textOf = (some: readonly FirewallChange[]) => some.map(({ what }) => what).join("; ");
     const repairs = changes.filter(({ isRepair }) => isRepair);
@@ -257,25 +202,25 @@ export class Firewall implements Disposable {
     this.#metrics.count("firewall_repairs_total", "Times that changed firewall rules were restored");
   }
 
-  /** Says once for each chain of others that drops what is to be forwarded, and what to do. */
+  /** Names each chain of others that drops what our rules accept, and what to do. */
   async #warnOfForeignChains(rules: Ruleset): Promise<void> {
-    if (!this.#nft || !rules.families.some((family) => family.forward)) return;
+    const { nft } = this.#keepers;
+    const networks = rules.families.flatMap(({ forward }) => forward?.[0]?.source?.prefix ?? []);
+    if (!nft || networks.length === 0) return;
     // Only a warning depends on it.
-    const listing = await this.#nft.listChains().catch(() => undefined);
+    const listing = await nft.listChains().catch(() => undefined);
     for (const { family, table, name } of listing === undefined ? [] : droppingChains(listing)) {
-      const chain = `${family} ${table} ${name}`;
-      if (this.#warnedOf.has(chain)) continue;
-      this.#warnedOf.add(chain);
-      this.#log.warn(
-        `nftables chain ${chain} drops forwarded packets by its policy, and accepting them elsewhere doesn't ` +
-          "undo that: add rules to it that accept the networks",
-        {
-          networks: rules.families.flatMap(({ forward }) => forward?.[0]?.source?.prefix ?? []).map(
-            formatPrefix,
-          ),
-        },
+      this.#warnOnce(
+        `nftables chain ${family} ${table} ${name} drops forwarded packets by its policy, whatever other chains ` +
+          `accept: add rules to it that accept ${networks.map(formatPrefix).join(" and ")}`,
       );
     }
+  }
+
+  #warnOnce(warning: string): void {
+    if (this.#warnings.has(warning)) return;
+    this.#warnings.add(warning);
+    this.#log.warn(warning);
   }
 
   #unavailable(): FirewallUnavailableError {
@@ -286,57 +231,4 @@ export class Firewall implements Disposable {
       `Cannot set masquerade and forward rules: ${why}. Install Debian's package nftables or iptables`,
     );
   }
-}
-
-/** Whether nft keeps the rules: by mode, unless only the other program works. */
-function choosesNft(mode: FirewallMode, tools: HostTools): boolean {
-  return tools.nft && (mode === "nftables" || tools.iptables.length === 0);
-}
-
-/** What to tell people when the choice isn't what the mode says. */
-function noticeOf(mode: FirewallMode, tools: HostTools): string | undefined {
-  const hasIptables = tools.iptables.length > 0;
-  const why = tools.problems.join("; ") || "it is not installed";
-  if (mode === "nftables" && !tools.nft && hasIptables) {
-    return `EnableNFTables is set and nft can't be used (${why}): rules go into iptables. Install nftables`;
-  }
-  if (mode === "iptables" && !hasIptables && tools.nft) {
-    return `iptables can't be used (${why}): rules go into nftables. Install iptables or set EnableNFTables`;
-  }
-  return undefined;
-}
-
-/** One tool's pass over both families; one family's trouble doesn't keep the rules from the other. */
-async function passOf(tool: Iptables, rules: Ruleset, isMain: boolean): Promise<PassResult> {
-  const one = (family: Family): Promise<FirewallChange[]> => {
-    const wanted = rules.families.find((other) => other.family === family);
-    // A family that isn't in use keeps nothing from an earlier config; that it can't be used at all is no fault.
-    if (!wanted) return tool.remove(family).catch(() => []);
-    return isMain ? tool.apply(wanted, rules.fullyRandom) : tool.acceptInFilterTable(wanted);
-  };
-  return outcome(await Promise.allSettled(FAMILIES.map(one)));
-}
-
-/** What became of the parts of a pass. */
-interface PassResult {
-  readonly changes: FirewallChange[];
-  readonly errors: Error[];
-}
-
-/** Does all parts, one after the other, whatever becomes of each. */
-async function inOrder(parts: readonly (() => Promise<FirewallChange[]>)[]): Promise<PassResult> {
-  const results: PromiseSettledResult<FirewallChange[]>[] = [];
-  for (const part of parts) results.push(...await Promise.allSettled([part()]));
-  return outcome(results);
-}
-
-function outcome(results: readonly PromiseSettledResult<FirewallChange[]>[]): PassResult {
-  return {
-    changes: results.flatMap((result) => result.status === "fulfilled" ? result.value : []),
-    errors: results.flatMap((result) => result.status === "rejected" ? [result.reason] : []),
-  };
-}
-
-function describe({ tool }: Iptables): string {
-  return `iptables ${tool.version.join(".")} (${tool.backend})`;
 }

@@ -1,8 +1,8 @@
 /**
- * Other people's chains that drop forwarded packets whatever our rules say.
+ * Chains of other programs that drop forwarded packets whatever our rules accept.
  *
  * In nftables an accept ends only its own base chain: a packet must be let through by every base chain at the
- * hook. What isn't ours is not changed, but people should hear of it.
+ * hook. What isn't ours is not changed, but a warning names it.
  *
  * @module
  */

@@ -12,20 +12,20 @@ import {
   type NftFamily,
 } from "../netlink/nftables.ts";
 
-/** What of the host tells of changes without a program being run. */
+/** What the kernel says of its firewalls without a program being run. */
 export interface HostProbe extends Disposable {
   /**
    * A number that is another after every change of nftables (of iptables-nft too) in this network namespace;
-   * undefined where the kernel doesn't tell.
+   * undefined where the kernel doesn't say.
    */
   generation(): number | undefined;
   /** The same for the nat and filter tables of legacy iptables. */
   legacyStamp(): number | undefined;
-  /** Whether nftables has such a table; undefined where the kernel doesn't tell. */
+  /** Whether nftables has such a table; undefined where the kernel doesn't say. */
   hasTable(family: NftFamily, table: string): boolean | undefined;
   /** The packets that a named counter of nftables has counted; undefined where there is none. */
   counterPackets(family: NftFamily, table: string, counter: string): bigint | undefined;
-  /** What is removed from nftables from now on, until the signal fires; undefined where the kernel doesn't tell. */
+  /** What is removed from nftables from now on, until the signal fires; undefined where the kernel doesn't say. */
   removals(signal: AbortSignal): AsyncIterable<NftablesNotification> | undefined;
 }
 

@@ -60,7 +60,7 @@ export class Iptables {
    */
   readonly #natIsClean = new Set<Family>();
   readonly #abilities = new Map<Family, IptablesAbilities>();
-  /** Chains and jumps of ours that were there when all was last found right. */
+  /** Chains and jumps of ours that were there when everything was last found as wanted. */
   readonly #seen = new Map<Family, ReadonlySet<string>>();
   readonly #unreadable: UnreadableTables;
   readonly #backoff: PerFamily<WriteBackoff>;
@@ -223,7 +223,7 @@ export class Iptables {
       ...(able.comment ? [] : ["comments (kernel module xt_comment)"]),
       ...(fullyRandom && !able.fullyRandom ? ["random source ports (--random-fully)"] : []),
     ];
-    this.#log.warn(`${family.label} rules do without ${without.join(" and ")}: this host can't`, {
+    this.#log.warn(`${family.label} rules are written without ${without.join(" and ")}: not supported here`, {
       cause: cause.message,
     });
   }

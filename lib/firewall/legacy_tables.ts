@@ -2,7 +2,7 @@
  * Whether the tables of legacy iptables have changed, without running a program.
  *
  * Unlike nftables they have no generation number, but getsockopt(2) gives a whole table as the kernel holds it
- * (linux/netfilter_ipv4/ip_tables.h and its IPv6 kin). It is compared with what was read before.
+ * (linux/netfilter_ipv4/ip_tables.h and ip6_tables.h). It is compared with what was read before.
  *
  * @module
  */

@@ -29,11 +29,11 @@ export class Nftables {
   readonly #log: Log;
   /** False once the kernel has refused random ports. */
   #canFullyRandom = true;
-  /** Families whose table was right when it was last looked at. */
+  /** Families whose table was as wanted at the last look. */
   readonly #seen = new Set<Family>();
   readonly #backoff: WriteBackoff;
   readonly #filterBackoff: WriteBackoff;
-  /** What of ours was in iptables' filter table when it was last found right. */
+  /** What of ours was in iptables' filter table when it was last found as wanted. */
   readonly #filterSeen = new Map<Family, ReadonlySet<string>>();
 
   constructor(names: FirewallNames, run: CommandRunner, log: Log, backoff: WriteBackoffOptions = {}) {
@@ -49,7 +49,7 @@ export class Nftables {
    * isn't in `rules` gets no table.
    *
    * @returns What was written.
-   * @throws {CommandError} If nft fails; families that it didn't fail for are right then.
+   * @throws {CommandError} If nft fails; families that it doesn't fail for are as wanted then.
    * @throws {IneffectiveWriteError} If what was written isn't there afterwards.
    */
   async apply(rules: Ruleset): Promise<FirewallChange[]> {
@@ -198,7 +198,7 @@ export class Nftables {
 
   #doWithoutRandom(cause: CommandError): void {
     this.#canFullyRandom = false;
-    this.#log.warn("Masquerading does without random source ports (fully-random): this kernel can't", {
+    this.#log.warn("Masquerading uses no random source ports: this kernel doesn't support fully-random", {
       cause: cause.message,
     });
   }

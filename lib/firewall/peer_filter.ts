@@ -33,7 +33,7 @@ import { WriteBackoff } from "./write_backoff.ts";
 export interface PeerFilterOptions {
   /** What the filter guards. */
   readonly tunnel: Tunnel;
-  /** What tells this network from others on the same host: the etcd prefix or its kin. */
+  /** What tells this network from others on the same host: the etcd prefix or the path of the SQLite store. */
   readonly networkId: string;
   readonly log: Log;
   readonly metrics?: Metrics;
@@ -147,7 +147,7 @@ export class PeerFilter implements Disposable {
     return this.#turns.take(async () => this.#droppedBefore + await this.#readCounter());
   }
 
-  /** The same at once and without a program; undefined where the kernel doesn't tell. */
+  /** The same at once and without a program; undefined where the kernel doesn't say. */
   droppedPacketsNow(): number | undefined {
     const packets = this.#probe.counterPackets("inet", this.#table, DROPPED_COUNTER);
     return packets === undefined ? undefined : this.#droppedBefore + Number(packets);

@@ -76,5 +76,5 @@ export function parseIptablesVersion(
 }
 
 function firstLine(text: string): string {
-  return text.trim().split("\n")[0] || "it said nothing";
+  return text.trim().split("\n")[0] || "no output";
 }

@@ -14,7 +14,7 @@ const LONGEST_DELAY = 600_000;
 export interface WriteBackoffOptions {
   /** @default noMetrics */
   readonly metrics?: Metrics;
-  /** A number that is another after each change of the firewall by whomever; undefined where nothing tells. */
+  /** A number that is another after each change of the firewall by any program; undefined where there is none. */
   readonly stamp?: () => number | undefined;
   /** Milliseconds of a monotonic clock. @default performance.now */
   readonly now?: () => number;
