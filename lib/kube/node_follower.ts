@@ -61,7 +61,9 @@ export class NodeFollower {
   #lastError: string | undefined;
   #tries = 0;
 
-  constructor(source: NodeSource, sink: NodeSink, log: Log) {
+  /** @param version Of a list that was read before; absent: it begins with a list. */
+  constructor(source: NodeSource, sink: NodeSink, log: Log, version?: string) {
+    this.#version = version;
     this.#source = source;
     this.#sink = sink;
     this.#log = log;

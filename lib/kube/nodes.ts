@@ -15,6 +15,8 @@ export interface NodeRecord {
   /** Another one for a Node that was deleted and made anew under the same name. */
   readonly uid: string;
   readonly resourceVersion: string;
+  /** When it was made: RFC 3339, to the second. */
+  readonly created: string;
   /** The annotations whose name begins with the prefix. */
   readonly annotations: Readonly<Record<string, string>>;
   /** spec.podCIDRs, or spec.podCIDR where that is empty. */
@@ -34,7 +36,9 @@ const WATCH_SECONDS = { min: 300, max: 600 } as const;
 
 const NODE: Pick = {
   keys: {
-    metadata: { keys: { name: "all", uid: "all", resourceVersion: "all", annotations: "all" } },
+    metadata: {
+      keys: { name: "all", uid: "all", resourceVersion: "all", creationTimestamp: "all", annotations: "all" },
+    },
     spec: { keys: { podCIDR: "all", podCIDRs: "all" } },
   },
 };
@@ -175,7 +179,8 @@ function eventOf(value: SkimmedJson, prefix: string): { event?: NodeEvent; versi
   return { event: { kind: "put", node }, version };
 }
 
-function recordOf(value: SkimmedJson, prefix: string): NodeRecord {
+/** A Node, whole or skimmed, as a record. @param prefix Of the annotations to keep. */
+export function recordOf(value: SkimmedJson, prefix: string): NodeRecord {
   const node = fields(value), metadata = fields(node["metadata"]), spec = fields(node["spec"]);
   const annotations = Object.entries(fields(metadata["annotations"]))
     .filter(([name, one]) => name.startsWith(prefix) && typeof one === "string");
@@ -185,6 +190,7 @@ function recordOf(value: SkimmedJson, prefix: string): NodeRecord {
     name: text(metadata["name"]),
     uid: text(metadata["uid"]),
     resourceVersion: text(metadata["resourceVersion"]),
+    created: text(metadata["creationTimestamp"]),
     annotations: Object.fromEntries(annotations) as Record<string, string>,
     podCidrs: cidrs.filter((cidr): cidr is string => typeof cidr === "string" && cidr !== ""),
   };

@@ -116,6 +116,8 @@ export interface Membership {
     signal: AbortSignal,
   ): Promise<void>;
   health(): FollowHealth;
+  /** Called once packets can pass and the subnet file is written. */
+  ready?(): void;
 }
 
 /** A host that leaves for good, as far as it is known. */
@@ -137,6 +139,14 @@ export interface LeavingLease {
   release(options?: CallOptions): Promise<boolean>;
 }
 
+/** What a store knows of this host before it joins. */
+export interface KnownHost {
+  /** Addresses that people gave it there, in the place of -public-ip and -public-ipv6. */
+  readonly publicIps: PerFamily<Ip>;
+  /** What it published last. */
+  readonly attributes?: LeaseAttributes;
+}
+
 /** Where a network's config and leases stand. */
 export interface SubnetManager extends AsyncDisposable {
   /** For logs: `etcd http://127.0.0.1:2379`, `sqlite /path`. Holds no secret. */
@@ -148,6 +158,13 @@ export interface SubnetManager extends AsyncDisposable {
   dropConnections?(): void;
   /** The network config's text, or undefined where there is none yet. */
   readConfig(options?: CallOptions): Promise<StoredConfig | undefined>;
+  /**
+   * What the store knows of this host; stores that know hosts by their leases alone don't have it. Waits for a store
+   * that doesn't answer.
+   *
+   * @throws {StoreError} For what waiting won't mend. @throws The signal's reason.
+   */
+  self?(options?: CallOptions): Promise<KnownHost>;
   /**
    * Takes a subnet, or learns which one is assigned. Waits for a store that doesn't answer, as long as it takes.
    *

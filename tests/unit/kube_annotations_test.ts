@@ -67,7 +67,14 @@ Deno.test("kube annotations: only what differs is written, and what is right is 
 /** A Node with annotations by their short names. */
 function node(annotations: Record<string, string>, podCidrs: string[] = ["10.244.1.0/24"]): NodeRecord {
   const named = Object.entries(annotations).map(([name, value]) => [PREFIX + name, value]);
-  return { name: "a", uid: "1", resourceVersion: "1", podCidrs, annotations: Object.fromEntries(named) };
+  return {
+    name: "a",
+    uid: "1",
+    resourceVersion: "1",
+    created: "",
+    podCidrs,
+    annotations: Object.fromEntries(named),
+  };
 }
 
 const GOOD = { "kube-subnet-manager": "true", "backend-type": "vxlan", "public-ip": "172.30.0.3" };

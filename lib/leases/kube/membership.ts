@@ -1,0 +1,198 @@
+/**
+ * A host's membership in a network whose subnets a cluster assigns: the Node's podCIDRs are its subnets, and what the
+ * host publishes stands in the Node's annotations.
+ *
+ * @module
+ */
+import { messageOf } from "../../errors.ts";
+import type { ApiClient } from "../../kube/client.ts";
+import { NodeFollower } from "../../kube/node_follower.ts";
+import type { NodeRecord, NodeSource } from "../../kube/nodes.ts";
+import { familiesOf, type Family, type PerFamily } from "../../net/family.ts";
+import { formatPrefix, type Prefix, samePrefix } from "../../net/prefix.ts";
+import type { Log, ProblemReporter } from "../../observe/types.ts";
+import { pause } from "../../pause.ts";
+import { encodeLeaseValue } from "../codec.ts";
+import type { FollowHealth, LeaseSink, Membership, OwnLease } from "../contract.ts";
+import { LeaseLostError, type LeaseTrouble } from "../keeper_types.ts";
+import type { LeaseAttributes, StoredConfig } from "../types.ts";
+import { annotationChanges, ANNOTATIONS, annotationsOf } from "./annotations.ts";
+import { patchAnnotations, patchCondition, readOwnNode } from "./node_api.ts";
+import { NodeFeed, sinceOf } from "./node_feed.ts";
+import { subnetsOfNode } from "./node_lease.ts";
+
+/** Wait after a failure: doubled up to the second, in milliseconds. */
+const RETRY_MS = { first: 250, longest: 5_000 } as const;
+
+/** The own Node is looked at this often whatever the watch says, in milliseconds. */
+const LOOK_MS = 60_000;
+
+/** What a membership is made of. */
+export interface KubeMembershipParts extends NodeSource {
+  readonly client: ApiClient;
+  readonly nodeName: string;
+  readonly families: readonly Family[];
+  /** The subnets that the host has joined with. */
+  readonly subnets: PerFamily<Prefix>;
+  readonly since: bigint;
+  readonly attributes: LeaseAttributes;
+  /** Whether the condition NetworkUnavailable is kept at False. */
+  readonly setCondition: boolean;
+  /** The version up to which {@link Joined.first} tells the Nodes. */
+  readonly version: string;
+  readonly log: Log;
+  readonly problems: ProblemReporter;
+}
+
+/** See {@link Membership}. */
+export class KubeMembership implements Membership {
+  readonly remaining = Infinity;
+  readonly #parts: KubeMembershipParts;
+  #attributes: LeaseAttributes;
+  #follower: NodeFollower | undefined;
+  #isReady = false;
+  /** Something may have changed: the own Node is looked at. */
+  #wake: (() => void) | undefined;
+  #dirty = true;
+  #failingSince: number | undefined;
+  #error: string | undefined;
+  #lost: LeaseLostError | undefined;
+
+  constructor(parts: KubeMembershipParts) {
+    this.#parts = parts;
+    this.#attributes = parts.attributes;
+  }
+
+  get own(): OwnLease {
+    const { nodeName, since, subnets } = this.#parts;
+    return { key: nodeName, since, subnets, value: encodeLeaseValue(this.#attributes), expires: false };
+  }
+
+  trouble(): LeaseTrouble {
+    if (this.#failingSince === undefined) return {};
+    return {
+      overdueMs: performance.now() - this.#failingSince,
+      ...(this.#error === undefined ? {} : { error: this.#error }),
+    };
+  }
+
+  publish(attributes: LeaseAttributes): void {
+    this.#attributes = attributes;
+    this.#look();
+  }
+
+  /** The data path stands: the Node's network is available. */
+  ready(): void {
+    this.#isReady = true;
+    this.#look();
+  }
+
+  async keep(signal: AbortSignal, onPublished: (own: OwnLease) => void): Promise<void> {
+    let retry: number = RETRY_MS.first;
+    while (!signal.aborted) {
+      this.#dirty = false;
+      try {
+        const published = await this.#bringUpToDate(signal);
+        if (published) onPublished(this.own);
+        this.#failingSince = this.#error = undefined;
+        retry = RETRY_MS.first;
+        await this.#nextLook(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof LeaseLostError) throw error;
+        this.#failingSince ??= performance.now();
+        this.#error = messageOf(error);
+        await pause(retry * (0.5 + Math.random() / 2), signal);
+        retry = Math.min(retry * 2, RETRY_MS.longest);
+      }
+    }
+  }
+
+  async follow(
+    sink: LeaseSink,
+    _onConfig: (config: StoredConfig | null) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { client, annotationPrefix, nodeName, families, version, log } = this.#parts;
+    const feed = new NodeFeed(sink, {
+      own: nodeName,
+      annotationPrefix,
+      families,
+      onOwn: (node) => this.#ownChanged(node),
+    });
+    this.#follower = new NodeFollower({ client, annotationPrefix }, feed, log, version);
+    await this.#follower.run(signal);
+  }
+
+  health(): FollowHealth {
+    const health = this.#follower?.health();
+    if (!health) return { connected: false, sinceMs: 0, version: "", resyncs: 0 };
+    const { lists, ...rest } = health;
+    return { ...rest, resyncs: lists };
+  }
+
+  #ownChanged(node: NodeRecord | undefined): void {
+    if (!node) {
+      this.#parts.log.warn(`Node ${this.#parts.nodeName} is gone; the data path stays, and waits for it`);
+    } else this.#lost = this.#judgeSubnets(node);
+    this.#look();
+  }
+
+  #look(): void {
+    this.#dirty = true;
+    this.#wake?.();
+  }
+
+  /** Waits until something may have changed. */
+  async #nextLook(signal: AbortSignal): Promise<void> {
+    if (this.#dirty) return;
+    const look = new AbortController();
+    this.#wake = () => look.abort();
+    await pause(LOOK_MS, AbortSignal.any([signal, look.signal]));
+    this.#wake = undefined;
+  }
+
+  /** Writes what the Node lacks. @returns Whether annotations were written. */
+  async #bringUpToDate(signal: AbortSignal): Promise<boolean> {
+    const { client, annotationPrefix, nodeName, setCondition } = this.#parts;
+    if (this.#lost) throw this.#lost;
+    const node = await readOwnNode(this.#parts, nodeName, signal);
+    const lost = this.#judgeSubnets(node);
+    if (lost) throw lost;
+    const changes = annotationChanges(
+      wantedAnnotations(this.#attributes, node, annotationPrefix),
+      node.annotations,
+      annotationPrefix,
+    );
+    if (changes) await patchAnnotations(client, nodeName, changes, signal);
+    if (setCondition && this.#isReady && node.networkUnavailable !== "False") {
+      await patchCondition(client, nodeName, signal);
+    }
+    return changes !== undefined;
+  }
+
+  /** A host can't change the subnet under its running Pods: it ends, and the next start takes the new one. */
+  #judgeSubnets(node: NodeRecord): LeaseLostError | undefined {
+    const { subnets, nodeName } = this.#parts;
+    const now = subnetsOfNode(node);
+    // One that was taken away for a moment, as while a Node is made anew, comes back.
+    if (typeof now === "string") return undefined;
+    for (const family of familiesOf(subnets)) {
+      const [had, has] = [subnets[family.name]!, now[family.name]];
+      if (!has || samePrefix(had, has)) continue;
+      return new LeaseLostError(
+        `Node ${nodeName} has podCIDR ${formatPrefix(has)} now, and had ${formatPrefix(had)}: ` +
+          "flanneld ends so that the next start takes it; Pods with addresses of the old one must be made anew",
+      );
+    }
+    return undefined;
+  }
+}
+
+/** What is to stand on the Node. Addresses that people set on it go before the host's own. */
+export function wantedAnnotations(attributes: LeaseAttributes, node: NodeRecord, prefix: string) {
+  return annotationsOf(attributes, {
+    ipv4: node.annotations[prefix + ANNOTATIONS.publicIpOverwrite],
+    ipv6: node.annotations[prefix + ANNOTATIONS.publicIpv6Overwrite],
+  });
+}

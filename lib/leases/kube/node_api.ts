@@ -1,0 +1,71 @@
+/**
+ * What flanneld does with its own Node: reads it, and patches its annotations and its condition.
+ *
+ * Everything goes to the status subresource: the right to patch Nodes themselves isn't needed.
+ *
+ * @module
+ */
+import type { ApiClient } from "../../kube/client.ts";
+import { type NodeRecord, type NodeSource, recordOf } from "../../kube/nodes.ts";
+import type { AnnotationValues } from "./annotations.ts";
+
+/** The own Node, and its condition NetworkUnavailable. */
+export interface OwnNode extends NodeRecord {
+  /** `True`, `False` or `Unknown`; undefined where there is no such condition. */
+  readonly networkUnavailable: string | undefined;
+}
+
+/** The condition that says the network is there; its words are the original's. */
+const CONDITION = {
+  type: "NetworkUnavailable",
+  status: "False",
+  reason: "FlannelIsUp",
+  message: "Flannel is running on this node",
+} as const;
+
+/** Reads a Node. @throws {ApiError} 404 where there is none. @throws {Error} If the server can't be reached. */
+export async function readOwnNode(
+  { client, annotationPrefix }: NodeSource,
+  name: string,
+  signal: AbortSignal,
+): Promise<OwnNode> {
+  const node = await client.json({ method: "GET", path: nodePath(name) }, signal);
+  const { status } = node as { status?: { conditions?: { type?: string; status?: string }[] } };
+  const condition = (status?.conditions ?? []).find(({ type }) => type === CONDITION.type);
+  return { ...recordOf(node as never, annotationPrefix), networkUnavailable: condition?.status };
+}
+
+/** Changes annotations. @throws As {@link readOwnNode}. */
+export async function patchAnnotations(
+  client: ApiClient,
+  name: string,
+  annotations: AnnotationValues,
+  signal: AbortSignal,
+): Promise<void> {
+  await patchStatus(client, name, { metadata: { annotations } }, signal);
+}
+
+/** Says that the network is there. @throws As {@link readOwnNode}. */
+export async function patchCondition(client: ApiClient, name: string, signal: AbortSignal): Promise<void> {
+  const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const condition = { ...CONDITION, lastHeartbeatTime: now, lastTransitionTime: now };
+  await patchStatus(client, name, { status: { conditions: [condition] } }, signal);
+}
+
+async function patchStatus(
+  client: ApiClient,
+  name: string,
+  body: object,
+  signal: AbortSignal,
+): Promise<void> {
+  await client.json({
+    method: "PATCH",
+    path: `${nodePath(name)}/status`,
+    contentType: "application/strategic-merge-patch+json",
+    body: JSON.stringify(body),
+  }, signal);
+}
+
+function nodePath(name: string): string {
+  return `/api/v1/nodes/${encodeURIComponent(name)}`;
+}

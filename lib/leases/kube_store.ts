@@ -1,0 +1,247 @@
+/**
+ * Leases in Kubernetes: the cluster assigns each Node its podCIDRs, and the Nodes' annotations say the rest.
+ *
+ * @module
+ */
+import { messageOf } from "../errors.ts";
+import { AccessError, type ApiAccess } from "../kube/access.ts";
+import { ApiClient } from "../kube/client.ts";
+import { inClusterAccess } from "../kube/in_cluster.ts";
+import { kubeconfigAccess } from "../kube/kubeconfig.ts";
+import { parseServer } from "../kube/access.ts";
+import { listNodes, type NodeRecord } from "../kube/nodes.ts";
+import type { FamilyConfig } from "../config/types.ts";
+import type { PerFamily } from "../net/family.ts";
+import { type Ip, tryParseIp } from "../net/ip.ts";
+import { containsPrefix, formatPrefix, type Prefix } from "../net/prefix.ts";
+import type { Log, ProblemReporter } from "../observe/types.ts";
+import { pause } from "../pause.ts";
+import type { Joined, JoinRequest, KnownHost, LeavingLease, SubnetManager } from "./contract.ts";
+import { annotationChanges, annotationPrefix, ANNOTATIONS } from "./kube/annotations.ts";
+import { KubeMembership, wantedAnnotations } from "./kube/membership.ts";
+import { readNetConfig } from "./kube/net_config.ts";
+import { patchAnnotations, readOwnNode } from "./kube/node_api.ts";
+import { NodeFeed, sinceOf } from "./kube/node_feed.ts";
+import { leaseOfNode, subnetsOfNode } from "./kube/node_lease.ts";
+import { findNodeName } from "./kube/node_name.ts";
+import { type CallOptions, type StoredConfig, StoreError } from "./types.ts";
+
+/** Wait after a failure at start: doubled up to the second, in milliseconds. */
+const RETRY_MS = { first: 250, longest: 5_000 } as const;
+
+/** What the options say. */
+export interface KubeOptions {
+  /** -kube-api-url; empty: that of the kubeconfig or the Pod. */
+  readonly apiUrl: string;
+  /** -kubeconfig-file; empty: none. */
+  readonly kubeconfigFile: string;
+  /** -kube-annotation-prefix. */
+  readonly annotationPrefix: string;
+  readonly netConfigPath: string;
+  /** -set-node-network-unavailable. */
+  readonly setCondition: boolean;
+  /** The process's environment: NODE_NAME and its kind. */
+  readonly env: (name: string) => string | undefined;
+  readonly log: Log;
+  readonly problems: ProblemReporter;
+}
+
+/** Opens the store; nothing is connected yet. @throws {StoreError} If an option or a file can't be used. */
+export async function openKubeStore(options: KubeOptions): Promise<SubnetManager> {
+  try {
+    return new KubeManager(await findAccess(options), annotationPrefix(options.annotationPrefix), options);
+  } catch (error) {
+    if (error instanceof RangeError) {
+      throw new StoreError(
+        `-kube-annotation-prefix ${JSON.stringify(options.annotationPrefix)}: ${error.message}`,
+      );
+    }
+    if (error instanceof AccessError) throw new StoreError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+async function findAccess({ apiUrl, kubeconfigFile, env }: KubeOptions): Promise<ApiAccess> {
+  if (kubeconfigFile !== "") return await kubeconfigAccess(kubeconfigFile, apiUrl);
+  if (apiUrl !== "") {
+    return {
+      server: parseServer(apiUrl, "-kube-api-url"),
+      source: "-kube-api-url",
+      insecure: false,
+      tls: () => Promise.resolve({}),
+      authorization: () => Promise.resolve(undefined),
+    };
+  }
+  const access = inClusterAccess(env);
+  if (access) return access;
+  throw new StoreError(
+    "Cannot find the API server: this is no Pod (KUBERNETES_SERVICE_HOST is not set); " +
+      "set -kubeconfig-file, or -kube-api-url",
+  );
+}
+
+class KubeManager implements SubnetManager {
+  readonly #client: ApiClient;
+  readonly #prefix: string;
+  readonly #options: KubeOptions;
+  #nodeName: Promise<string> | undefined;
+  #listing: Promise<{ nodes: NodeRecord[]; version: string }> | undefined;
+
+  constructor(access: ApiAccess, prefix: string, options: KubeOptions) {
+    this.#client = new ApiClient(access);
+    this.#prefix = prefix;
+    this.#options = options;
+  }
+
+  get description(): string {
+    return `Kubernetes ${this.#client.description}`;
+  }
+
+  dropConnections(): void {
+    this.#client.dropConnection(new Error("the host's address changed"));
+  }
+
+  readConfig(): Promise<StoredConfig | undefined> {
+    return readNetConfig(this.#options.netConfigPath);
+  }
+
+  async self({ signal = new AbortController().signal }: CallOptions = {}): Promise<KnownHost> {
+    // The list takes longer than all else: it is under way from here on.
+    this.#listing = this.#list(signal);
+    this.#listing.catch(() => {});
+    const node = await this.#untilAnswered("own Node", signal, () => this.#readNode(signal));
+    const { lease } = leaseOfNode(node, this.#prefix, []);
+    const attributes = lease?.attributes;
+    return {
+      publicIps: {
+        ...ipOf("ipv4", node.annotations[this.#prefix + ANNOTATIONS.nodePublicIp]),
+        ...ipOf("ipv6", node.annotations[this.#prefix + ANNOTATIONS.nodePublicIpv6]),
+      },
+      ...(attributes ? { attributes } : {}),
+    };
+  }
+
+  async join({ config, attributes, signal }: JoinRequest): Promise<Joined> {
+    const { log, problems, setCondition } = this.#options;
+    const nodeName = await this.#untilAnswered("own Node", signal, () => this.#name(signal));
+    const { node, subnets } = await this.#assigned(config, signal);
+    const source = { client: this.#client, annotationPrefix: this.#prefix };
+    const wanted = wantedAnnotations(attributes, node, this.#prefix);
+    const changes = annotationChanges(wanted, node.annotations, this.#prefix);
+    const [{ nodes, version }] = await Promise.all([
+      this.#untilAnswered("list of Nodes", signal, () => this.#listed(signal)),
+      changes &&
+      this.#untilAnswered(
+        "annotations",
+        signal,
+        () => patchAnnotations(this.#client, nodeName, changes, signal),
+      ),
+    ]);
+    const since = sinceOf(node);
+    const families = config.map(({ family }) => family);
+    const membership = new KubeMembership({
+      ...source,
+      ...{ nodeName, families, subnets, since, attributes, setCondition, version, log, problems },
+    });
+    const feedOptions = { own: nodeName, annotationPrefix: this.#prefix, families, onOwn: () => {} };
+    return { membership, origin: "assigned", first: (sink) => new NodeFeed(sink, feedOptions).list(nodes) };
+  }
+
+  /** Nothing is given back: the subnets are the cluster's. */
+  leasesOf(): Promise<readonly LeavingLease[]> {
+    return Promise.resolve([]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#client[Symbol.dispose]();
+    return Promise.resolve();
+  }
+
+  /** The name is found once; what failed is tried again by the next call. */
+  async #name(signal: AbortSignal): Promise<string> {
+    this.#nodeName ??= findNodeName(this.#client, this.#options.env, signal);
+    try {
+      return await this.#nodeName;
+    } catch (error) {
+      this.#nodeName = undefined;
+      throw error;
+    }
+  }
+
+  async #readNode(signal: AbortSignal): Promise<NodeRecord> {
+    const source = { client: this.#client, annotationPrefix: this.#prefix };
+    return await readOwnNode(source, await this.#name(signal), signal);
+  }
+
+  /** The list that {@link self} began, or another one where that failed. */
+  async #listed(signal: AbortSignal): Promise<{ nodes: NodeRecord[]; version: string }> {
+    const begun = this.#listing ?? this.#list(signal);
+    this.#listing = undefined;
+    return await begun;
+  }
+
+  async #list(signal: AbortSignal): Promise<{ nodes: NodeRecord[]; version: string }> {
+    const nodes: NodeRecord[] = [];
+    const source = { client: this.#client, annotationPrefix: this.#prefix };
+    const version = await listNodes(source, (node) => nodes.push(node), signal);
+    return { nodes, version };
+  }
+
+  /** Waits until the Node has a podCIDR of each family. @throws {StoreError} If one lies outside of the network. */
+  async #assigned(
+    config: readonly FamilyConfig[],
+    signal: AbortSignal,
+  ): Promise<{ node: NodeRecord; subnets: PerFamily<Prefix> }> {
+    return await this.#untilAnswered("podCIDR", signal, async () => {
+      const node = await this.#readNode(signal);
+      const all = subnetsOfNode(node);
+      if (typeof all === "string") throw new StoreError(`Node ${node.name} can't be used: ${all}`);
+      const subnets: { -readonly [name in keyof PerFamily<Prefix>]: Prefix } = {};
+      for (const { family, network } of config) {
+        const subnet = all[family.name];
+        if (!subnet) {
+          throw new Error(
+            `Node ${node.name} has no ${family.label} podCIDR yet; the cluster's controller manager assigns them ` +
+              "(--allocate-node-cidrs, --cluster-cidr)",
+          );
+        }
+        if (!containsPrefix(network, subnet)) {
+          throw new StoreError(
+            `Node ${node.name} has podCIDR ${formatPrefix(subnet)}, which is not in the network ` +
+              `${formatPrefix(network)} of ${this.#options.netConfigPath}: make one fit the other`,
+          );
+        }
+        subnets[family.name] = subnet;
+      }
+      return { node, subnets };
+    });
+  }
+
+  /** Tries until it succeeds; says once why it waits. @throws {StoreError} For what waiting doesn't change. */
+  async #untilAnswered<T>(what: string, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+    const { log, problems } = this.#options;
+    let retry: number = RETRY_MS.first, last = "";
+    for (;;) {
+      try {
+        const value = await attempt();
+        if (last !== "") problems.clear("kubernetes");
+        return value;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (error instanceof StoreError) throw error;
+        const message = messageOf(error);
+        if (message !== last) log.warn(`Waiting for the ${what}: ${message}`);
+        last = message;
+        problems.wait("kubernetes", `waiting for the ${what}: ${message}`);
+        await pause(retry * (0.5 + Math.random() / 2), signal);
+        signal.throwIfAborted();
+        retry = Math.min(retry * 2, RETRY_MS.longest);
+      }
+    }
+  }
+}
+
+function ipOf(name: "ipv4" | "ipv6", text: string | undefined): PerFamily<Ip> {
+  const ip = text === undefined ? undefined : tryParseIp(text.trim());
+  return ip?.family.name === name ? { [name]: ip } : {};
+}
