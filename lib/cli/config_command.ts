@@ -7,6 +7,7 @@ import { messageOf } from "../errors.ts";
 import { readKernelFile } from "../ffi/kernel_file.ts";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { resolveNetwork } from "../backend/network.ts";
+import { UsageError } from "../options/usage_error.ts";
 import { describeWrite, openStore } from "../daemon/store.ts";
 import type { Invocation } from "../options/parse.ts";
 
@@ -28,6 +29,11 @@ export async function configCommand(
   if (text !== undefined) {
     const { warnings } = await resolveNetwork(text, backends);
     for (const warning of warnings) console.error(`warning: ${warning}`);
+  }
+  if (options.kubeSubnetMgr) {
+    throw new UsageError(
+      `${command}: the network config of a cluster is no record. ${describeWrite(options)}`,
+    );
   }
   await using store = await openStore(options);
   const timeoutMs = STORE_TIMEOUT_MS;

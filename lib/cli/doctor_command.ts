@@ -8,14 +8,15 @@ import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import { ConfigError } from "../config/types.ts";
 import { chooseExternal } from "../daemon/external.ts";
 import { openContext } from "../daemon/open_context.ts";
-import { describeWrite, openStore } from "../daemon/store.ts";
+import { describeWrite, openSubnetManager } from "../daemon/store.ts";
+import { openLog } from "../observe/log.ts";
 import { readKernelFile } from "../ffi/kernel_file.ts";
 import { systemRunner } from "../firewall/command.ts";
 import { detectTools } from "../firewall/tools.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { IPV4 } from "../net/family.ts";
 import { type InterfaceCandidate, type InterfaceChoice, InterfaceError } from "../external/types.ts";
-import { noMetrics, silentLog } from "../observe/types.ts";
+import { noMetrics, noProblems, silentLog } from "../observe/types.ts";
 import { describeFailure } from "./failure.ts";
 import type { Options } from "../options/table.ts";
 import type { Invocation } from "../options/parse.ts";
@@ -64,7 +65,9 @@ class Doctor {
 
   async #store(): Promise<ResolvedNetwork | undefined> {
     try {
-      await using store = await openStore(this.#options);
+      await using store = await openSubnetManager(this.#options, {
+        ...{ log: openLog({ format: "text", verbosity: 0 }), metrics: noMetrics, problems: noProblems },
+      });
       const stored = await store.readConfig({ timeoutMs: STORE_TIMEOUT_MS });
       if (!stored) {
         this.#fault("config", `there is none in ${store.description}. ${describeWrite(this.#options)}`);

@@ -8,7 +8,6 @@
  */
 import type { BackendRegistry } from "../backend/registry.ts";
 import type { Options } from "../options/table.ts";
-import { UsageError } from "../options/usage_error.ts";
 import { type ReadSubnetFile, readSubnetFile, SubnetFileError } from "../config/subnet_file.ts";
 import { waitForNetwork } from "./config_feed.ts";
 import { settleExternal } from "./external.ts";
@@ -21,6 +20,8 @@ import { openContext } from "./open_context.ts";
 import { describeWrite, openSubnetManager } from "./store.ts";
 import { TaskGroup } from "./task_group.ts";
 import type { SubnetManager } from "../leases/contract.ts";
+import type { PerFamily } from "../net/family.ts";
+import type { Ip } from "../net/ip.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
@@ -43,7 +44,6 @@ export interface DaemonServices {
  * @throws {LeaseLostError} If the lease is lost. @throws What keeps the host from joining.
  */
 export async function runDaemon(options: Options, services: DaemonServices): Promise<void> {
-  refuseMissingParts(options);
   const { log } = services;
   log.info("flanneld starts", { version: VERSION_TEXT });
   try {
@@ -84,6 +84,7 @@ async function runTasks(
   using socket = NetlinkSocket.open();
   await using member = await join(options, { ...services, tasks, manager, socket, problems, status });
   problems.clear("start");
+  member.membership.ready?.();
   log.info("In the network", {
     subnet: member.membership.own.key,
     mtu: member.plan.mtu,
@@ -103,7 +104,7 @@ interface JoinParts extends DaemonServices {
 }
 
 /** The way to readiness. Its many intermediate values, the list of all leases above all, end with it. */
-async function join(options: Options, parts: JoinParts): Promise<Member> {
+async function join(given: Options, parts: JoinParts): Promise<Member> {
   const { backends, log, metrics, tasks, manager, socket } = parts;
   const { signal } = tasks;
   const network = await waitForNetwork(manager, {
@@ -111,14 +112,16 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
     log,
     problems: parts.problems,
     signal,
-    describeWrite: describeWrite(options),
+    describeWrite: describeWrite(given),
   });
+  const known = await manager.self?.({ signal });
+  const options = known ? withPublicIps(given, known.publicIps) : given;
   const { config } = network;
   const families = config.families.map(({ family }) => family);
   const external = await settleExternal(socket, options, families, { log: log.child("interface"), signal });
   const kept = await readLeaseFile(leaseFilePath(options), log);
   const context = await openContext(options, network, {
-    ...{ socket, external, ownLease: attributesOf(kept), metrics, signal },
+    ...{ socket, external, ownLease: attributesOf(kept) ?? known?.attributes, metrics, signal },
     log: log.child(config.backend.type),
   });
   const backend = await network.backend.open(network.options, context);
@@ -143,12 +146,9 @@ async function join(options: Options, parts: JoinParts): Promise<Member> {
   return member;
 }
 
-function refuseMissingParts(options: Options): void {
-  if (options.kubeSubnetMgr) {
-    throw new UsageError(
-      "-kube-subnet-mgr: leases in the Kubernetes API aren't built in; use -store etcd or sqlite:PATH",
-    );
-  }
+/** The addresses that the store knows of go before the command line's. */
+function withPublicIps(options: Options, { ipv4, ipv6 }: PerFamily<Ip>): Options {
+  return { ...options, publicIp: ipv4 ?? options.publicIp, publicIpv6: ipv6 ?? options.publicIpv6 };
 }
 
 /** What the subnet file of an earlier run says; a file that can't be read is told and passed over. */

@@ -14,6 +14,12 @@ import type { Metrics, ProblemReporter } from "../observe/types.ts";
 /** The options that say where config and leases live. */
 export type StoreChoiceOptions = Pick<
   Options,
+  | "kubeSubnetMgr"
+  | "kubeApiUrl"
+  | "kubeconfigFile"
+  | "kubeAnnotationPrefix"
+  | "netConfigPath"
+  | "setNodeNetworkUnavailable"
   | "store"
   | "etcdEndpoints"
   | "etcdPrefix"
@@ -24,7 +30,7 @@ export type StoreChoiceOptions = Pick<
   | "etcdPassword"
 >;
 
-/** Opens the store; nothing is connected before its first call. @throws {StoreError} If an option can't be used. */
+/** Opens the store of records; nothing is connected before its first call. @throws {StoreError} If an option can't be used. */
 export async function openStore(
   options: StoreChoiceOptions,
   problems?: ProblemReporter,
@@ -52,6 +58,18 @@ export async function openSubnetManager(
   options: StoreChoiceOptions & Pick<Options, "subnetLeaseTtl" | "subnetLeaseRenewMargin">,
   { log, metrics, problems }: { log: PartLog; metrics: Metrics; problems: ProblemReporter },
 ): Promise<SubnetManager> {
+  if (options.kubeSubnetMgr) {
+    return await (await import("../leases/kube_store.ts")).openKubeStore({
+      apiUrl: options.kubeApiUrl,
+      kubeconfigFile: options.kubeconfigFile,
+      annotationPrefix: options.kubeAnnotationPrefix,
+      netConfigPath: options.netConfigPath,
+      setCondition: options.setNodeNetworkUnavailable,
+      env: (name) => Deno.env.get(name),
+      log: log.child("kubernetes"),
+      problems,
+    });
+  }
   return new RecordManager(await openStore(options, problems), {
     ttl: options.subnetLeaseTtl,
     margin: options.subnetLeaseRenewMargin * 60,
@@ -71,7 +89,12 @@ export function networkIdOf(options: Pick<Options, "etcdPrefix">): string {
 }
 
 /** How a network config gets into this store, for people. */
-export function describeWrite(options: Pick<Options, "store" | "etcdPrefix" | "etcdEndpoints">): string {
+export function describeWrite(
+  options: Pick<Options, "kubeSubnetMgr" | "netConfigPath" | "store" | "etcdPrefix" | "etcdEndpoints">,
+): string {
+  if (options.kubeSubnetMgr) {
+    return `Write it to ${options.netConfigPath}: in a cluster that is net-conf.json of the ConfigMap kube-flannel-cfg`;
+  }
   if (options.store.kind === "sqlite") {
     return `Write one with: flanneld -store sqlite:${options.store.path} config set FILE`;
   }

@@ -22,7 +22,7 @@ import { KubeMembership, wantedAnnotations } from "./kube/membership.ts";
 import { readNetConfig } from "./kube/net_config.ts";
 import { patchAnnotations, readOwnNode } from "./kube/node_api.ts";
 import { NodeFeed, sinceOf } from "./kube/node_feed.ts";
-import { leaseOfNode, subnetsOfNode } from "./kube/node_lease.ts";
+import { attributesOfNode, subnetsOfNode } from "./kube/node_lease.ts";
 import { findNodeName } from "./kube/node_name.ts";
 import { type CallOptions, type StoredConfig, StoreError } from "./types.ts";
 
@@ -110,14 +110,12 @@ class KubeManager implements SubnetManager {
     this.#listing = this.#list(signal);
     this.#listing.catch(() => {});
     const node = await this.#untilAnswered("own Node", signal, () => this.#readNode(signal));
-    const { lease } = leaseOfNode(node, this.#prefix, []);
-    const attributes = lease?.attributes;
     return {
       publicIps: {
         ...ipOf("ipv4", node.annotations[this.#prefix + ANNOTATIONS.nodePublicIp]),
         ...ipOf("ipv6", node.annotations[this.#prefix + ANNOTATIONS.nodePublicIpv6]),
       },
-      ...(attributes ? { attributes } : {}),
+      attributes: attributesOfNode(node, this.#prefix),
     };
   }
 

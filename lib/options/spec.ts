@@ -14,7 +14,7 @@ export const GROUPS = [
   "Firewall",
   "Health and log",
   "Backends",
-  "Kubernetes (not built in)",
+  "Kubernetes",
   "Other",
 ] as const;
 

@@ -26,7 +26,7 @@ const INTERFACE = "Interface and addresses";
 const SUBNET = "Subnet";
 const FIREWALL = "Firewall";
 const HEALTH = "Health and log";
-const KUBERNETES = "Kubernetes (not built in)";
+const KUBERNETES = "Kubernetes";
 
 /** A day in seconds, and the longest resync and lease in seconds that make any sense. */
 const DAY = 86_400;

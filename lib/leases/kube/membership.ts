@@ -18,7 +18,7 @@ import { LeaseLostError, type LeaseTrouble } from "../keeper_types.ts";
 import type { LeaseAttributes, StoredConfig } from "../types.ts";
 import { annotationChanges, ANNOTATIONS, annotationsOf } from "./annotations.ts";
 import { patchAnnotations, patchCondition, readOwnNode } from "./node_api.ts";
-import { NodeFeed, sinceOf } from "./node_feed.ts";
+import { NodeFeed } from "./node_feed.ts";
 import { subnetsOfNode } from "./node_lease.ts";
 
 /** Wait after a failure: doubled up to the second, in milliseconds. */

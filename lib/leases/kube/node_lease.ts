@@ -8,7 +8,7 @@ import type { NodeRecord } from "../../kube/nodes.ts";
 import type { Family, PerFamily } from "../../net/family.ts";
 import { type Ip, tryParseIp } from "../../net/ip.ts";
 import { parsePrefix, type Prefix } from "../../net/prefix.ts";
-import type { Lease } from "../types.ts";
+import type { Lease, LeaseAttributes } from "../types.ts";
 import { ANNOTATIONS } from "./annotations.ts";
 
 /** A Node as a lease, or what is wrong with it; neither where the Node has nothing to do with flannel. */
@@ -59,6 +59,17 @@ export function leaseOfNode(node: NodeRecord, prefix: string, families: readonly
   return { lease: { subnets: lease.subnets, attributes }, ...(fault === undefined ? {} : { fault }) };
 }
 
+/** What a Node says of its backend, whatever else it lacks: a host that starts again may take that up. */
+export function attributesOfNode(node: NodeRecord, prefix: string): LeaseAttributes {
+  const backendType = node.annotations[prefix + ANNOTATIONS.backendType];
+  const data: Record<string, Json> = {};
+  for (const [name, { data: dataName }] of Object.entries(NAMES)) {
+    const value = parseData(node.annotations[prefix + dataName]);
+    if (value !== undefined && value !== null) data[name] = value;
+  }
+  return { publicIps: {}, backendData: data, ...(backendType ? { backendType } : {}) };
+}
+
 /** The first podCIDR of each family, in whatever order they stand; a sentence if one is none. */
 export function subnetsOfNode({ podCidrs }: NodeRecord): PerFamily<Prefix> | string {
   const subnets: { ipv4?: Prefix; ipv6?: Prefix } = {};
@@ -84,10 +95,16 @@ function readFamily(
       ? `it has no annotation ${publicIpName}`
       : `its annotation ${publicIpName} ${JSON.stringify(text.slice(0, 80))} is no ${family.label} address`;
   }
+  const data = parseData(annotation(dataName));
+  return data === undefined ? `its annotation ${dataName} is no JSON` : { subnet, publicIp, data };
+}
+
+/** Backend data as JSON; undefined for what is none. An absent annotation is null. */
+function parseData(text: string | undefined): Json | undefined {
   try {
-    return { subnet, publicIp, data: JSON.parse(annotation(dataName) || "null") as Json };
+    return JSON.parse(text || "null") as Json;
   } catch {
-    return `its annotation ${dataName} is no JSON`;
+    return undefined;
   }
 }
 
