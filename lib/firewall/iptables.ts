@@ -163,10 +163,9 @@ export class Iptables {
       backoff.check(program, changes);
       const result = await this.#restore(family, input);
       if (result.code !== 0) return new CommandError(program, this.#restoreArgs(), result);
-      backoff.written();
       held = await readAgain();
       left = planIptables(held, rules, this.#names, able);
-      if (restoreInput(left) === input) backoff.fail(program, changes);
+      if (restoreInput(left) === input) backoff.fail(program, changes, commitsOf(input));
     }
     // What others did between the write and this look is for the next pass.
     if (left.length === 0) {
@@ -227,6 +226,11 @@ export class Iptables {
       cause: cause.message,
     });
   }
+}
+
+/** The transactions of iptables-restore's input: one a table. */
+function commitsOf(input: string): number {
+  return input.split("\nCOMMIT\n").length - 1;
 }
 
 /** What to try when the first choice is refused, best first; the first twice, for a race with another program. */

@@ -24,6 +24,9 @@ const DUTY = 10;
 /** … within these bounds, in milliseconds. */
 const SHORTEST_REST_MS = 100, LONGEST_REST_MS = 1_000;
 
+/** The first retry after a failure, in milliseconds; each further one comes twice as late, up to the interval. */
+const RETRY_MS = 1_000;
+
 /** When a pass is done. */
 export interface KeepOptions {
   /** Passes are at most this many milliseconds apart. */
@@ -43,13 +46,21 @@ export async function keepAt(
 ): Promise<void> {
   const wake = new Wake(signal);
   const reading = events && readAll(events, wake).catch(onResult);
+  let wait = interval;
+  let retry = RETRY_MS;
   for (;;) {
-    const isAsked = await wake.within(interval);
+    const isAsked = await wake.within(wait);
     if (isAsked) await pause(COALESCE_MS, signal);
     if (signal.aborted) break;
     wake.forget();
     const began = performance.now();
-    await pass().then(() => onResult(), onResult);
+    await pass().then(() => {
+      [wait, retry] = [interval, RETRY_MS];
+      onResult();
+    }, (error) => {
+      [wait, retry] = [Math.min(retry, interval), Math.min(retry * 2, interval)];
+      onResult(error);
+    });
     const rest = (performance.now() - began) * DUTY;
     if (isAsked) await pause(Math.min(Math.max(rest, SHORTEST_REST_MS), LONGEST_REST_MS, interval), signal);
   }

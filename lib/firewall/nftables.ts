@@ -63,10 +63,9 @@ export class Nftables {
     }
     const changes = differing.flatMap(({ rules, state }) => this.#changesOf(rules.family, state));
     this.#backoff.check("nft", changes);
-    await this.#writeEach(differing.map(({ rules }) => rules), rules.fullyRandom);
-    this.#backoff.written();
+    const commits = await this.#writeEach(differing.map(({ rules }) => rules), rules.fullyRandom);
     const still = await this.#differing(differing.map(({ rules }) => rules), rules.fullyRandom);
-    if (still.length > 0) this.#backoff.fail("nft", changes);
+    if (still.length > 0) this.#backoff.fail("nft", changes, commits);
     else this.#backoff.reset();
     return changes;
   }
@@ -110,10 +109,9 @@ export class Nftables {
     if (script !== "") {
       this.#filterBackoff.check("nft", changes);
       await this.#commit(script);
-      this.#filterBackoff.written();
       after = await plans();
       if (withoutHandles(scriptOf(after)) === withoutHandles(script)) {
-        this.#filterBackoff.fail("nft", changes);
+        this.#filterBackoff.fail("nft", changes, 1);
       }
     }
     if (scriptOf(after) === "") this.#filterBackoff.reset();
@@ -161,10 +159,15 @@ export class Nftables {
     return listTable(this.#run, nftFamily(family), this.#names.table(family));
   }
 
-  /** Writes all together, or, where nft refuses that, each by itself. @throws {CommandError} The first failure. */
-  async #writeEach(differing: readonly FamilyRuleset[], fullyRandom: boolean): Promise<void> {
+  /**
+   * Writes all together, or, where nft refuses that, each by itself.
+   *
+   * @returns The number of transactions.
+   * @throws {CommandError} The first failure.
+   */
+  async #writeEach(differing: readonly FamilyRuleset[], fullyRandom: boolean): Promise<number> {
     const together = await this.#write(differing, fullyRandom);
-    if (!together) return;
+    if (!together) return 1;
     // One family's trouble must not keep the rules from the other.
     const each = differing.length === 1 ? [together] : [
       await this.#write([differing[0]!], fullyRandom),
@@ -172,6 +175,7 @@ export class Nftables {
     ];
     const failure = each.find((error) => error !== undefined);
     if (failure) throw failure;
+    return each.length;
   }
 
   async #commit(script: string): Promise<void> {

@@ -215,9 +215,8 @@ export class PeerFilter implements Disposable {
     this.#backoff.check("nft", changes);
     this.#held = undefined;
     await this.#write(wanted);
-    this.#backoff.written();
     this.#elementsVerified = undefined;
-    if (!await this.#isAsLeft(wanted)) this.#backoff.fail("nft", changes);
+    if (!await this.#isAsLeft(wanted)) this.#backoff.fail("nft", changes, 1);
     this.#log.warn(`Another program changed table inet ${this.#table}, which is restored`);
     this.#metrics.count("peer_filter_repairs_total", "Times that a changed peer filter was restored");
   }

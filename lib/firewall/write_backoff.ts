@@ -14,7 +14,7 @@ const LONGEST_DELAY = 600_000;
 export interface WriteBackoffOptions {
   /** @default noMetrics */
   readonly metrics?: Metrics;
-  /** A number that is another after each change of the firewall by any program; undefined where there is none. */
+  /** A number that grows with each change of the firewall by any program; undefined where there is none. */
   readonly stamp?: () => number | undefined;
   /** Milliseconds of a monotonic clock. @default performance.now */
   readonly now?: () => number;
@@ -27,7 +27,7 @@ export class WriteBackoff {
   readonly #now: () => number;
   #delay = 0;
   #notBefore = 0;
-  #writtenAt: number | undefined;
+  #stampBefore: number | undefined;
 
   constructor({ metrics, stamp, now }: WriteBackoffOptions = {}) {
     this.#metrics = metrics ?? noMetrics;
@@ -38,21 +38,18 @@ export class WriteBackoff {
   /** Call before a write. @throws {IneffectiveWriteError} If it is too early for another try. */
   check(program: string, changes: readonly FirewallChange[]): void {
     if (this.#now() < this.#notBefore) throw new IneffectiveWriteError(program, changes);
-  }
-
-  /** Call right after a write that reports success. */
-  written(): void {
-    this.#writtenAt = this.#stamp();
+    this.#stampBefore = this.#stamp();
   }
 
   /**
    * A look after the write finds what was found before it. Does nothing if another program has written since: then
    * the next pass repairs what that one did.
    *
+   * @param commits Transactions of the write: by how much it may have made the stamp grow.
    * @throws {IneffectiveWriteError}
    */
-  fail(program: string, changes: readonly FirewallChange[]): void {
-    if (this.#stamp() !== this.#writtenAt) return;
+  fail(program: string, changes: readonly FirewallChange[], commits: number): void {
+    if ((this.#stamp() ?? 0) - (this.#stampBefore ?? 0) > commits) return;
     this.#delay = Math.min(this.#delay * 2 || FIRST_DELAY, LONGEST_DELAY);
     this.#notBefore = this.#now() + this.#delay;
     this.#metrics.count("firewall_ineffective_writes_total", "Writes of firewall rules that had no effect");

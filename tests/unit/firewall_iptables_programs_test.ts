@@ -132,8 +132,7 @@ Deno.test("firewall: writes without effect are tried again after 1 s, then twice
   const delays: number[] = [];
   for (let i = 0; i < 12; i++) {
     backoff.check("nft", []);
-    backoff.written();
-    assert.throws(() => backoff.fail("nft", []), IneffectiveWriteError);
+    assert.throws(() => backoff.fail("nft", [], 1), IneffectiveWriteError);
     const begin = now;
     for (;; now += 1000) {
       try {
@@ -146,7 +145,7 @@ Deno.test("firewall: writes without effect are tried again after 1 s, then twice
     delays.push((now - begin) / 1000);
   }
   assert.deepEqual(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
-  assert.throws(() => backoff.fail("nft", []), IneffectiveWriteError);
+  assert.throws(() => backoff.fail("nft", [], 1), IneffectiveWriteError);
   backoff.reset();
   backoff.check("nft", []);
 });
@@ -154,12 +153,12 @@ Deno.test("firewall: writes without effect are tried again after 1 s, then twice
 Deno.test("firewall: what another program undoes right after a write is no write without effect", () => {
   let stamp = 1;
   const backoff = new WriteBackoff({ stamp: () => stamp });
-  backoff.written();
-  stamp++;
-  backoff.fail("nft", []);
   backoff.check("nft", []);
-  backoff.written();
-  assert.throws(() => backoff.fail("nft", []), IneffectiveWriteError);
+  stamp += 2;
+  backoff.fail("nft", [], 1);
+  backoff.check("nft", []);
+  stamp++;
+  assert.throws(() => backoff.fail("nft", [], 1), IneffectiveWriteError);
 });
 
 Deno.test("firewall iptables: a table that iptables can't show is not written to", async () => {
