@@ -13,14 +13,13 @@ import { loadEtcd3 } from "./library.ts";
 import { type CallLimits, left, type Patience } from "./limits.ts";
 import type { CallName, Calls } from "./messages.ts";
 
-/** Longest wait for a connection: a dropped SYN costs this much before the next endpoint is asked. */
-const CONNECT_MS = 1000;
-/**
- * Waits for an answer in the first round over all endpoints, where there is another to ask, and in the last:
- * a busy server may need longer.
- */
-const FIRST_DEADLINE_MS = 1500;
-const LAST_DEADLINE_MS = 6000;
+/** Longest waits, in milliseconds, for a connection and for an answer. */
+type Waits = Pick<CallLimits, "connectMs" | "deadlineMs">;
+
+/** Where there is another endpoint to ask: a dropped SYN costs no more than this. */
+const FIRST_ROUND: Waits = { connectMs: 1000, deadlineMs: 1500 };
+/** Where there is none, or all were slow: a busy server may need longer. */
+const LAST_ROUND: Waits = { connectMs: 3000, deadlineMs: 6000 };
 
 /** No endpoint gave an answer; a later call may succeed. */
 export class EndpointsError extends Error {
@@ -65,9 +64,9 @@ export class EtcdPool implements Disposable {
 
   /** Does all of `attempt` at the first endpoint where it succeeds, and says which that was. Errors as {@link call}. */
   async use<T>(attempt: Attempt<T>, patience: Patience = {}): Promise<{ value: T; endpoint: Endpoint }> {
-    const deadlines = this.endpoints.length > 1 ? [FIRST_DEADLINE_MS, LAST_DEADLINE_MS] : [LAST_DEADLINE_MS];
+    const rounds = this.endpoints.length > 1 ? [FIRST_ROUND, LAST_ROUND] : [LAST_ROUND];
     let faults: { endpoint: Endpoint; fault: Fault }[] = [];
-    for (const deadlineMs of deadlines) {
+    for (const waits of rounds) {
       const round: typeof faults = [];
       const first = this.#current;
       for (let i = 0; i < this.endpoints.length; i++) {
@@ -75,7 +74,7 @@ export class EtcdPool implements Disposable {
         const endpoint = this.endpoints[index]!;
         // Who has little patience hears of every endpoint.
         const share = left(patience) / (this.endpoints.length - i);
-        const outcome = await this.#attempt(endpoint, attempt, Math.min(deadlineMs, share), patience);
+        const outcome = await this.#attempt(endpoint, attempt, atMost(waits, share), patience.signal);
         if (!("fault" in outcome)) {
           this.#current = index;
           return { value: outcome.value, endpoint };
@@ -85,7 +84,10 @@ export class EtcdPool implements Disposable {
       // A second round that was cut short says less than the first.
       if (faults.length === 0 || left(patience) > 0) faults = round;
       // Only slowness is worth asking all of them again at once.
-      if (left(patience) === 0 || !round.some(({ fault }) => /no answer in time/.test(fault.cause))) break;
+      if (
+        left(patience) === 0 ||
+        !round.some(({ fault }) => /no answer in time|no connection within/.test(fault.cause))
+      ) break;
     }
     const kind = faults.every(({ fault }) => fault.kind === "fatal") ? "fatal" : "endpoint";
     throw toError(
@@ -122,17 +124,16 @@ export class EtcdPool implements Disposable {
   async #attempt<T>(
     endpoint: Endpoint,
     attempt: Attempt<T>,
-    deadlineMs: number,
-    patience: Patience,
+    waits: Waits,
+    asked: AbortSignal | undefined,
   ): Promise<{ value: T } | { fault: Fault }> {
-    if (deadlineMs === 0) return { fault: { kind: "endpoint", cause: "not asked, no time was left" } };
+    if (waits.deadlineMs === 0) return { fault: { kind: "endpoint", cause: "not asked, no time was left" } };
     try {
       const client = await this.#client(endpoint);
-      const signal = either(patience.signal, this.#dropped.signal);
-      const limits = { deadlineMs, connectMs: Math.min(CONNECT_MS, deadlineMs), signal };
-      return { value: await attempt(client, limits) };
+      const signal = either(asked, this.#dropped.signal);
+      return { value: await attempt(client, { ...waits, signal }) };
     } catch (error) {
-      patience.signal?.throwIfAborted();
+      asked?.throwIfAborted();
       if (!(error instanceof CallError)) throw error;
       const fault = classify(error);
       // Certificates differ from endpoint to endpoint; users and revisions are the cluster's.
@@ -190,6 +191,10 @@ function toError(fault: Fault, causes: readonly string[]): Error {
     default:
       return new EndpointsError(causes.length > 1 ? `No etcd endpoint answers: ${text}` : `etcd at ${text}`);
   }
+}
+
+function atMost({ connectMs, deadlineMs }: Waits, ms: number): Waits {
+  return { connectMs: Math.min(connectMs, ms), deadlineMs: Math.min(deadlineMs, ms) };
 }
 
 function either(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
