@@ -14,7 +14,7 @@ export interface AliKeys {
   readonly secret: string;
   /** Of temporary keys. */
   readonly token?: string;
-  /** Milliseconds since the epoch; absent: for ever. */
+  /** Milliseconds since the epoch; absent: without an end. */
   readonly until?: number;
 }
 

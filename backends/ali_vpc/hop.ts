@@ -9,7 +9,7 @@ import { formatIp, sameIp, tryParseIp } from "../../lib/net/ip.ts";
 import { CloudError } from "../cloud/errors.ts";
 import type { AliMetadata } from "./metadata.ts";
 
-/** A next hop, as the API names it, and what tells routes to this host from others. */
+/** A next hop, as the API names it, and which ids lead to this host. */
 export interface AliHop {
   readonly type: "Instance" | "NetworkInterface";
   readonly id: string;

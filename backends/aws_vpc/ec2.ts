@@ -15,7 +15,7 @@ export type Destination =
   | { readonly DestinationCidrBlock: string }
   | { readonly DestinationIpv6CidrBlock: string };
 
-/** Milliseconds: the SDK itself would wait for ever. */
+/** Milliseconds: the SDK itself has no time limit. */
 const TIMEOUTS = { connectionTimeout: 5_000, requestTimeout: 15_000, throwOnRequestTimeout: true };
 
 /** EC2 in one region. */

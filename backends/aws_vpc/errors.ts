@@ -76,7 +76,7 @@ export function classify(error: unknown, action: string, subject: string): Cloud
     });
   }
   if (code === "InvalidParameterValue" && /no route defined/i.test(words)) {
-    // The only code that ReplaceRoute has for this; its words are all that tells it from a bad parameter.
+    // ReplaceRoute has no other code for this; only its text distinguishes it from a bad parameter.
     return new CloudError("conflict", `EC2 has no route ${subject} to replace`, { code: NO_SUCH_ROUTE });
   }
   const kind = KINDS[code] ?? (status === 429 ? "throttled" : status === 403 ? "denied" : "unavailable");

@@ -107,7 +107,7 @@ export function isInside(network: Prefix, destination: Prefix): boolean {
   return destination.length > network.length && containsPrefix(network, destination);
 }
 
-/** Tells entries of two listings apart. */
+/** Distinguishes entries of two listings. */
 export function routeKey(route: CloudRoute): string {
   return `${route.table} ${formatPrefix(route.destination)} ${route.id} ${route.hop}`;
 }

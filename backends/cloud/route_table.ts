@@ -13,7 +13,7 @@ export interface CloudRoute {
   /** Which of the {@link Identity}'s tables it stands in. */
   readonly table: string;
   readonly destination: Prefix;
-  /** Tells it from other entries of its table. */
+  /** Distinguishes it from other entries of its table. */
   readonly id: string;
   /** Where it leads, for logs. */
   readonly hop: string;

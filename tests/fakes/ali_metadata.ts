@@ -6,7 +6,7 @@
 import type { FakeAli } from "./ali.ts";
 import { type FakeRequest, FakeServer } from "./http.ts";
 
-/** The metadata server of one instance, or of all of them, told apart by the caller's address. */
+/** The metadata server of one instance, or of all of them, by the caller's address. */
 export class FakeAliMetadata implements AsyncDisposable {
   /** Session tokens are asked for; without them, there are none. */
   hardened = true;

@@ -6,7 +6,7 @@
 import type { AwsInstance, FakeAws } from "./aws.ts";
 import { type FakeRequest, FakeServer } from "./http.ts";
 
-/** The metadata service of one instance, or of all of them, told apart by the caller's address. */
+/** The metadata service of one instance, or of all of them, by the caller's address. */
 export class FakeImds implements AsyncDisposable {
   /** Version 1 (no token) is allowed. */
   v1 = false;

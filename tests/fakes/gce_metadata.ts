@@ -6,7 +6,7 @@
 import type { FakeGce } from "./gce.ts";
 import { type FakeRequest, FakeServer } from "./http.ts";
 
-/** The metadata server of one instance, or of all of them, told apart by the caller's address. */
+/** The metadata server of one instance, or of all of them, by the caller's address. */
 export class FakeGceMetadata implements AsyncDisposable {
   readonly server: FakeServer;
   /** Answers without the header that only Google's sets. */

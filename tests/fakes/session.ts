@@ -41,7 +41,7 @@ export class RecordedLog implements PartLog {
   error(message: string, fields?: unknown): void {
     this.#add("error", message, fields);
   }
-  /** The part isn't recorded: its lines are told by their text. */
+  /** The part isn't recorded. */
   child(): PartLog {
     return this;
   }
@@ -101,7 +101,7 @@ export class JumpingClock implements Clock {
       signal.addEventListener("abort", done);
       if (timer !== undefined) return;
       this.#held.push(done);
-      for (const tell of this.#onHold.splice(0)) tell();
+      for (const notify of this.#onHold.splice(0)) notify();
     });
   };
 

@@ -6,7 +6,7 @@
 import { type FakeRequest, FakeServer } from "./http.ts";
 import type { FakeTencent, TencentInstance } from "./tencent.ts";
 
-/** The metadata server of one instance, or of all of them, told apart by the caller's address. */
+/** The metadata server of one instance, or of all of them, by the caller's address. */
 export class FakeTencentMetadata implements AsyncDisposable {
   /** The instance has a CAM role. */
   role = true;

@@ -135,7 +135,7 @@ Deno.test("ali-vpc: throttling is retried and counted, denial names the action",
   assert.ok(host.test.metrics.sum("cloud_retries_total", "throttled") >= 3);
 });
 
-Deno.test("ali-vpc: role keys that end in the middle are fetched anew, and none is ever told", async () => {
+Deno.test("ali-vpc: role keys that end in the middle are fetched anew, and none ever shows", async () => {
   await using ali = new FakeAli();
   await using host = new Host(ali, "i-a", "192.168.0.10");
   await using running = await host.start("10.20.7.0/24");
@@ -148,7 +148,7 @@ Deno.test("ali-vpc: role keys that end in the middle are fetched anew, and none 
   assert.doesNotMatch(host.test.log.text + JSON.stringify(running.status!()), /role-secret|sts-token/);
 });
 
-Deno.test("ali-vpc: keys from the config, then from the environment; wrong ones are told without the secret", async () => {
+Deno.test("ali-vpc: keys from the config, then from the environment; wrong ones show no secret", async () => {
   await using ali = new FakeAli();
   await using host = new Host(ali, "i-a", "192.168.0.10");
   host.metadata.role = false;

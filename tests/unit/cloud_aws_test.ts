@@ -194,7 +194,7 @@ Deno.test("aws-vpc: without DescribeInstances a named table is served by what th
   assert.match(host.test.log.text, /warn.*ec2:DescribeInstances/);
 });
 
-Deno.test("aws-vpc: sparse answers and changes that show late are coped with", async () => {
+Deno.test("aws-vpc: sparse answers, and changes that show late", async () => {
   await using aws = cloud();
   await using host = new Host(aws, "i-0a", "10.0.1.10");
   aws.faults.sparse = true;
@@ -230,7 +230,7 @@ Deno.test("aws-vpc: cleanup removes the own route alone, twice without error", a
   assert.equal(routes(aws).length, 4);
 });
 
-Deno.test("aws-vpc: what waiting doesn't mend is an error that says what would be right", async () => {
+Deno.test("aws-vpc: what retries don't help is an error that says what would be right", async () => {
   await using aws = cloud();
   aws.addTable("rtb-0far", { vpc: "vpc-0bbb" });
   await using host = new Host(aws, "i-0a", "10.0.1.10");
@@ -258,15 +258,15 @@ Deno.test("aws-vpc: metadata version 1 where allowed, a lost session token fetch
   await (await host.start("10.20.7.0/24"))[Symbol.asyncDispose]();
 });
 
-Deno.test("aws-vpc: two hosts that race for one entry end with one route, and no secret is ever told", async () => {
+Deno.test("aws-vpc: two hosts that race for one entry end with one route, and no secret ever shows", async () => {
   await using aws = cloud();
   await using a = new Host(aws, "i-0a", "10.0.1.10");
   await using b = new Host(aws, "i-0b", "10.0.1.11");
   const both = await Promise.all([a.start("10.20.7.0/24"), b.start("10.20.7.0/24")]);
   assert.equal(routes(aws).length, 3);
-  const told = [a, b].map((host) => host.test.log.text).join() +
+  const shown = [a, b].map((host) => host.test.log.text).join() +
     JSON.stringify(both.map((one) => one.status!()));
-  assert.doesNotMatch(told, /aws-secret|session-token/);
+  assert.doesNotMatch(shown, /aws-secret|session-token/);
   for (const one of both) await one[Symbol.asyncDispose]();
 });
 
