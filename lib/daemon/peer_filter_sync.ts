@@ -5,7 +5,7 @@
  */
 import type { OpenedBackend, PeerView } from "../backend/types.ts";
 import { messageOf } from "../errors.ts";
-import { PeerFilter } from "../firewall/peer_filter.ts";
+import type { PeerFilter } from "../firewall/peer_filter.ts";
 import { removePeerFilter } from "../firewall/peer_filter_removal.ts";
 import type { Ip } from "../net/ip.ts";
 import { FAMILIES } from "../net/family.ts";
@@ -109,6 +109,8 @@ class PeerFilterSync implements Disposable {
   /** Puts the filter in place and keeps it. @throws {FirewallUnavailableError} If the host has no nft. */
   static async open(parts: PeerFilterParts, tunnel: Tunnel): Promise<PeerFilterSync> {
     const { networkId, log, metrics, tasks, interval } = parts;
+    // Loaded when it is used: most networks have no filter.
+    const { PeerFilter } = await import("../firewall/peer_filter.ts");
     const filter = await PeerFilter.open({ tunnel, networkId, log, metrics });
     const sync = new PeerFilterSync(parts, filter);
     try {
