@@ -43,6 +43,8 @@ export type RemovalReason = "rival" | "stale" | "blackhole";
 export interface Removal<R extends CloudRoute> {
   readonly route: R;
   readonly reason: RemovalReason;
+  /** Goes only if the cloud says that its hop is gone. */
+  readonly unsure: boolean;
 }
 
 /** All that is to change; empty lists mean that the tables are as they should be. */
@@ -68,7 +70,8 @@ export function decide<R extends CloudRoute>(situation: Situation<R>): Decision<
   const replaced = new Set(puts.map((put) => put.existing));
   const removals = situation.routes.flatMap((route) => {
     const reason = replaced.has(route) ? undefined : removalReason(situation, route);
-    return reason ? [{ route, reason }] : [];
+    const unsure = reason === "blackhole" && route.blackhole === undefined;
+    return reason ? [{ route, reason, unsure }] : [];
   });
   return {
     puts,
@@ -99,7 +102,7 @@ function removalReason<R extends CloudRoute>(
   const claimed = [...own, ...leased].some((subnet) => prefixesOverlap(subnet, route.destination));
   if (claimed) return undefined;
   if (route.own) return "stale";
-  return route.blackhole ? "blackhole" : undefined;
+  return route.blackhole === false ? undefined : "blackhole";
 }
 
 /** Strictly inside: a route for the whole network is somebody's gateway, not a host's subnet. */

@@ -155,6 +155,7 @@ export class RoutePass<R extends CloudRoute> {
       if (!next || isLost(first, decision) || errors.some(isGeneral)) return decision;
       tried.add(routeKey(next.route));
       await attempt(errors, async () => {
+        if (next.unsure && !await this.#table.isGone?.(next.route, signal)) return;
         await this.#remove(next, signal);
         onRemoved();
       });

@@ -21,8 +21,8 @@ export interface CloudRoute {
   readonly own: boolean;
   /** It does what {@link RouteTable.put} would do: it leads to the right interface and is in force. */
   readonly upToDate: boolean;
-  /** Its hop is gone: packets end here. */
-  readonly blackhole: boolean;
+  /** Its hop is gone: packets end here. Undefined where the table doesn't show it: {@link RouteTable.isGone}. */
+  readonly blackhole: boolean | undefined;
   /** It can be removed now: it is an instance's route, and no change of it is under way. */
   readonly removable: boolean;
 }
@@ -68,6 +68,8 @@ export interface RouteTable<R extends CloudRoute = CloudRoute> {
   list(signal: AbortSignal): Promise<readonly R[]>;
   /** Makes `destination` lead here; `existing` is the entry that stands there. Resolves once it is in force. */
   put(table: string, destination: Prefix, existing: R | undefined, signal: AbortSignal): Promise<void>;
+  /** Whether an entry's hop is gone, for tables that don't show it. Asked right before a removal. */
+  isGone?(route: R, signal: AbortSignal): Promise<boolean>;
   /** Removes an entry; one that is gone already is no error. */
   remove(route: R, signal: AbortSignal): Promise<void>;
   /** How full the tables are, as of now. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BackendType } from "../../lib/backend/types.ts";
+import type { BackendType, OpenContext } from "../../lib/backend/types.ts";
 import { type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
 import { cleanupCloudRoutes } from "../cloud/cleanup.ts";
 import { TENCENT_METADATA } from "./metadata.ts";
@@ -15,12 +15,13 @@ export function makeTencentVpc(
   edges: CloudEdges,
   metadataBases: readonly string[] = TENCENT_METADATA,
 ): BackendType<TencentVpcOptions> {
-  const table = (options: TencentVpcOptions) => new TencentRouteTable(options, edges, metadataBases);
+  const table = (options: TencentVpcOptions, { log }: OpenContext) =>
+    new TencentRouteTable(options, edges, log, metadataBases);
   return {
     type: "tencent-vpc",
     parse: parseTencentVpcOptions,
-    open: (options, context) => openCloudBackend(table(options), context, edges),
-    cleanup: (options, context, lease) => cleanupCloudRoutes(table(options), context, lease, edges),
+    open: (options, context) => openCloudBackend(table(options, context), context, edges),
+    cleanup: (options, context, lease) => cleanupCloudRoutes(table(options, context), context, lease, edges),
   };
 }
 

@@ -2,12 +2,13 @@
  * A Tencent Cloud VPC's route tables: own subnet → this instance's address.
  *
  * Tables may hold several entries for one prefix, so an entry is known by its id. They don't show whether an
- * instance is gone: entries of other hosts are never black holes here.
+ * instance is gone; the VPC's interfaces do.
  *
  * @module
  */
 import type { ExternalInterface } from "../../lib/external/types.ts";
 import { formatPrefix, parsePrefix, type Prefix, samePrefix } from "../../lib/net/prefix.ts";
+import type { Log } from "../../lib/observe/types.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
@@ -16,6 +17,9 @@ import { DUPLICATES, GONE } from "./errors.ts";
 import { TencentMetadata } from "./metadata.ts";
 import type { TencentVpcOptions } from "./options.ts";
 import { type TencentRoute, type TencentTable, TencentVpc } from "./vpc.ts";
+
+/** How long an address that an interface has isn't asked for again, in milliseconds. */
+const ALIVE_FOR_MS = 600_000;
 
 /** An entry with what its change needs. */
 export interface TencentCloudRoute extends CloudRoute {
@@ -39,6 +43,7 @@ export class TencentRouteTable implements RouteTable<TencentCloudRoute> {
   readonly cloud = "tencent-vpc";
   readonly #options: TencentVpcOptions;
   readonly #edges: CloudEdges;
+  readonly #log: Log;
   readonly #metadata: TencentMetadata;
   #host: Host | undefined;
   #self: Self | undefined;
@@ -46,10 +51,19 @@ export class TencentRouteTable implements RouteTable<TencentCloudRoute> {
   #justRead: readonly TencentTable[] | undefined;
   /** Entries of each table that count against the limit, as of the last listing. */
   #used = new Map<string, number>();
+  /** Addresses that an interface has, and until when that needn't be asked again. */
+  #alive = new Map<string, number>();
+  #mayNotAsk = false;
 
-  constructor(options: TencentVpcOptions, edges: CloudEdges, metadataBases: readonly string[]) {
+  constructor(
+    options: TencentVpcOptions,
+    edges: CloudEdges,
+    log: Log,
+    metadataBases: readonly string[],
+  ) {
     this.#options = options;
     this.#edges = edges;
+    this.#log = log;
     this.#metadata = new TencentMetadata(metadataBases);
   }
 
@@ -84,8 +98,48 @@ export class TencentRouteTable implements RouteTable<TencentCloudRoute> {
       if (!table) throw new CloudError("unavailable", `Tencent Cloud's answer lacks the route table ${id}`);
       const entries = (table.RouteSet ?? []).filter(({ RouteType }) => (RouteType ?? "USER") === "USER");
       this.#used.set(id, entries.length);
-      return entries.flatMap((entry) => readEntry(entry, id, this.#known.place));
+      return entries.flatMap((entry) => this.#read(entry, id));
     });
+  }
+
+  #read(entry: TencentRoute, table: string): TencentCloudRoute[] {
+    const { address, ownAddresses } = this.#known.place;
+    const destination = tryParsePrefix(entry.DestinationCidrBlock);
+    if (!destination) return [];
+    const toInstance = entry.GatewayType === "NORMAL_CVM";
+    const hop = entry.GatewayId ?? "";
+    const enabled = entry.Enabled !== false;
+    const own = toInstance && ownAddresses.includes(hop);
+    return [{
+      table,
+      destination,
+      id: String(entry.RouteId ?? entry.RouteItemId ?? formatPrefix(destination)),
+      hop: `${hop || "elsewhere"}${enabled ? "" : " (disabled)"}`,
+      own,
+      upToDate: toInstance && hop === address && enabled,
+      blackhole: own || this.#isAlive(hop) ? false : undefined,
+      // What leads to gateways isn't an instance's, and what is disabled rivals nobody.
+      removable: toInstance && (enabled || own),
+      entry,
+    }];
+  }
+
+  #isAlive(address: string): boolean {
+    return this.#mayNotAsk || (this.#alive.get(address) ?? 0) > this.#edges.clock.now();
+  }
+
+  async isGone({ entry }: TencentCloudRoute, signal: AbortSignal): Promise<boolean> {
+    const address = entry.GatewayId ?? "";
+    try {
+      if (!await this.#api.hasAddress(this.#known.place.vpcId, address, signal)) return true;
+      this.#alive.set(address, this.#edges.clock.now() + ALIVE_FOR_MS);
+    } catch (error) {
+      if (!(error instanceof CloudError) || error.kind !== "denied") throw error;
+      // A courtesy to others: without the permission their unused routes stay.
+      this.#mayNotAsk = true;
+      this.#log.info("Routes of hosts that are gone stay in the table", { reason: error.message });
+    }
+    return false;
   }
 
   async put(
@@ -183,30 +237,6 @@ function chooseTables(
     } in ${vpcId}: if it stays so, name one ` +
       `in the config's Backend.RouteTableID`,
   );
-}
-
-function readEntry(
-  entry: TencentRoute,
-  table: string,
-  { address, ownAddresses }: TencentPlace,
-): TencentCloudRoute[] {
-  const destination = tryParsePrefix(entry.DestinationCidrBlock);
-  if (!destination) return [];
-  const toInstance = entry.GatewayType === "NORMAL_CVM";
-  const hop = entry.GatewayId ?? "";
-  const enabled = entry.Enabled !== false;
-  return [{
-    table,
-    destination,
-    id: String(entry.RouteId ?? entry.RouteItemId ?? formatPrefix(destination)),
-    hop: `${hop || "elsewhere"}${enabled ? "" : " (disabled)"}`,
-    own: toInstance && ownAddresses.includes(hop),
-    upToDate: toInstance && hop === address && enabled,
-    blackhole: false,
-    // What leads to gateways isn't an instance's, and what is disabled rivals nobody.
-    removable: toInstance && (enabled || ownAddresses.includes(hop)),
-    entry,
-  }];
 }
 
 function tryParsePrefix(text: string | undefined): Prefix | undefined {

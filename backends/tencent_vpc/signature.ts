@@ -1,7 +1,7 @@
 /**
  * TC3-HMAC-SHA256, the signature of Tencent Cloud's API 3.0.
  *
- * The npm SDK would be 20 MB for the five calls that the backend makes; what they need of it is this file.
+ * The npm SDK would be 20 MB for the six calls that the backend makes; what they need of it is this file.
  *
  * @see https://www.tencentcloud.com/document/api/215/15693
  * @module

@@ -1,5 +1,5 @@
 /**
- * The five calls of Tencent's VPC API (version 2017-03-12) that the backend makes.
+ * The six calls of Tencent's VPC API (version 2017-03-12) that the backend makes.
  *
  * @module
  */
@@ -132,6 +132,17 @@ export class TencentVpc {
   ): Promise<void> {
     const route = RouteId !== undefined ? { RouteId } : { RouteItemId };
     await this.#call("DeleteRoutes", `${cidr} in ${table}`, { RouteTableId: table, Routes: [route] }, signal);
+  }
+
+  /** Whether an interface of the VPC has this address. */
+  async hasAddress(vpcId: string, address: string, signal: AbortSignal): Promise<boolean> {
+    const filters = { "vpc-id": vpcId, "address-ip": address, "ip-exact-match": "true" };
+    const Filters = Object.entries(filters).map(([Name, value]) => ({ Name, Values: [value] }));
+    const answer = await this.#call<{
+      readonly TotalCount?: number;
+      readonly NetworkInterfaceSet?: readonly unknown[] | null;
+    }>("DescribeNetworkInterfaces", `${address} in ${vpcId}`, { Filters }, signal);
+    return (answer.TotalCount ?? answer.NetworkInterfaceSet?.length ?? 1) > 0;
   }
 
   /** How many routes a table may have; undefined where the answer lacks it. */

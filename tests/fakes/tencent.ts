@@ -162,6 +162,8 @@ export class FakeTencent implements AsyncDisposable {
     switch (action) {
       case "DescribeRouteTables":
         return this.#describe(input);
+      case "DescribeNetworkInterfaces":
+        return this.#describeInterfaces(input);
       case "DescribeVpcLimits":
         return { VpcLimitSet: [{ LimitType: "route-table-max-policies", LimitValue: this.limit }] };
       case "CreateRoutes":
@@ -193,6 +195,26 @@ export class FakeTencent implements AsyncDisposable {
     const from = Number(input.Offset);
     const page = found.slice(from, from + 2);
     return { TotalCount: found.length, RouteTableSet: page.map((table) => this.#show(table)) };
+  }
+
+  #describeInterfaces(input: Record<string, unknown>): Record<string, unknown> {
+    const filters = new Map(
+      ((input.Filters ?? []) as readonly { Name: string; Values: readonly string[] }[])
+        .map(({ Name, Values }) => [Name, Values[0]]),
+    );
+    const exact = filters.get("ip-exact-match") === "true";
+    const wanted = filters.get("address-ip") ?? "";
+    const found = filters.get("vpc-id") !== this.vpc
+      ? []
+      : [...this.instances.values()].flatMap(({ interfaces }) => interfaces)
+        .filter(({ address }) => exact ? address === wanted : address.endsWith(wanted));
+    return {
+      TotalCount: found.length,
+      NetworkInterfaceSet: found.map(({ mac, address }) => ({
+        NetworkInterfaceId: `eni-${mac}`,
+        PrivateIpAddressSet: [{ PrivateIpAddress: address, Primary: true }],
+      })),
+    };
   }
 
   #show({ id, vpc, main, subnets, routes }: TencentTable): Record<string, unknown> {

@@ -146,18 +146,42 @@ Deno.test("tencent-vpc: the address of a secondary interface decides the hop and
   await assert.rejects(host.start("10.20.7.0/24"), /172\.16\.2\.99.*172\.16\.0\.10, 172\.16\.2\.10.*-iface/);
 });
 
-Deno.test("tencent-vpc: only own stale routes inside the network go, all else stays", async () => {
+Deno.test("tencent-vpc: only black holes without a lease and own stale routes go, all else stays", async () => {
   await using tencent = new FakeTencent();
   await using host = new Host(tencent, "ins-a", "172.16.0.10");
-  tencent.addRoute("10.20.1.0/24", "172.16.0.11");
+  tencent.addInstance("ins-b", "172.16.0.11");
+  tencent.addRoute("10.20.1.0/24", "172.16.0.11"); // nobody's lease, but the instance is there
+  tencent.addRoute("10.20.3.0/24", "172.16.0.12"); // a black hole that a peer has leased
+  tencent.addRoute("10.20.4.0/24", "172.16.0.12", { enabled: false });
+  tencent.addRoute("10.20.9.0/24", "vpngw-1", { type: "VPN" });
+  tencent.addRoute("10.99.0.0/24", "172.16.0.12");
   tencent.addRoute("10.99.1.0/24", "172.16.0.10");
   tencent.addRoute("10.20.2.0/24", "172.16.0.10"); // a peer has leased it
   const kept = routes(tencent);
+  tencent.addRoute("10.20.5.0/24", "172.16.0.1"); // ends like 172.16.0.11
   tencent.addRoute("10.20.6.0/24", "172.16.0.10");
   host.test.peers.set("10.20.2.0-24", peerLease("172.16.0.12", "10.20.2.0/24"));
+  host.test.peers.set("10.20.3.0-24", peerLease("172.16.0.13", "10.20.3.0/24"));
   await using _running = await host.start("10.20.7.0/24");
   await host.test.clock.idle();
   assert.deepEqual(routes(tencent), [...kept, "10.20.7.0/24 172.16.0.10"]);
+  // An instance that is there isn't asked for in each pass.
+  tencent.calls.length = 0;
+  await host.test.clock.tick();
+  assert.deepEqual(tencent.calls, ["DescribeRouteTables"]);
+});
+
+Deno.test("tencent-vpc: without the right to see interfaces, routes of hosts that are gone stay, and the log says so once", async () => {
+  await using tencent = new FakeTencent();
+  await using host = new Host(tencent, "ins-a", "172.16.0.10");
+  tencent.faults.denied.add("DescribeNetworkInterfaces");
+  tencent.addRoute("10.20.5.0/24", "172.16.0.12");
+  await using _running = await host.start("10.20.7.0/24");
+  for (let pass = 0; pass < 3; pass++) await host.test.clock.tick();
+  assert.equal(routes(tencent).length, 3);
+  assert.equal(tencent.calls.filter((call) => call === "DescribeNetworkInterfaces").length, 1);
+  assert.equal(host.test.log.text.match(/vpc:DescribeNetworkInterfaces is missing/g)!.length, 1);
+  assert.deepEqual(host.test.problems.list(), []);
 });
 
 Deno.test("tencent-vpc: a full table is seen before a write, or named by the refusal, and filled later", async () => {
