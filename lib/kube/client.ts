@@ -52,7 +52,7 @@ export class ApiClient {
   #connection: Promise<Connection> | undefined;
   #underWay = 0;
   #pinging = false;
-  #closed = false;
+  readonly #end = new AbortController();
 
   constructor(access: ApiAccess) {
     this.#access = access;
@@ -82,9 +82,12 @@ export class ApiClient {
    */
   async stream<T>(call: ApiCall, signal: AbortSignal, read: (body: Readable) => Promise<T>): Promise<T> {
     this.#underWay++;
+    let body: Readable | undefined;
     try {
       this.#keepPinging();
-      const { status, headers, body } = await this.#send(call, signal);
+      const answer = await this.#send(call, signal);
+      const { status, headers } = answer;
+      body = answer.body;
       const plain = headers["content-encoding"] === "gzip" ? body.pipe(gunzip(body)) : body;
       if (status < 200 || status > 299) throw await apiError(status, plain, this.#describe(call));
       return await read(plain);
@@ -93,6 +96,8 @@ export class ApiClient {
       throw error;
     } finally {
       this.#underWay--;
+      // What isn't read to its end would go on taking the connection's window.
+      if (body && !body.readableEnded) body.destroy();
     }
   }
 
@@ -104,8 +109,9 @@ export class ApiClient {
   }
 
   [Symbol.dispose](): void {
-    this.#closed = true;
-    this.dropConnection(new Error("flanneld ends"));
+    const reason = new Error("flanneld ends");
+    this.#end.abort(reason);
+    this.dropConnection(reason);
   }
 
   async #send(call: ApiCall, signal: AbortSignal): Promise<HttpResponse> {
@@ -122,7 +128,7 @@ export class ApiClient {
     const connection = await this.#open(signal);
     return await connection.request({
       method,
-      path,
+      path: this.#access.server.pathname.replace(/\/+$/, "") + path,
       signal,
       headers: {
         "accept": accept ?? "application/json",
@@ -135,16 +141,22 @@ export class ApiClient {
     });
   }
 
+  /** The connection. Requests that come while it is made wait for the same one: one that isn't kept gets no pings. */
   async #open(signal: AbortSignal): Promise<Connection> {
-    const known = await this.#connection?.catch(() => undefined);
-    if (known && !known.isClosed) return known;
-    const opening = this.#connection = connect(this.#access, signal);
-    try {
-      return await opening;
-    } catch (error) {
+    for (;;) {
+      const opening = this.#connection ??= this.#connect();
+      const open = await orAborted(opening, signal);
+      if (!open.isClosed) return open;
+      if (this.#connection === opening) this.#connection = undefined;
+    }
+  }
+
+  #connect(): Promise<Connection> {
+    const opening = connect(this.#access, this.#end.signal).catch((error) => {
       if (this.#connection === opening) this.#connection = undefined;
       throw new Error(`cannot connect to ${this.description}: ${(error as Error).message}`, { cause: error });
-    }
+    });
+    return opening;
   }
 
   /** Asks the connection for a sign of life while something is under way; one that gives none is closed. */
@@ -155,7 +167,7 @@ export class ApiClient {
   }
 
   async #pingUntilIdle(): Promise<void> {
-    while (this.#underWay > 0 && !this.#closed) {
+    while (this.#underWay > 0 && !this.#end.signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, PING_MS));
       const connection = await this.#connection?.catch(() => undefined);
       if (!connection || connection.isClosed || this.#underWay === 0) continue;
@@ -168,6 +180,17 @@ export class ApiClient {
   #describe({ method, path }: ApiCall): string {
     return `${method} ${path.split("?")[0]}`;
   }
+}
+
+/** What a promise gives, unless the signal fires before. @throws The signal's reason. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  return await Promise.race([promise, aborted.promise]).finally(() =>
+    signal.removeEventListener("abort", onAbort)
+  );
 }
 
 async function answers(connection: Connection): Promise<boolean> {

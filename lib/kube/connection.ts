@@ -69,6 +69,7 @@ export async function connect(access: ApiAccess, signal: AbortSignal): Promise<C
   };
   const failures: string[] = [];
   for (const { address } of shuffled(await lookup(host, { all: true }))) {
+    signal.throwIfAborted();
     try {
       const socket = await connectTls({ ...options, host: address }, signal);
       if (socket.alpnProtocol === "h2") return new Http2Connection(server, socket);

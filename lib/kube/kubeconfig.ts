@@ -74,10 +74,10 @@ async function parseFile(path: string): Promise<Kubeconfig> {
   try {
     // JSON is YAML; its parser is built in, the other takes a while to load.
     value = text.trimStart().startsWith("{") ? JSON.parse(text) : (await import("yaml")).parse(text);
-  } catch (cause) {
-    throw new AccessError(`${path} is neither YAML nor JSON: ${firstLine((cause as Error).message)}`, {
-      cause,
-    });
+  } catch (error) {
+    // The parsers' messages quote the file, and it holds secrets: of them only the place is given.
+    const place = /\bat (line \d+, column \d+|position \d+)/.exec((error as Error).message)?.[0] ?? "";
+    throw new AccessError(`${path} is neither YAML nor JSON${place && `: error ${place}`}`);
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Kubeconfig;
   throw new AccessError(`${path} is no kubeconfig: it has no clusters, users and contexts`);
@@ -174,8 +174,4 @@ function decodeBase64(text: string, what: string): string {
 
 function resolve(kubeconfig: string, file: string): string {
   return isAbsolute(file) ? file : join(dirname(kubeconfig), file);
-}
-
-function firstLine(text: string): string {
-  return text.split("\n")[0]!;
 }

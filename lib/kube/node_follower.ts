@@ -25,8 +25,8 @@ const BACKOFF_MS = { first: 100, longest: 5_000 } as const;
 /** A watch that the server ended sooner than this is a failure: asking again at once would never stop. */
 const SHORTEST_WATCH_MS = 1_000;
 
-/** After an outage of this length everything is listed: the server may have been replaced, or restored. */
-const DOUBT_MS = 60_000;
+/** After an outage of this length it is asked whether the server still is one of the same cluster. */
+const DOUBT_MS = 10_000;
 
 /** Who gets the Nodes. */
 export interface NodeSink {
@@ -49,6 +49,14 @@ export interface FollowerHealth {
   readonly lastError?: string;
 }
 
+/** Where a follower begins. */
+export interface FollowerStart {
+  /** Of a list that was read before; absent: it begins with a list. */
+  readonly version?: string;
+  /** Whether the server holds the cluster that was listed, and not another one in its place. */
+  readonly isSameCluster?: (signal: AbortSignal) => Promise<boolean>;
+}
+
 /** See the module's text. */
 export class NodeFollower {
   readonly #source: NodeSource;
@@ -60,10 +68,11 @@ export class NodeFollower {
   #lists = 0;
   #lastError: string | undefined;
   #tries = 0;
+  readonly #isSameCluster: FollowerStart["isSameCluster"];
 
-  /** @param version Of a list that was read before; absent: it begins with a list. */
-  constructor(source: NodeSource, sink: NodeSink, log: Log, version?: string) {
-    this.#version = version;
+  constructor(source: NodeSource, sink: NodeSink, log: Log, start: FollowerStart = {}) {
+    this.#version = start.version;
+    this.#isSameCluster = start.isSameCluster;
     this.#source = source;
     this.#sink = sink;
     this.#log = log;
@@ -85,11 +94,7 @@ export class NodeFollower {
       try {
         if (this.#version !== undefined && this.#tries > 0) await this.#checkVersion(this.#version, signal);
         this.#version ??= await this.#list(signal);
-        const began = performance.now();
         await this.#watch(this.#version, signal);
-        if (performance.now() - began < SHORTEST_WATCH_MS) {
-          throw new Error("the server ended the watch at once");
-        }
       } catch (error) {
         if (signal.aborted) return;
         this.#failed(error);
@@ -106,24 +111,40 @@ export class NodeFollower {
     return version;
   }
 
-  /** A server whose version lies before ours was restored from a backup: it would stay silent until it is past ours. */
+  /**
+   * Whether a watch may go on from where the last one ended. A server whose version lies before ours was restored from
+   * a backup: it would stay silent until it is past ours. One of another cluster in the place of ours knows our version
+   * with another meaning. To list in any case would be no way out: after an outage all hosts would do it at once.
+   */
   async #checkVersion(known: string, signal: AbortSignal): Promise<void> {
     if (isBefore(await currentVersion(this.#source, signal), known)) {
       this.#log.warn("The API server has gone back in time, as after a restore: listing all Nodes again");
+      this.#version = undefined;
+    } else if (!this.#connected && performance.now() - this.#since > DOUBT_MS) {
+      if (await this.#isSameCluster?.(signal) ?? true) return;
+      this.#log.warn("The own Node is another one than before the outage: listing all Nodes again");
       this.#version = undefined;
     }
   }
 
   async #watch(from: string, signal: AbortSignal): Promise<void> {
-    await watchNodes(this.#source, from, (events, version) => {
-      this.#answered();
-      this.#version = version;
-      if (events.length > 0) this.#sink.events(events);
-    }, signal);
+    const began = performance.now();
+    const lasted = () => performance.now() - began >= SHORTEST_WATCH_MS;
+    try {
+      await watchNodes(this.#source, from, (events, version) => {
+        this.#answered();
+        // A server that takes watches and ends them at once is as good as none: waits grow all the same.
+        if (events.length > 0 || lasted()) this.#tries = 0;
+        this.#version = version;
+        if (events.length > 0) this.#sink.events(events);
+      }, signal);
+    } finally {
+      if (lasted()) this.#tries = 0;
+    }
+    if (!lasted()) throw new Error("the server ended the watch at once");
   }
 
   #answered(): void {
-    this.#tries = 0;
     if (this.#connected) return;
     if (this.#lastError !== undefined) this.#log.info("The API server answers again");
     this.#connected = true;
@@ -138,7 +159,7 @@ export class NodeFollower {
       this.#since = now;
     }
     // What is gone, or lies in the server's future, can't be watched from; the list says what is now.
-    if (isGone(error) || isInTheFuture(error) || now - this.#since > DOUBT_MS) this.#version = undefined;
+    if (isGone(error) || isInTheFuture(error)) this.#version = undefined;
     const message = messageOf(error);
     if (message !== this.#lastError) this.#log.warn(`Cannot follow the Nodes, trying again: ${message}`);
     this.#lastError = message;

@@ -31,6 +31,9 @@ export type NodeEvent =
 /** Nodes a page of a list; the API server answers one of 500 Nodes of 20 KB in 80 ms. */
 const PAGE = 500;
 
+/** How long a page may take, in milliseconds: the API server ends a request after a minute. */
+const PAGE_MS = 90_000;
+
 /** The server ends a watch after a time within these bounds, in seconds, as client-go asks for. */
 const WATCH_SECONDS = { min: 300, max: 600 } as const;
 
@@ -77,7 +80,7 @@ export async function listNodes(
     const query = new URLSearchParams({ limit: String(PAGE), ...(next === "" ? {} : { continue: next }) });
     const page = await client.stream(
       { method: "GET", path: `/api/v1/nodes?${query}` },
-      signal,
+      AbortSignal.any([signal, AbortSignal.timeout(PAGE_MS)]),
       async (body) => {
         let list: SkimmedJson = null;
         const pick: Pick = {

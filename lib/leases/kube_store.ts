@@ -124,7 +124,7 @@ class KubeManager implements SubnetManager {
     const nodeName = await this.#untilAnswered("own Node", signal, () => this.#name(signal));
     const { node, subnets } = await this.#assigned(config, signal);
     const source = { client: this.#client, annotationPrefix: this.#prefix };
-    const wanted = wantedAnnotations(attributes, node, this.#prefix);
+    const wanted = wantedAnnotations(attributes, node, { annotationPrefix: this.#prefix, problems });
     const changes = annotationChanges(wanted, node.annotations, this.#prefix);
     const [{ nodes, version }] = await Promise.all([
       this.#untilAnswered("list of Nodes", signal, () => this.#listed(signal)),
@@ -139,9 +139,20 @@ class KubeManager implements SubnetManager {
     const families = config.map(({ family }) => family);
     const membership = new KubeMembership({
       ...source,
-      ...{ nodeName, families, subnets, since, attributes, setCondition, version, log, problems },
+      ...{
+        nodeName,
+        uid: node.uid,
+        families,
+        subnets,
+        since,
+        attributes,
+        setCondition,
+        version,
+        log,
+        problems,
+      },
     });
-    const feedOptions = { own: nodeName, annotationPrefix: this.#prefix, families, onOwn: () => {} };
+    const feedOptions = { own: nodeName, annotationPrefix: this.#prefix, families, log, onOwn: () => {} };
     return { membership, origin: "assigned", first: (sink) => new NodeFeed(sink, feedOptions).list(nodes) };
   }
 

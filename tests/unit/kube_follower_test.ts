@@ -171,6 +171,22 @@ Deno.test("kube follower: a server that was restored from a backup is noticed, t
   assert.equal(setup.nodes.has("node-00002"), false);
 });
 
+// The answer's head alone counted as success, so that the wait never grew: a list and a watch every 100 ms.
+Deno.test("kube follower: a server that ends each watch at once is asked less and less", async () => {
+  await using setup = await Setup.open(3);
+  await setup.follow();
+  const { server } = setup;
+  server.requests.splice(0);
+  const ending = setInterval(() => server.endWatches(), 5);
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+  } finally {
+    clearInterval(ending);
+  }
+  const watches = server.requests.filter(({ url }) => url.includes("watch=true"));
+  assert.ok(watches.length <= 8, `${watches.length} watches in 2 s`);
+});
+
 Deno.test("kube client: a refusal is an error that says who may not do what", async () => {
   await using setup = await Setup.open(1);
   setup.server.access.setRules("admin", []);

@@ -7,8 +7,9 @@
 import { messageOf } from "../../errors.ts";
 import type { ApiClient } from "../../kube/client.ts";
 import { NodeFollower } from "../../kube/node_follower.ts";
-import type { NodeRecord, NodeSource } from "../../kube/nodes.ts";
+import { getNode, type NodeRecord, type NodeSource } from "../../kube/nodes.ts";
 import { familiesOf, type Family, type PerFamily } from "../../net/family.ts";
+import { tryParseIp } from "../../net/ip.ts";
 import { formatPrefix, type Prefix, samePrefix } from "../../net/prefix.ts";
 import type { Log, ProblemReporter } from "../../observe/types.ts";
 import { pause } from "../../pause.ts";
@@ -16,8 +17,8 @@ import { encodeLeaseValue } from "../codec.ts";
 import type { FollowHealth, LeaseSink, Membership, OwnLease } from "../contract.ts";
 import { LeaseLostError, type LeaseTrouble } from "../keeper_types.ts";
 import type { LeaseAttributes, StoredConfig } from "../types.ts";
-import { annotationChanges, ANNOTATIONS, annotationsOf } from "./annotations.ts";
-import { patchAnnotations, patchCondition, readOwnNode } from "./node_api.ts";
+import { annotationChanges, ANNOTATIONS, annotationsOf, type AnnotationValues } from "./annotations.ts";
+import { CONDITION, type OwnNode, patchAnnotations, patchCondition, readOwnNode } from "./node_api.ts";
 import { NodeFeed } from "./node_feed.ts";
 import { subnetsOfNode } from "./node_lease.ts";
 
@@ -35,6 +36,8 @@ export interface KubeMembershipParts extends NodeSource {
   /** The subnets that the host has joined with. */
   readonly subnets: PerFamily<Prefix>;
   readonly since: bigint;
+  /** The Node's uid. */
+  readonly uid: string;
   readonly attributes: LeaseAttributes;
   /** Whether the condition NetworkUnavailable is kept at False. */
   readonly setCondition: boolean;
@@ -57,10 +60,14 @@ export class KubeMembership implements Membership {
   #failingSince: number | undefined;
   #error: string | undefined;
   #lost: LeaseLostError | undefined;
+  #uid: string;
+  /** Whether this run has said that the network is there. */
+  #hasSaid = false;
 
   constructor(parts: KubeMembershipParts) {
     this.#parts = parts;
     this.#attributes = parts.attributes;
+    this.#uid = parts.uid;
   }
 
   get own(): OwnLease {
@@ -96,13 +103,13 @@ export class KubeMembership implements Membership {
         if (published) onPublished(this.own);
         this.#failingSince = this.#error = undefined;
         retry = RETRY_MS.first;
-        await this.#nextLook(signal);
+        await this.#nextLook(LOOK_MS, signal);
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof LeaseLostError) throw error;
         this.#failingSince ??= performance.now();
         this.#error = messageOf(error);
-        await pause(retry * (0.5 + Math.random() / 2), signal);
+        await this.#nextLook(retry * (0.5 + Math.random() / 2), signal);
         retry = Math.min(retry * 2, RETRY_MS.longest);
       }
     }
@@ -118,9 +125,13 @@ export class KubeMembership implements Membership {
       own: nodeName,
       annotationPrefix,
       families,
+      log,
       onOwn: (node) => this.#ownChanged(node),
     });
-    this.#follower = new NodeFollower({ client, annotationPrefix }, feed, log, version);
+    this.#follower = new NodeFollower({ client, annotationPrefix }, feed, log, {
+      version,
+      isSameCluster: async (signal) => (await getNode(this.#parts, nodeName, signal)).uid === this.#uid,
+    });
     await this.#follower.run(signal);
   }
 
@@ -134,7 +145,10 @@ export class KubeMembership implements Membership {
   #ownChanged(node: NodeRecord | undefined): void {
     if (!node) {
       this.#parts.log.warn(`Node ${this.#parts.nodeName} is gone; the data path stays, and waits for it`);
-    } else this.#lost = this.#judgeSubnets(node);
+    } else {
+      this.#lost = this.#judgeSubnets(node);
+      this.#uid = node.uid;
+    }
     this.#look();
   }
 
@@ -143,12 +157,12 @@ export class KubeMembership implements Membership {
     this.#wake?.();
   }
 
-  /** Waits until something may have changed. */
-  async #nextLook(signal: AbortSignal): Promise<void> {
+  /** Waits until something may have changed, or the time is up. */
+  async #nextLook(milliseconds: number, signal: AbortSignal): Promise<void> {
     if (this.#dirty) return;
     const look = new AbortController();
     this.#wake = () => look.abort();
-    await pause(LOOK_MS, AbortSignal.any([signal, look.signal]));
+    await pause(milliseconds, AbortSignal.any([signal, look.signal]));
     this.#wake = undefined;
   }
 
@@ -160,13 +174,14 @@ export class KubeMembership implements Membership {
     const lost = this.#judgeSubnets(node);
     if (lost) throw lost;
     const changes = annotationChanges(
-      wantedAnnotations(this.#attributes, node, annotationPrefix),
+      wantedAnnotations(this.#attributes, node, this.#parts),
       node.annotations,
       annotationPrefix,
     );
     if (changes) await patchAnnotations(client, nodeName, changes, signal);
-    if (setCondition && this.#isReady && node.networkUnavailable !== "False") {
-      await patchCondition(client, nodeName, signal);
+    if (setCondition && this.#isReady) {
+      if (!saysAvailable(node, this.#hasSaid)) await patchCondition(client, nodeName, signal);
+      this.#hasSaid = true;
     }
     return changes !== undefined;
   }
@@ -190,9 +205,33 @@ export class KubeMembership implements Membership {
 }
 
 /** What is to stand on the Node. Addresses that people set on it go before the host's own. */
-export function wantedAnnotations(attributes: LeaseAttributes, node: NodeRecord, prefix: string) {
-  return annotationsOf(attributes, {
-    ipv4: node.annotations[prefix + ANNOTATIONS.publicIpOverwrite],
-    ipv6: node.annotations[prefix + ANNOTATIONS.publicIpv6Overwrite],
+export function wantedAnnotations(
+  attributes: LeaseAttributes,
+  node: NodeRecord,
+  { annotationPrefix, problems }: { readonly annotationPrefix: string; readonly problems: ProblemReporter },
+): AnnotationValues {
+  const faults: string[] = [];
+  const overwrite = (family: "ipv4" | "ipv6", name: string) => {
+    const text = node.annotations[annotationPrefix + name]?.trim();
+    if (!text || tryParseIp(text)?.family.name === family) return text;
+    faults.push(`${annotationPrefix}${name} of Node ${node.name} is no address: ${JSON.stringify(text)}`);
+    return undefined;
+  };
+  const wanted = annotationsOf(attributes, {
+    ipv4: overwrite("ipv4", ANNOTATIONS.publicIpOverwrite),
+    ipv6: overwrite("ipv6", ANNOTATIONS.publicIpv6Overwrite),
   });
+  if (faults.length === 0) problems.clear("public-ip-overwrite");
+  else problems.set("public-ip-overwrite", `${faults.join("; ")}; the host's own address is published`);
+  return wanted;
+}
+
+/**
+ * Whether the condition NetworkUnavailable needs no word of ours.
+ *
+ * @param hasSaid It was said in this run: now only the status counts, whoever wrote it. The first word is ours, as
+ * the original's, for who reads reasons.
+ */
+function saysAvailable({ networkUnavailable: condition }: OwnNode, hasSaid: boolean): boolean {
+  return condition?.status === "False" && (hasSaid || condition.reason === CONDITION.reason);
 }

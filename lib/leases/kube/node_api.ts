@@ -11,12 +11,12 @@ import type { AnnotationValues } from "./annotations.ts";
 
 /** The own Node, and its condition NetworkUnavailable. */
 export interface OwnNode extends NodeRecord {
-  /** `True`, `False` or `Unknown`; undefined where there is no such condition. */
-  readonly networkUnavailable: string | undefined;
+  /** Its status is `True`, `False` or `Unknown`; undefined where there is no such condition. */
+  readonly networkUnavailable: { readonly status?: string; readonly reason?: string } | undefined;
 }
 
 /** The condition that says the network is there; its words are the original's. */
-const CONDITION = {
+export const CONDITION = {
   type: "NetworkUnavailable",
   status: "False",
   reason: "FlannelIsUp",
@@ -30,9 +30,11 @@ export async function readOwnNode(
   signal: AbortSignal,
 ): Promise<OwnNode> {
   const node = await client.json({ method: "GET", path: nodePath(name) }, signal);
-  const { status } = node as { status?: { conditions?: { type?: string; status?: string }[] } };
+  const { status } = node as {
+    status?: { conditions?: { type?: string; status?: string; reason?: string }[] };
+  };
   const condition = (status?.conditions ?? []).find(({ type }) => type === CONDITION.type);
-  return { ...recordOf(node as never, annotationPrefix), networkUnavailable: condition?.status };
+  return { ...recordOf(node as never, annotationPrefix), networkUnavailable: condition };
 }
 
 /** Changes annotations. @throws As {@link readOwnNode}. */

@@ -8,7 +8,8 @@
  */
 import type { NodeSink } from "../../kube/node_follower.ts";
 import type { NodeEvent, NodeRecord } from "../../kube/nodes.ts";
-import type { Family } from "../../net/family.ts";
+import { familiesOf, type Family } from "../../net/family.ts";
+import type { Log } from "../../observe/types.ts";
 import type { LeaseSink, ListedChange, ListedLease } from "../contract.ts";
 import { leaseOfNode } from "./node_lease.ts";
 
@@ -23,6 +24,7 @@ export interface NodeFeedOptions {
   readonly own: string;
   readonly annotationPrefix: string;
   readonly families: readonly Family[];
+  readonly log: Log;
   /** Called with the own Node when it changed; undefined: it is gone. */
   readonly onOwn: (node: NodeRecord | undefined) => void;
 }
@@ -69,13 +71,17 @@ export class NodeFeed implements NodeSink {
 
   /** The Node as a lease; undefined where it is none. */
   #judge(node: NodeRecord): ListedLease | undefined {
-    const { own, annotationPrefix, families } = this.#options;
+    const { own, annotationPrefix, families, log } = this.#options;
     const key = node.name;
     const since = sinceOf(node);
     if (key === own) return { key, since, own: true };
     const known = this.#sink.get(key) as NodeListed | undefined;
     if (known && sameNode(known.node, node)) return known;
     const { lease, fault } = leaseOfNode(node, annotationPrefix, families);
+    if (lease && fault !== undefined) {
+      const working = familiesOf(lease.subnets).map(({ label }) => label).join(" and ");
+      log.info(`Node ${key} is a peer over ${working} only: ${fault}`);
+    }
     if (lease) return { key, since, node, lease } as NodeListed;
     return fault === undefined ? undefined : { key, since, node, fault } as NodeListed;
   }
