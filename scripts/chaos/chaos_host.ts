@@ -66,7 +66,7 @@ export class ChaosHost {
         const nodad = family === "ipv6" ? " nodad" : "";
         return [
           `address replace ${addresses[family]}/${length} dev eth0${nodad}`,
-          `${family === "ipv6" ? "-6 " : ""}route replace default via ${gateway} dev eth0`,
+          `route replace default via ${gateway} dev eth0`,
         ];
       }),
     );

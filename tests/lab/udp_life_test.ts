@@ -86,21 +86,17 @@ udpTest("peers that come, move and go under load stop no packet of the others", 
   const [, two] = rig.hosts;
   const steady: UdpPeerSpec = { subnet: two.subnet, address: two.address };
   const random = randomSource(52);
-  let changes = 0;
   const { sent, received } = await transfer(rig, 256 << 20, async () => {
-    const end = performance.now() + 700;
-    while (performance.now() < end) {
+    for (let change = 0; change < 40; change++) {
       const others = Array.from({ length: random.below(200) }, (_, i) => ({
         subnet: `10.7.${10 + i}.0/24`,
         address: `172.30.1.${random.below(250)}`,
         port: 8285 + random.below(3),
       }));
       await daemon.peers([steady, ...others]);
-      changes++;
     }
   });
   assert.equal(received, sent);
-  assert.ok(changes > 20, `${changes} changes`);
   const { dropped } = await daemon.status();
   assert.equal(dropped.out_no_route, 0);
   assert.equal(dropped.in_unknown_sender, 0);
