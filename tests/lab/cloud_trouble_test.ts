@@ -99,7 +99,8 @@ for (const cloud of CLOUDS) {
       await using fake = await CloudLab.open(lab, cloud.name);
       const [a, b] = [lab.host(1), lab.host(2)];
       await fake.ask({ do: "set", faults: { throttle: 4, lag: 500 } });
-      await lab.startAll({ args: ["-cloud-resync=1"], env: fake.env });
+      for (const host of lab.hosts) fake.start(host);
+      await Promise.all(lab.hosts.map((host) => host.waitReady(40_000)));
       await lab.connect();
       await lab.pingAll();
       const before = [...(await fake.show()).routes].sort();
