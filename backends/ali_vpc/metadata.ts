@@ -18,7 +18,7 @@ export class AliMetadata {
   readonly #now: () => number;
   #token: { text: string | undefined; until: number } | undefined;
 
-  /** @param now Milliseconds since the epoch. */
+  /** @param now Milliseconds of a clock that never jumps back. */
   constructor(base: string, now: () => number) {
     this.#base = base;
     this.#now = now;

@@ -71,7 +71,7 @@ export class AliRouteTable implements RouteTable<AliRoute> {
     const instance = await this.#metadata.require("instance-id", signal);
     const vpcId = await this.#metadata.require("vpc-id", signal);
     const { env, clock } = this.#edges;
-    const source = { options: this.#options, env, metadata: this.#metadata, now: clock.now };
+    const source = { options: this.#options, env, metadata: this.#metadata, now: clock.date };
     return this.#place = { region, instance, vpcId, api: new Vpc(region, source) };
   }
 

@@ -48,7 +48,7 @@ export class Imds {
   /** How to ask until when; without text: by version 1. */
   #token: { readonly text?: string; readonly until: number } | undefined;
 
-  /** @param now Milliseconds since the epoch. */
+  /** @param now Milliseconds of a clock that never jumps back. */
   constructor(env: Env, now: () => number) {
     this.#env = env;
     this.#now = now;

@@ -5,7 +5,7 @@
  */
 import { NO_ENTRIES } from "../../lib/backend/peer_plan.ts";
 import type { OpenContext, SessionBackend } from "../../lib/backend/types.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import { type Clock, systemClock } from "../../lib/time/clock.ts";
 import { CLOUD_RESYNC } from "./daemon_options.ts";
 import { asCloudError } from "./errors.ts";
 import { RouteRecord } from "./record.ts";

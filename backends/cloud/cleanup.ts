@@ -6,7 +6,7 @@
 import type { OpenContext, OwnSubnets } from "../../lib/backend/types.ts";
 import { formatPrefix, samePrefix } from "../../lib/net/prefix.ts";
 import { type CloudEdges, recordOf } from "./backend.ts";
-import { backoffDelay } from "./clock.ts";
+import { backoffDelay } from "./delays.ts";
 import { isInside, routeKey } from "./decide.ts";
 import { asCloudError, CloudError } from "./errors.ts";
 import { isGeneral, subnetsOf } from "./pass.ts";

@@ -12,7 +12,7 @@ import type { BackendSession } from "../../lib/backend/types.ts";
 import type { ExternalInterface } from "../../lib/external/types.ts";
 import { familiesOf, type PerFamily } from "../../lib/net/family.ts";
 import { formatPrefix, type Prefix } from "../../lib/net/prefix.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../../lib/time/clock.ts";
 import { decide, type Decision, isStanding, type Put, type Removal, routeKey } from "./decide.ts";
 import { asCloudError, CloudError } from "./errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "./route_table.ts";

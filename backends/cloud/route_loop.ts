@@ -11,7 +11,8 @@ import { messageOf } from "../../lib/errors.ts";
 import { familiesOf } from "../../lib/net/family.ts";
 import { formatIp } from "../../lib/net/ip.ts";
 import { formatPrefix, type Prefix } from "../../lib/net/prefix.ts";
-import { backoffDelay, type Clock, resyncDelay } from "./clock.ts";
+import type { Clock } from "../../lib/time/clock.ts";
+import { backoffDelay, resyncDelay } from "./delays.ts";
 import type { CloudError, CloudErrorKind } from "./errors.ts";
 import { isGeneral, RoutePass, type Secured, subnetsOf } from "./pass.ts";
 import type { RouteRecord, SeenRoute } from "./record.ts";
@@ -171,12 +172,12 @@ export class RouteLoop<R extends CloudRoute> implements AsyncDisposable {
   async #keepRecord(standing: boolean): Promise<void> {
     const { clock, record } = this.#options;
     const { identity } = this.#pass;
-    if (standing) this.#verifiedAt = clock.now();
+    if (standing) this.#verifiedAt = clock.date();
     try {
       if (!standing || !identity) return await record.remove();
       const { instance, tables } = identity;
       const addresses = addressesOf(this.#external);
-      await record.write({ instance, tables, subnets: this.#subnets, addresses, at: clock.now() });
+      await record.write({ instance, tables, subnets: this.#subnets, addresses, at: clock.date() });
     } catch (error) {
       if (this.#recordFailed) return;
       this.#recordFailed = true;

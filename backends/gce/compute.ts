@@ -5,7 +5,7 @@
  */
 import type { compute_v1 } from "@googleapis/compute";
 import type { Env } from "../cloud/backend.ts";
-import type { Clock } from "../cloud/clock.ts";
+import type { Clock } from "../../lib/time/clock.ts";
 import { CloudError, hasCode } from "../cloud/errors.ts";
 import { classifyCall, classifyOperation } from "./errors.ts";
 import { COMPUTE_SCOPE, type GceMetadata } from "./metadata.ts";

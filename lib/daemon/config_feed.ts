@@ -10,7 +10,10 @@ import { ConfigError, type JsonObject } from "../config/types.ts";
 import type { SubnetManager } from "../leases/contract.ts";
 import { type StoredConfig, StoreError } from "../leases/types.ts";
 import type { Log, ProblemReporter } from "../observe/types.ts";
-import { pause } from "../pause.ts";
+import { systemClock } from "../time/clock.ts";
+import { pause } from "../time/pause.ts";
+import { Throttle } from "../time/throttle.ts";
+import { Turns } from "../time/turns.ts";
 
 /** How often an absent or broken config is looked for, in milliseconds: the original's pace. */
 const RETRY_MS = 1_000;
@@ -48,10 +51,10 @@ export async function waitForNetwork(
   store: Pick<SubnetManager, "readConfig">,
   { backends, log, problems, signal, describeWrite }: WaitParts,
 ): Promise<StoredNetwork> {
-  const told = new Reminder();
+  const reminder = new Throttle(systemClock, REMIND_MS);
   const say = (reason: string, tell: () => void) => {
     problems.wait("config", reason);
-    told.say(reason, tell);
+    if (reminder.pass(reason) !== undefined) tell();
   };
   while (true) {
     try {
@@ -91,7 +94,7 @@ export class ConfigFollower {
   readonly #parts: Omit<ConfigParts, "signal">;
   #last: StoredConfig | null;
   #isInUse = true;
-  #done = Promise.resolve();
+  readonly #turns = new Turns();
 
   /** @param onPeerFilter Called with each usable config's PeerFilter, the one thing that is followed at run time. */
   constructor(
@@ -119,7 +122,7 @@ export class ConfigFollower {
   take(config: StoredConfig | null): void {
     if (config?.revision === this.#last?.revision && config?.text === this.#last?.text) return;
     this.#last = config;
-    this.#done = this.#done.then(async () => {
+    void this.#turns.take(async () => {
       this.#isInUse = await this.#judge(config?.text);
     });
   }
@@ -152,18 +155,5 @@ export class ConfigFollower {
       problems.set("config", `${what}: ${messageOf(error)}`);
       return false;
     }
-  }
-}
-
-/** Says the same thing once a minute at most. */
-class Reminder {
-  #last = "";
-  #at = 0;
-
-  say(what: string, tell: () => void): void {
-    if (what === this.#last && performance.now() - this.#at < REMIND_MS) return;
-    this.#last = what;
-    this.#at = performance.now();
-    tell();
   }
 }

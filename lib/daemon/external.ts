@@ -22,7 +22,7 @@ import { FAMILIES, type Family, type PerFamily } from "../net/family.ts";
 import { type Ip, sameIp, tryParseIp } from "../net/ip.ts";
 import type { Log } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 
 /** How long the start waits for duplicate address detection, which takes 1 to 2 s (RFC 4862, 5.4). */
 const TENTATIVE_LIMIT_MS = 3_000;

@@ -11,7 +11,7 @@ import { type Ruleset, ruleset } from "../firewall/rules.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 import { networkIdOf } from "./store.ts";
 
 /** The part that problems are reported for. */

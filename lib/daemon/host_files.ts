@@ -8,7 +8,8 @@ import { type SubnetFile, writeSubnetFile } from "../config/subnet_file.ts";
 import { messageOf } from "../errors.ts";
 import type { Log, ProblemReporter } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
+import { Turns } from "../time/turns.ts";
 import { type KeptLease, leaseFilePath, writeLeaseFile } from "./lease_file.ts";
 
 /** How often the files are looked at, in milliseconds. */
@@ -26,7 +27,7 @@ export class HostFiles {
   readonly #parts: HostFilesParts;
   #subnet: SubnetFile | undefined;
   #lease: KeptLease | undefined;
-  #writing: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(parts: HostFilesParts) {
     this.#parts = parts;
@@ -35,7 +36,7 @@ export class HostFiles {
   /** Writes the subnet file: the sign that the host is ready. @throws {SubnetFileError} If it can't be written. */
   async writeSubnet(file: SubnetFile): Promise<void> {
     this.#subnet = file;
-    await this.#inTurn(() => writeSubnetFile(this.#parts.options.subnetFile, file));
+    await this.#turns.take(() => writeSubnetFile(this.#parts.options.subnetFile, file));
   }
 
   /** The subnet file says something else from now on. A failure is a problem, and tried again. */
@@ -51,7 +52,7 @@ export class HostFiles {
     const { options, problems } = this.#parts;
     const path = leaseFilePath(options);
     try {
-      await this.#inTurn(() => writeLeaseFile(path, lease));
+      await this.#turns.take(() => writeLeaseFile(path, lease));
       problems.clear("lease file", "written");
     } catch (error) {
       const cost = "if this host's address changes before the next start, it may get another subnet";
@@ -70,7 +71,7 @@ export class HostFiles {
   /** One look. */
   async look(): Promise<void> {
     const { options, log } = this.#parts;
-    await this.#writing;
+    await this.#turns.idle();
     if (this.#subnet && isGone(options.subnetFile)) {
       log.warn(`Subnet file ${options.subnetFile} is gone, writing it again`);
       await this.#trySubnet();
@@ -86,12 +87,6 @@ export class HostFiles {
     } catch (error) {
       problems.set("subnet file", `${messageOf(error)}; trying again`, { notReady: true });
     }
-  }
-
-  #inTurn(write: () => Promise<void>): Promise<void> {
-    const result = this.#writing.then(write);
-    this.#writing = result.catch(() => {});
-    return result;
   }
 }
 

@@ -6,7 +6,7 @@
 import type { Membership } from "../leases/contract.ts";
 import type { PeerSet } from "../leases/peer_set.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 
 /** A renewal that fails for this long makes the host not ready, in milliseconds. */
 const PATIENCE_MS = 10_000;

@@ -9,7 +9,7 @@
 import { dirname } from "node:path";
 import { messageOf } from "../errors.ts";
 import type { Options } from "../options/table.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 
 /** How long a holder may take to end: one daemon replaces another, in milliseconds. */
 const PATIENCE_MS = 2_000;

@@ -11,6 +11,7 @@ import type { Ip } from "../net/ip.ts";
 import { FAMILIES } from "../net/family.ts";
 import { isUdpTunnel, type Tunnel } from "../net/tunnel.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
+import { Turns } from "../time/turns.ts";
 import type { TaskGroup } from "./task_group.ts";
 
 /** The part that problems are reported for. */
@@ -35,7 +36,7 @@ export interface PeerFilterParts {
 export class PeerFilterSwitch implements Disposable {
   readonly #parts: PeerFilterParts;
   #sync: PeerFilterSync | undefined;
-  #last: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(parts: PeerFilterParts) {
     this.#parts = parts;
@@ -49,9 +50,7 @@ export class PeerFilterSwitch implements Disposable {
    * @throws {CommandError} If nft fails.
    */
   set(on: boolean): Promise<void> {
-    const done = this.#last.then(() => on ? this.#switchOn() : this.#switchOff());
-    this.#last = done.catch(() => {});
-    return done;
+    return this.#turns.take(() => on ? this.#switchOn() : this.#switchOff());
   }
 
   /** The same while the host is in the network: a failure is a problem of the host, and ends nothing. */

@@ -12,7 +12,7 @@ import { type HealthOptions, type HealthServer, serveHealth, serveHealthLocally 
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { Problems } from "../observe/problems.ts";
 import type { Log } from "../observe/types.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 import { VERSION_TEXT } from "../version.ts";
 
 /** What is served. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Options } from "../options/table.ts";
-import { systemClock } from "../leases/clock.ts";
+import { systemClock } from "../time/clock.ts";
 import type { SubnetManager } from "../leases/contract.ts";
 import { RecordManager } from "../leases/record_manager.ts";
 import type { LeaseStore } from "../leases/types.ts";

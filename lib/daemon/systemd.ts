@@ -6,7 +6,7 @@
 import { messageOf } from "../errors.ts";
 import { notify, notifyEnvironment } from "../observe/sd_notify.ts";
 import type { ProblemReporter } from "../observe/types.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 
 /** Tells systemd; that it can't be told is a problem, and changes nothing else. */
 export function notifySystemd(state: Readonly<Record<string, string>>, problems: ProblemReporter): void {

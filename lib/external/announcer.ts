@@ -19,7 +19,7 @@ import { FAMILIES } from "../net/family.ts";
 import { formatIp, type Ip, sameIp } from "../net/ip.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import { announcementFrame } from "../packet/announcement.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 import { isSettled } from "./addresses.ts";
 import type { ExternalInterface } from "./types.ts";
 

@@ -1,21 +1,10 @@
 /**
- * One thing at a time, and again and again.
+ * Doing something again and again, and soon after an event.
  *
  * @module
  */
-import { pause } from "../pause.ts";
-
-/** Carries work out in the order in which it was asked for, each after the one before has ended. */
-export class Turns {
-  #last: Promise<unknown> = Promise.resolve();
-
-  /** Runs `work` after everything that was asked before, failed or not. */
-  take<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
-  }
-}
+import { pause } from "../time/pause.ts";
+import { Wake } from "../time/wake.ts";
 
 /** How long events are collected before a pass, in milliseconds: one rarely comes alone. */
 const COALESCE_MS = 20;
@@ -52,7 +41,7 @@ export async function keepAt(
     const isAsked = await wake.within(wait);
     if (isAsked) await pause(COALESCE_MS, signal);
     if (signal.aborted) break;
-    wake.forget();
+    wake.take();
     const began = performance.now();
     await pass().then(() => {
       [wait, retry] = [interval, RETRY_MS];
@@ -68,35 +57,5 @@ export async function keepAt(
 }
 
 async function readAll(events: AsyncIterable<unknown>, wake: Wake): Promise<void> {
-  for await (const _ of events) wake.up();
-}
-
-/** Waiting that an event ends. */
-class Wake {
-  #isUp = false;
-  #current = new AbortController();
-  readonly #signal: AbortSignal;
-
-  constructor(signal: AbortSignal) {
-    this.#signal = signal;
-    signal.addEventListener("abort", () => this.#current.abort(), { once: true });
-  }
-
-  up(): void {
-    this.#isUp = true;
-    this.#current.abort();
-  }
-
-  forget(): void {
-    this.#isUp = false;
-  }
-
-  /** Waits for an event, the end or the time. @returns Whether there was an event. */
-  async within(milliseconds: number): Promise<boolean> {
-    if (!this.#isUp && !this.#signal.aborted) {
-      this.#current = new AbortController();
-      await pause(milliseconds, this.#current.signal);
-    }
-    return this.#isUp;
-  }
+  for await (const _ of events) wake.up("event");
 }

@@ -12,7 +12,8 @@ import { checkTunnel, isUdpTunnel, type Tunnel } from "../net/tunnel.ts";
 import { type NftablesNotification } from "../netlink/nftables.ts";
 import { CommandError, type CommandRunner, systemRunner } from "./command.ts";
 import { blindProbe, type HostProbe, systemProbe } from "./host_probe.ts";
-import { keepAt, Turns } from "./loop.ts";
+import { Turns } from "../time/turns.ts";
+import { keepAt } from "./loop.ts";
 import { firewallNames } from "./names.ts";
 import { listTable } from "./nftables.ts";
 import {

@@ -10,7 +10,8 @@ import { messageOf } from "../errors.ts";
 import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { findLink } from "../netlink/link.ts";
 import { releaseHeap } from "../observe/heap.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
+import { Wake } from "../time/wake.ts";
 import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
 import { type Entry, entryKey, sameEntry } from "./entries.ts";
@@ -61,7 +62,7 @@ export class HostKeeper {
   #plan: KeptPlan = { links: [], entries: [] };
   #own: readonly OwnLink[] = [];
   #problem: string | undefined;
-  #wake: Wake | undefined;
+  #wake: Wake<Reason> | undefined;
   #passed = false;
   /** Links of others that carry routes of ours, with their indexes as of the last pass. */
   readonly #carriers = new Map<string, number | undefined>();
@@ -144,7 +145,7 @@ export class HostKeeper {
     signal: AbortSignal,
     onHostChange: () => Promise<HostChange>,
   ): Promise<void> {
-    const wake = this.#wake = new Wake(signal);
+    const wake = this.#wake = new Wake<Reason>(signal);
     const reading = this.#read(monitor, wake);
     await this.pass();
     // Starting leaves garbage that a daemon at rest has no cause to collect; a large pass has seen to it already.
@@ -155,7 +156,7 @@ export class HostKeeper {
     while (!signal.aborted) {
       if (this.#problem === undefined) retry = RETRY_MS;
       else passAt = Math.min(passAt, performance.now() + retry);
-      await wake.next(Math.min(passAt, lookAt, this.#reconciler.retryAt) - performance.now());
+      await wake.within(Math.min(passAt, lookAt, this.#reconciler.retryAt) - performance.now());
       await pause(COALESCE_MS, signal);
       if (signal.aborted) break;
       const began = performance.now();
@@ -195,7 +196,7 @@ export class HostKeeper {
     }
   }
 
-  async #read(monitor: NetlinkMonitor, wake: Wake): Promise<void> {
+  async #read(monitor: NetlinkMonitor, wake: Wake<Reason>): Promise<void> {
     for await (const notification of monitor) {
       if (notification.kind === "overrun") {
         this.#options.metrics.count(
@@ -281,36 +282,3 @@ function problemOf(errors: readonly Error[]): string | undefined {
 
 /** Why there is work: a change of what we keep, one of what the plan may depend on, or a flush with failures. */
 type Reason = "ours" | "host" | "failed";
-
-/** Remembers that something happened; one waiter. */
-class Wake {
-  readonly #pending = new Set<Reason>();
-  #resolve: (() => void) | undefined;
-
-  constructor(signal: AbortSignal) {
-    signal.addEventListener("abort", () => this.up("host"), { once: true });
-  }
-
-  up(...reasons: readonly Reason[]): void {
-    if (reasons.length === 0) return;
-    for (const reason of reasons) this.#pending.add(reason);
-    this.#resolve?.();
-  }
-
-  /** Waits for {@link up}, at most `ms`. */
-  async next(ms: number): Promise<void> {
-    if (this.#pending.size > 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#resolve = resolve;
-    const timer = setTimeout(resolve, ms);
-    await promise;
-    clearTimeout(timer);
-  }
-
-  /** What happened since the last call; nothing: the time was up. */
-  take(): Set<Reason> {
-    const pending = new Set(this.#pending);
-    this.#pending.clear();
-    return pending;
-  }
-}

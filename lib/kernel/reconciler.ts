@@ -11,6 +11,7 @@ import { findLink } from "../netlink/link.ts";
 import { listNexthops, nexthopsSupported } from "../netlink/nexthop.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
+import { Turns } from "../time/turns.ts";
 import { type OwnLink, readActualEntries, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import { DesiredEntries, type EntryChanges } from "./desired_entries.ts";
 import { diffEntries, entryOf, inOrder, type Operation } from "./diff.ts";
@@ -69,8 +70,8 @@ export class Reconciler {
   /** What failed last, by the entry's key. */
   #failed = new Map<string, Failure>();
   #changes: EntryChanges = new Map();
+  readonly #turns = new Turns();
   #nexthopsSupported: boolean | undefined;
-  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -123,7 +124,7 @@ export class Reconciler {
 
   /** Carries out what changed since the last flush or pass. */
   flush(): Promise<ReconcileResult> {
-    return this.#serially(() => {
+    return this.#turns.take(() => {
       const changes = this.#changes;
       this.#changes = new Map();
       const operations: Operation[] = [];
@@ -143,7 +144,7 @@ export class Reconciler {
 
   /** Tries again what failed and is due, and nothing else: the others needn't wait for it. */
   retry(): Promise<ReconcileResult> {
-    return this.#serially(() => {
+    return this.#turns.take(() => {
       const now = performance.now();
       const operations = this.#failed.values()
         // What changed meanwhile is the next flush's.
@@ -155,7 +156,7 @@ export class Reconciler {
 
   /** Compares everything with the kernel, and writes what differs. */
   pass(): Promise<ReconcileResult> {
-    return this.#serially(async () => {
+    return this.#turns.take(async () => {
       this.#changes = new Map();
       const failedBefore = this.#failed;
       this.#failed = new Map();
@@ -228,12 +229,6 @@ export class Reconciler {
 
   get #withNexthops(): boolean {
     return this.#nexthopsSupported === true && this.#desired.size > PLAIN_ROUTES * ENTRIES_PER_PEER;
-  }
-
-  #serially<T>(work: () => Promise<T> | T): Promise<T> {
-    const result = this.#turn.then(work);
-    this.#turn = result.catch(() => {});
-    return result;
   }
 }
 

@@ -8,7 +8,8 @@
  */
 import { messageOf } from "../errors.ts";
 import type { Log } from "../observe/types.ts";
-import { pause } from "../pause.ts";
+import { backoffMs, STORE_BACKOFF } from "../time/backoff.ts";
+import { pause } from "../time/pause.ts";
 import { ApiError, isGone } from "./client.ts";
 import {
   currentVersion,
@@ -18,9 +19,6 @@ import {
   type NodeSource,
   watchNodes,
 } from "./nodes.ts";
-
-/** First and longest wait before another try, in milliseconds; the real one lies between half of it and all. */
-const BACKOFF_MS = { first: 100, longest: 5_000 } as const;
 
 /** A watch that the server ended sooner than this is a failure: asking again at once would never stop. */
 const SHORTEST_WATCH_MS = 1_000;
@@ -98,7 +96,7 @@ export class NodeFollower {
       } catch (error) {
         if (signal.aborted) return;
         this.#failed(error);
-        await pause(this.#delay(), signal);
+        await pause(backoffMs(++this.#tries, STORE_BACKOFF, Math.random), signal);
       }
     }
   }
@@ -163,11 +161,6 @@ export class NodeFollower {
     const message = messageOf(error);
     if (message !== this.#lastError) this.#log.warn(`Cannot follow the Nodes, trying again: ${message}`);
     this.#lastError = message;
-  }
-
-  #delay(): number {
-    const longest = Math.min(BACKOFF_MS.first * 2 ** this.#tries++, BACKOFF_MS.longest);
-    return longest * (0.5 + Math.random() / 2);
   }
 }
 

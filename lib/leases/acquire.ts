@@ -7,7 +7,8 @@
 import { messageOf } from "../errors.ts";
 import type { AcquiredLease, AcquireOptions } from "./acquire_types.ts";
 import { fits, OutOfSubnetsError } from "./allocator.ts";
-import { Backoff, Throttle } from "./clock.ts";
+import { Backoff } from "../time/backoff.ts";
+import { Throttle } from "../time/throttle.ts";
 import { decodeLease, encodeLeaseValue } from "./codec.ts";
 import { HeldElsewhereError, watchForHolder } from "./contest.ts";
 import { LeaseCreation, olderRival } from "./create.ts";
@@ -47,6 +48,7 @@ export async function acquireLease(options: AcquireOptions): Promise<AcquiredLea
       }
     }
     await backoff.wait(signal);
+    signal?.throwIfAborted();
   }
 }
 

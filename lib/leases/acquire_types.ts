@@ -8,7 +8,7 @@ import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Log } from "../observe/types.ts";
 import type { RandomBelow } from "./allocator.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { HostEvidence } from "./identity.ts";
 import type { Lease, LeaseAttributes, LeaseSnapshot, LeaseStore, StoredLease } from "./types.ts";
 

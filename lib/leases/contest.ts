@@ -9,7 +9,7 @@
  */
 import { familiesOf } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../time/clock.ts";
 import { decodeLeaseValue, sameLeaseKey } from "./codec.ts";
 import { sameHost } from "./identity.ts";
 import type { LeaseAttributes, LeaseStore, StoredLease } from "./types.ts";
@@ -64,7 +64,7 @@ export async function watchForHolder(held: StoredLease, options: ContestOptions)
   const { store, attributes, clock, signal } = options;
   const end = new AbortController();
   const watchSignal = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
-  const timer = clock.sleep(CONTEST_MS, watchSignal).then(() => end.abort(), () => {});
+  const timer = clock.sleep(CONTEST_MS, watchSignal).then(() => end.abort());
   try {
     for await (const { events } of store.watchLeases(held.revision, { signal: watchSignal })) {
       for (const event of events) {

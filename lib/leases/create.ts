@@ -46,6 +46,7 @@ export class LeaseCreation {
       if (acquired) return acquired;
       allocator.take(subnets);
       await this.#o.clock.sleep(this.#o.clock.random() * 20, this.#o.signal);
+      this.#o.signal?.throwIfAborted();
     }
   }
 

@@ -5,7 +5,8 @@
  */
 import { messageOf } from "../errors.ts";
 import { noMetrics } from "../observe/types.ts";
-import { Backoff, Throttle } from "./clock.ts";
+import { Backoff } from "../time/backoff.ts";
+import { Throttle } from "../time/throttle.ts";
 import { encodeLeaseValue, sameLeaseKey } from "./codec.ts";
 import { CONFLICT_HINT, describeConflict } from "./contest.ts";
 import { CLAIM_BACK_MS, type Holding, judge } from "./judge.ts";
@@ -141,7 +142,7 @@ export class LeaseKeeper {
             error: messageOf(error),
           });
         }
-        await this.#backoff.wait(signal).catch(() => {});
+        await this.#backoff.wait(signal);
       }
     }
   }
@@ -304,7 +305,7 @@ export class LeaseKeeper {
     await this.#o.clock.sleep(
       Math.max(0, Math.min(ms, LONGEST_SLEEP_MS)),
       AbortSignal.any([signal, stop.signal]),
-    ).catch(() => {});
+    );
     this.#stopSleep = () => {};
   }
 }

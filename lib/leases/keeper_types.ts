@@ -4,7 +4,7 @@
  * @module
  */
 import type { Log, Metrics } from "../observe/types.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { LeaseAttributes, LeaseStore, StoredLease } from "./types.ts";
 
 /** The lease is lost: the daemon must end, as another host may use the subnet. The message says how it went. */

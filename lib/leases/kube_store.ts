@@ -15,7 +15,7 @@ import type { PerFamily } from "../net/family.ts";
 import { type Ip, tryParseIp } from "../net/ip.ts";
 import { containsPrefix, formatPrefix, type Prefix } from "../net/prefix.ts";
 import type { Log, ProblemReporter } from "../observe/types.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 import type { Joined, JoinRequest, KnownHost, LeavingLease, SubnetManager } from "./contract.ts";
 import { annotationChanges, annotationPrefix, ANNOTATIONS } from "./kube/annotations.ts";
 import { KubeMembership, wantedAnnotations } from "./kube/membership.ts";

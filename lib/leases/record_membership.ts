@@ -7,7 +7,7 @@ import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { AcquiredLease } from "./acquire_types.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../time/clock.ts";
 import type { FollowHealth, LeaseSink, Membership, OwnLease } from "./contract.ts";
 import { LeaseKeeper } from "./keeper.ts";
 import type { LeaseTrouble } from "./keeper_types.ts";

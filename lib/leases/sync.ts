@@ -6,7 +6,8 @@
  */
 import { messageOf } from "../errors.ts";
 import { type Metrics, noMetrics, noProblems, type ProblemReporter } from "../observe/types.ts";
-import { Backoff, BACKOFF_MAX_MS, type Clock } from "./clock.ts";
+import { Backoff, STORE_BACKOFF } from "../time/backoff.ts";
+import type { Clock } from "../time/clock.ts";
 import type { FollowHealth } from "./contract.ts";
 import type { RecordFeed } from "./record_feed.ts";
 import {
@@ -114,7 +115,7 @@ export class LeaseSync {
         if (signal.aborted) break;
         if (error instanceof StoreGoneError) throw error;
         this.#failed(error);
-        await this.#backoff.wait(signal).catch(() => {});
+        await this.#backoff.wait(signal);
       }
     }
     this.#connected = false;
@@ -144,7 +145,7 @@ export class LeaseSync {
       this.#cursor = undefined;
     } finally {
       // A watch that stood for a while was a success; one that ends as soon as it begins must not spin.
-      if (clock.now() - stoodAt > BACKOFF_MAX_MS) this.#backoff.reset();
+      if (clock.now() - stoodAt > STORE_BACKOFF.longest) this.#backoff.reset();
     }
   }
 
@@ -210,7 +211,7 @@ export class LeaseSync {
    */
   #report(): void {
     const lasted = this.#o.clock.now() - this.#since;
-    this.#isProblem = !this.#connected || lasted < BACKOFF_MAX_MS;
+    this.#isProblem = !this.#connected || lasted < STORE_BACKOFF.longest;
     if (!this.#isProblem) {
       return this.#problems.clear(PROBLEM, "follows the leases again");
     }
@@ -221,7 +222,7 @@ export class LeaseSync {
   /** What time alone changes: also while a call hangs. */
   async #watchTime(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#o.clock.sleep(1000, signal).catch(() => {});
+      await this.#o.clock.sleep(1000, signal);
       const isSilent = !this.#connected && this.#o.clock.now() - this.#since >= SILENCE_MS;
       if (this.#isProblem || isSilent) this.#report();
     }
@@ -236,10 +237,8 @@ class Timer implements Disposable {
   constructor(clock: Clock, ms: number, signal: AbortSignal) {
     const due = new AbortController();
     this.signal = AbortSignal.any([signal, due.signal]);
-    clock.sleep(Math.max(0, ms), AbortSignal.any([signal, this.#stop.signal])).then(
-      () => due.abort(),
-      () => {},
-    );
+    const stop = AbortSignal.any([signal, this.#stop.signal]);
+    clock.sleep(Math.max(0, ms), stop).then(() => due.abort());
   }
 
   [Symbol.dispose](): void {

@@ -7,7 +7,7 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import { pause } from "../pause.ts";
+import { pause } from "../time/pause.ts";
 import { BadRequestError, headLength, type HttpRequest, parseRequest } from "./http_request.ts";
 
 /** What one client, or many, may take. */

@@ -12,7 +12,7 @@ import type {
   RunningBackend,
 } from "../../lib/backend/types.ts";
 import type { ExternalInterface } from "../../lib/external/types.ts";
-import type { Clock } from "../../backends/cloud/clock.ts";
+import type { Clock } from "../../lib/time/clock.ts";
 import type { FamilyConfig, NetworkConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { BackendOptions } from "../../lib/options/spec.ts";
@@ -85,20 +85,21 @@ export class JumpingClock implements Clock {
   #onHold: (() => void)[] = [];
 
   now = (): number => this.#time;
+  date = (): number => this.#time;
   random = (): number => 0.5;
-  sleep = (ms: number, signal: AbortSignal): Promise<void> => {
+  sleep = (ms: number, signal?: AbortSignal): Promise<void> => {
     this.sleeps.push(ms);
     this.#time += ms;
-    if (signal.aborted) return Promise.resolve();
+    if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = ms >= this.holdFrom ? undefined : setTimeout(() => done(), 1);
       const done = () => {
         clearTimeout(timer);
-        signal.removeEventListener("abort", done);
+        signal?.removeEventListener("abort", done);
         this.#held = this.#held.filter((one) => one !== done);
         resolve();
       };
-      signal.addEventListener("abort", done);
+      signal?.addEventListener("abort", done);
       if (timer !== undefined) return;
       this.#held.push(done);
       for (const notify of this.#onHold.splice(0)) notify();

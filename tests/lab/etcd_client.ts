@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { systemClock } from "../../lib/leases/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import type { EtcdStore } from "../../lib/leases/etcd/store.ts";
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";

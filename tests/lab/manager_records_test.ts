@@ -1,5 +1,5 @@
 /** The contract for leases on the stores of records: etcd and SQLite. */
-import { systemClock } from "../../lib/leases/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import { RecordManager } from "../../lib/leases/record_manager.ts";
 import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";

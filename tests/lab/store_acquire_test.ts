@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { FamilyConfig } from "../../lib/config/types.ts";
 import { acquireLease } from "../../lib/leases/acquire.ts";
 import type { AcquiredLease } from "../../lib/leases/acquire_types.ts";
-import { systemClock } from "../../lib/leases/clock.ts";
+import { systemClock } from "../../lib/time/clock.ts";
 import { openEtcdStore } from "../../lib/leases/etcd_store.ts";
 import { LeaseKeeper } from "../../lib/leases/keeper.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";

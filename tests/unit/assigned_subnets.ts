@@ -19,7 +19,7 @@ import type {
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import type { LeaseAttributes, StoredConfig } from "../../lib/leases/types.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
-import { pause } from "../../lib/pause.ts";
+import { pause } from "../../lib/time/pause.ts";
 
 interface Node {
   readonly subnet: string;

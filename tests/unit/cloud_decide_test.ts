@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { backoffDelay, resyncDelay } from "../../backends/cloud/clock.ts";
+import { backoffDelay, resyncDelay } from "../../backends/cloud/delays.ts";
 import { decide, routeKey, type Situation } from "../../backends/cloud/decide.ts";
 import type { CloudErrorKind } from "../../backends/cloud/errors.ts";
 import type { CloudRoute } from "../../backends/cloud/route_table.ts";

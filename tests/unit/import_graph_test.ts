@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
  */
 const LAYERS: readonly (readonly string[])[] = [
   ["lib"],
-  ["lib/ffi", "lib/net"],
+  ["lib/ffi", "lib/net", "lib/time"],
   ["lib/config"],
   ["lib/netlink", "lib/packet", "lib/observe"],
   ["lib/kube", "lib/wireguard"],

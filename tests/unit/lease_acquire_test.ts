@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { acquireLease } from "../../lib/leases/acquire.ts";
 import type { AcquireOptions } from "../../lib/leases/acquire_types.ts";
-import { type Clock, systemClock } from "../../lib/leases/clock.ts";
+import { type Clock, systemClock } from "../../lib/time/clock.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import { type LeaseStore, StoreError } from "../../lib/leases/types.ts";
 import { ipOf, parseIp } from "../../lib/net/ip.ts";

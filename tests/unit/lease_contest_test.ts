@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { acquireLease } from "../../lib/leases/acquire.ts";
 import type { AcquireOptions } from "../../lib/leases/acquire_types.ts";
-import { type Clock, systemClock } from "../../lib/leases/clock.ts";
+import { type Clock, systemClock } from "../../lib/time/clock.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
 import { CONTEST_MS } from "../../lib/leases/contest.ts";
 import { CLAIM_BACK_MS } from "../../lib/leases/judge.ts";
@@ -37,14 +37,15 @@ const hostGw = (ip: string): LeaseAttributes => ({
 class ContestClock implements Clock {
   readonly contest = Promise.withResolvers<void>();
   contests = 0;
+  date = systemClock.date;
   now = systemClock.now;
   random = systemClock.random;
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (ms !== CONTEST_MS) return systemClock.sleep(0, signal);
     this.contests++;
-    return new Promise((resolve, reject) => {
-      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    return new Promise((resolve) => {
+      signal?.addEventListener("abort", () => resolve(), { once: true });
       this.contest.promise.then(resolve);
     });
   }

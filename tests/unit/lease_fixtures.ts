@@ -5,7 +5,7 @@
  */
 import { setImmediate } from "node:timers";
 import type { FamilyConfig } from "../../lib/config/types.ts";
-import type { Clock } from "../../lib/leases/clock.ts";
+import type { Clock } from "../../lib/time/clock.ts";
 import type { LeaseSink } from "../../lib/leases/contract.ts";
 import type { PeerChange, PeerSet } from "../../lib/leases/peer_set.ts";
 import { RecordFeed } from "../../lib/leases/record_feed.ts";
@@ -25,17 +25,18 @@ export class FakeClock implements Clock {
   readonly sleeps: number[] = [];
 
   now = () => this.#now;
+  date = () => this.#now;
   random = () => 0.5;
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     this.sleeps.push(ms);
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
       const sleeper = { at: this.#now + ms, wake: resolve };
       this.#sleepers.push(sleeper);
       signal?.addEventListener("abort", () => {
         this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
-        reject(signal.reason);
+        resolve();
       }, { once: true });
     });
   }

@@ -91,6 +91,7 @@ function withParts(log: RecordedLog): PartLog {
 /** As a call to an etcd that keeps silent. */
 async function failAfter(clock: FakeClock, ms: number, signal: AbortSignal | undefined): Promise<never> {
   await clock.sleep(ms, signal);
+  signal?.throwIfAborted();
   throw new Error("etcd at http://a: no leader");
 }
 

@@ -9,6 +9,7 @@ import { closeFd } from "../../../lib/ffi/fd.ts";
 import { writeKernelFile } from "../../../lib/ffi/kernel_file.ts";
 import type { JsonObject } from "../../../lib/config/types.ts";
 import { type Ip, sameIp } from "../../../lib/net/ip.ts";
+import { Wake } from "../../../lib/time/wake.ts";
 import type { BackendSession, HostPlan } from "../../../lib/backend/types.ts";
 import type { ExternalInterface } from "../../../lib/external/types.ts";
 import { CHECK_NOTHING } from "../shared/source_check.ts";
@@ -61,10 +62,11 @@ export class UdpSession implements AsyncDisposable {
   #restart = false;
   #publishing: ReturnType<typeof setTimeout> | undefined;
   #carrying: Promise<void> | undefined;
-  #wakeRetry: (() => void) | undefined;
+  readonly #wake: Wake;
 
   constructor(session: BackendSession, setup: UdpSessionSetup) {
     this.#session = session;
+    this.#wake = new Wake(session.signal);
     this.#setup = setup;
     this.#external = session.external;
     const shape: RoutesShape = routesShape(setup.peers);
@@ -105,7 +107,7 @@ export class UdpSession implements AsyncDisposable {
     if (!moved) return;
     this.#restart = true;
     this.#pool.stop();
-    this.#wakeRetry?.();
+    this.#wake.up("event");
   }
 
   /** What `status --json` shows. */
@@ -174,8 +176,8 @@ export class UdpSession implements AsyncDisposable {
 
   /** Opens until it works, the session is closed (undefined) or the deadline has passed. */
   async #openPatiently(deadline: number): Promise<Ends | undefined> {
-    const { problems } = this.#session;
-    while (!this.#closed) {
+    const { problems, signal } = this.#session;
+    while (!this.#closed && !signal.aborted) {
       try {
         const ends = this.#open();
         problems.clear("udp", "forwarding again");
@@ -186,19 +188,10 @@ export class UdpSession implements AsyncDisposable {
         // The reconciler makes the device: at start a moment later, and at run time its loss is reported already.
         if (!(error instanceof NoTunError)) problems.set("udp", text, { notReady: true });
       }
-      await this.#pause();
+      await this.#wake.within(RETRY);
+      this.#wake.take();
     }
     return undefined;
-  }
-
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, RETRY);
-      this.#wakeRetry = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 
   #open(): Ends {
@@ -249,7 +242,7 @@ export class UdpSession implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#publishing);
-    this.#wakeRetry?.();
+    this.#wake.up("event");
     this.#pool.stop();
     await this.#carrying;
     this.#cleanup.dispose();

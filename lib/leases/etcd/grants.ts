@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { Turns } from "../../time/turns.ts";
 import type { EtcdClient } from "./client.ts";
 import type { CallLimits, Patience } from "./limits.ts";
 import { EndpointsError, type EtcdPool } from "./pool.ts";
@@ -33,7 +34,7 @@ export class Grants {
   readonly #unsure = new Map<string, Grant>();
   /** To be given back. */
   readonly #leaving = new Set<string>();
-  #courtesy = Promise.resolve();
+  readonly #courtesy = new Turns();
   /** When to give back no more, by performance.now(). */
   #closeAt = Infinity;
 
@@ -97,7 +98,7 @@ export class Grants {
    */
   giveBack(id: string): void {
     if (this.#leaving.size < REMEMBERED) this.#leaving.add(id);
-    this.#courtesy = this.#courtesy.then(() => this.#revokeLeaving());
+    void this.#courtesy.take(() => this.#revokeLeaving());
   }
 
   async #revokeLeaving(): Promise<void> {
@@ -128,7 +129,7 @@ export class Grants {
     this.#free = undefined;
     if (free) this.#leaving.add(free.id);
     this.#closeAt = performance.now() + COURTESY_MS;
-    await this.#courtesy;
+    await this.#courtesy.idle();
     await this.#revokeLeaving();
   }
 }

@@ -12,7 +12,7 @@ import { familiesOf, type Family, type PerFamily } from "../../net/family.ts";
 import { tryParseIp } from "../../net/ip.ts";
 import { formatPrefix, type Prefix, samePrefix } from "../../net/prefix.ts";
 import type { Log, ProblemReporter } from "../../observe/types.ts";
-import { pause } from "../../pause.ts";
+import { pause } from "../../time/pause.ts";
 import { encodeLeaseValue } from "../codec.ts";
 import type { FollowHealth, LeaseSink, Membership, OwnLease } from "../contract.ts";
 import { LeaseLostError, type LeaseTrouble } from "../keeper_types.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { systemClock } from "../clock.ts";
+import { systemClock } from "../../time/clock.ts";
 import type { CallOptions } from "../types.ts";
 import { LockedError } from "./database.ts";
 

@@ -1,36 +1,13 @@
 /**
- * Time and chance for what waits and retries, so that tests can turn the hands.
+ * How long the clouds' loops wait.
  *
  * @module
  */
-import { pause } from "../../lib/pause.ts";
+import { backoffMs, type BackoffRange } from "../../lib/time/backoff.ts";
 import type { CloudErrorKind } from "./errors.ts";
 
-/** A clock with chance and sleep. */
-export interface Clock {
-  /** Milliseconds since the epoch. */
-  now(): number;
-  /** A number from 0 up to but not including 1. */
-  random(): number;
-  /** Waits for `ms` milliseconds. Resolves early, without error, when the signal fires. */
-  sleep(ms: number, signal: AbortSignal): Promise<void>;
-}
-
-/** The real one. */
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  random: () => Math.random(),
-  sleep: pause,
-};
-
-/** First and longest wait of a back-off, in milliseconds. */
-interface Ladder {
-  readonly first: number;
-  readonly longest: number;
-}
-
 /** What passes by itself is retried soon, what somebody must change (a full table, a permission) slowly. */
-function ladderFor(kind: CloudErrorKind, resyncMs: number): Ladder {
+function rangeFor(kind: CloudErrorKind, resyncMs: number): BackoffRange {
   switch (kind) {
     case "conflict":
       return { first: 500, longest: 15_000 };
@@ -48,8 +25,7 @@ function ladderFor(kind: CloudErrorKind, resyncMs: number): Ladder {
 }
 
 /**
- * How long to wait after the `failures`-th failure in a row: doubling, and half of it left to chance so that
- * hosts that failed together don't come back together.
+ * How long to wait after the `failures`-th failure in a row, by the kind of the last one.
  *
  * @param failures 1 for the first.
  * @param resyncMs Time between two passes when all is well, in milliseconds.
@@ -63,9 +39,7 @@ export function backoffDelay(
 ): number {
   // Expired credentials are fetched anew at once; only if that didn't help is there a reason to wait.
   if (kind === "credentials" && failures === 1) return 0;
-  const { first, longest } = ladderFor(kind, resyncMs);
-  const full = Math.min(longest, first * 2 ** Math.min(failures - 1, 20));
-  return full / 2 + random() * full / 2;
+  return backoffMs(failures, rangeFor(kind, resyncMs), random);
 }
 
 /** The time to the next pass when all is well: the interval give or take a tenth, in milliseconds. */
