@@ -27,6 +27,8 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "ping", debianPackage: "iputils-ping" },
   { program: "iperf3", debianPackage: "iperf3" },
   { program: "ethtool", debianPackage: "ethtool" },
+  { program: "wireguard-go", debianPackage: "wireguard-go" },
+  { program: "wg", debianPackage: "wireguard-tools" },
 ];
 
 /** What makes and boots hosts with systemd. */

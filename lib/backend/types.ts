@@ -64,6 +64,8 @@ export interface BackendSession {
   readonly problems: ProblemReporter;
   /** Fires when the daemon ends. */
   readonly signal: AbortSignal;
+  /** Publishes what the backend says of itself with the lease, where that changed. */
+  publish(attributes: OpenedBackend["attributes"]): void;
   /** Ends the daemon with this error. */
   fail(error: Error): void;
 }

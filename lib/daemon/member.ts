@@ -146,6 +146,8 @@ export class Member implements AsyncDisposable {
         metrics,
         problems,
         signal: tasks.signal,
+        publish: (attributes) =>
+          this.membership.publish({ ...attributes, publicIps: this.external.publicIps }),
         fail: (error) => tasks.fail(error),
       });
     }

@@ -14,6 +14,7 @@ import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Route } from "../netlink/types.ts";
 import { FAMILIES, type Family, type FamilyName } from "../net/family.ts";
 import { containsPrefix, type Prefix } from "../net/prefix.ts";
+import type { DesiredLink } from "./desired_link.ts";
 import type { Entry } from "./entries.ts";
 import type { ActualEntry } from "./diff.ts";
 
@@ -31,7 +32,7 @@ export const DEFAULT_METRIC: Readonly<Record<FamilyName, number>> = { ipv4: 0, i
 export interface OwnLink {
   readonly name: string;
   readonly index: number;
-  readonly kind: "vxlan" | "tun";
+  readonly kind: DesiredLink["kind"];
 }
 
 /** Whose entries are read. */

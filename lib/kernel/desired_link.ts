@@ -44,5 +44,24 @@ export interface DesiredTun extends DesiredLinkBase {
   readonly multiQueue: boolean;
 }
 
+/** Where a WireGuard device runs. */
+export type WireguardImplementation =
+  | { readonly kind: "kernel" }
+  /** A program that makes a TUN device, with the arguments before the device's name. */
+  | { readonly kind: "userspace"; readonly program: string; readonly args: readonly string[] };
+
+/** A WireGuard device; its key, port and peers are its backend's. */
+export interface DesiredWireguard extends DesiredLinkBase {
+  readonly kind: "wireguard";
+  readonly implementation: WireguardImplementation;
+}
+
+/** An IPIP tunnel to any peer. */
+export interface DesiredIpip extends DesiredLinkBase {
+  readonly kind: "ipip";
+  /** Outer source address. */
+  readonly local: Ip;
+}
+
 /** A device that a backend asks for. */
-export type DesiredLink = DesiredVxlan | DesiredTun;
+export type DesiredLink = DesiredVxlan | DesiredTun | DesiredWireguard | DesiredIpip;

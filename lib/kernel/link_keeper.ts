@@ -20,6 +20,8 @@ import type { DesiredLink } from "./desired_link.ts";
 import { refuseLinkLocal } from "./link_local.ts";
 import { applyTxChecksum, refuseRouterAdvertisements } from "./link_settings.ts";
 import { findByMark, identityOf, isOwnLink, linkAlias, strangerError } from "./own_links.ts";
+import { ensureIpip } from "./ipip_keeper.ts";
+import { ensureWireguard } from "./wireguard_keeper.ts";
 import { ensureTun } from "./tun_keeper.ts";
 import { ensureVxlan } from "./vxlan_keeper.ts";
 
@@ -80,14 +82,12 @@ export function removeOtherLinks(
 function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: number; changed: boolean } {
   const { socket, networkId, log, metrics, problems } = options;
   const existing = findLink(socket, desired.name) ?? renameBack(desired, options);
-  if (existing && (existing.kind !== desired.kind || !isOwnLink(existing, networkId))) {
+  if (existing && (existing.kind !== kernelKind(desired) || !isOwnLink(existing, networkId))) {
     throw strangerError(existing);
   }
-  const made = desired.kind === "tun"
-    ? ensureTun(desired, existing, options)
-    : ensureVxlan(desired, existing, options);
+  const made = ensureKind(desired, existing, options);
   // A VXLAN device is made without.
-  if (desired.kind === "tun" || !made.created) refuseLinkLocal(socket, made.link);
+  if (desired.kind !== "vxlan" || !made.created) refuseLinkLocal(socket, made.link);
   refuseRouterAdvertisements(desired.name);
   if (made.created) {
     metrics.count("links_created_total", "Devices made, at start and because one was gone", {
@@ -101,6 +101,28 @@ function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: 
   const changed = made.created || change !== undefined || addressed;
   if (changed) log.info(`Device ${desired.name} ${made.created ? "made" : "corrected"}`, { ...change });
   return { index: made.link.index, changed };
+}
+
+function ensureKind(
+  desired: DesiredLink,
+  existing: Link | undefined,
+  options: LinkKeeperOptions,
+): { link: Link; created: boolean } {
+  switch (desired.kind) {
+    case "tun":
+      return ensureTun(desired, existing, options);
+    case "vxlan":
+      return ensureVxlan(desired, existing, options);
+    case "wireguard":
+      return ensureWireguard(desired, existing, options);
+    case "ipip":
+      return ensureIpip(desired, existing, options);
+  }
+}
+
+/** What the kernel calls a device of this kind. */
+function kernelKind(desired: DesiredLink): string {
+  return desired.kind === "wireguard" && desired.implementation.kind === "userspace" ? "tun" : desired.kind;
 }
 
 /** Gives our device its name again if somebody renamed it. */

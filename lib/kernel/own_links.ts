@@ -43,13 +43,16 @@ export function isOwnLink(link: Link, networkId: string): boolean {
 /** What tells one device of a network from the others that carry the same mark. */
 export type LinkIdentity =
   | { readonly kind: "vxlan"; readonly vni: number; readonly family: Family }
-  | { readonly kind: "tun" };
+  | { readonly kind: "tun" }
+  | { readonly kind: "ipip" }
+  /** Devices of this kind are told apart by their names alone. */
+  | { readonly kind: "wireguard" };
 
 /** The identity of a device as it is to be. */
 export function identityOf(desired: DesiredLink): LinkIdentity {
-  return desired.kind === "tun"
-    ? { kind: "tun" }
-    : { kind: "vxlan", vni: desired.vni, family: desired.local.family };
+  return desired.kind === "vxlan"
+    ? { kind: "vxlan", vni: desired.vni, family: desired.local.family }
+    : { kind: desired.kind };
 }
 
 /** The device with our mark and this identity, whatever its name; undefined if there is none. */
@@ -62,8 +65,8 @@ export function findByMark(
 }
 
 function hasIdentity(link: Link, identity: LinkIdentity): boolean {
-  if (link.kind !== identity.kind) return false;
-  return identity.kind === "tun" ||
+  if (link.kind !== identity.kind || identity.kind === "wireguard") return false;
+  return identity.kind !== "vxlan" ||
     (link.vxlan?.vni === identity.vni && vxlanFamily(link) === identity.family);
 }
 

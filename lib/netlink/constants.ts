@@ -109,3 +109,6 @@ export const NHA_ID = 1, NHA_OIF = 5, NHA_GATEWAY = 6;
 
 // sys/socket.h
 export const AF_UNSPEC = 0, AF_BRIDGE = 7, AF_INET6 = 10;
+
+// linux/if_tunnel.h
+export const IFLA_IPTUN_LOCAL = 2, IFLA_IPTUN_REMOTE = 3, IFLA_IPTUN_PMTUDISC = 10;

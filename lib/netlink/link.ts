@@ -10,7 +10,8 @@ import * as c from "./constants.ts";
 import { NetlinkError } from "./error.ts";
 import { type AttributeReader, attributesAfter, type Message } from "./reader.ts";
 import type { NetlinkRequest, NetlinkSocket } from "./socket.ts";
-import type { Link, LinkChange, LinkSpec, TunAttributes } from "./types.ts";
+import type { Ip } from "../net/ip.ts";
+import type { IpipAttributes, Link, LinkChange, LinkSpec, TunAttributes } from "./types.ts";
 import { decodeVxlan, writeVxlan } from "./vxlan.ts";
 import type { MessageWriter } from "./writer.ts";
 
@@ -157,7 +158,8 @@ function writeSpec(writer: MessageWriter, spec: LinkSpec): void {
   if (spec.mtu !== undefined) writer.attributeU32(c.IFLA_MTU, spec.mtu);
   writer.nested(c.IFLA_LINKINFO, () => {
     writer.attributeString(c.IFLA_INFO_KIND, spec.kind);
-    const { vxlan, peer } = spec;
+    const { vxlan, ipip, peer } = spec;
+    if (ipip) writer.nested(c.IFLA_INFO_DATA, () => writeIpip(writer, ipip));
     if (vxlan) writer.nested(c.IFLA_INFO_DATA, () => writeVxlan(writer, vxlan));
     if (peer) {
       writer.nested(c.IFLA_INFO_DATA, () => {
@@ -213,7 +215,26 @@ export function decodeLink(message: Message): Link {
   return link;
 }
 
-function decodeLinkInfo(attributes: AttributeReader): Pick<Link, "kind" | "vxlan" | "tun"> {
+function writeIpip(writer: MessageWriter, { local, remote }: IpipAttributes): void {
+  if (local) writer.attributeIp(c.IFLA_IPTUN_LOCAL, local);
+  if (remote) writer.attributeIp(c.IFLA_IPTUN_REMOTE, remote);
+  // The outer packets may be fragmented on the way as the inner ones say (IFLA_IPTUN_PMTUDISC).
+  writer.attributeU8(c.IFLA_IPTUN_PMTUDISC, 1);
+}
+
+function decodeIpip(attributes: AttributeReader): IpipAttributes {
+  const ipip: { local?: Ip; remote?: Ip } = {};
+  while (attributes.next()) {
+    const isAddress = attributes.type === c.IFLA_IPTUN_LOCAL || attributes.type === c.IFLA_IPTUN_REMOTE;
+    const ip = isAddress ? attributes.ip() : undefined;
+    if (!ip || ip.value === 0n) continue;
+    if (attributes.type === c.IFLA_IPTUN_LOCAL) ipip.local = ip;
+    else ipip.remote = ip;
+  }
+  return ipip;
+}
+
+function decodeLinkInfo(attributes: AttributeReader): Pick<Link, "kind" | "vxlan" | "ipip" | "tun"> {
   let kind: string | undefined;
   let data: AttributeReader | undefined;
   while (attributes.next()) {
@@ -222,6 +243,7 @@ function decodeLinkInfo(attributes: AttributeReader): Pick<Link, "kind" | "vxlan
   }
   if (kind === undefined) return {};
   if (kind === "vxlan" && data) return { kind, vxlan: decodeVxlan(data) };
+  if (kind === "ipip" && data) return { kind, ipip: decodeIpip(data) };
   const tun = kind === "tun" && data ? decodeTun(data) : undefined;
   return tun ? { kind, tun } : { kind };
 }

@@ -60,10 +60,19 @@ export interface Link {
   /** Free text that an administrator or program gave the link (IFLA_IFALIAS, at most 255 bytes). */
   readonly alias?: string;
   readonly vxlan?: VxlanAttributes;
+  readonly ipip?: IpipAttributes;
   /** Only of TUN devices, and since Linux 4.17. */
   readonly tun?: TunAttributes;
   /** How the kernel makes IPv6 link-local addresses (IN6_ADDR_GEN_MODE_); absent where the link has no IPv6. */
   readonly addressGeneration?: number;
+}
+
+/** Attributes of an IPIP device (IFLA_IPTUN_*, linux/if_tunnel.h). */
+export interface IpipAttributes {
+  /** Outer source address; absent: any. */
+  readonly local?: Ip;
+  /** The one peer; absent: any, as the routes say. */
+  readonly remote?: Ip;
 }
 
 /** Attributes of a TUN device (IFLA_TUN_*, linux/if_link.h). */
@@ -75,11 +84,13 @@ export interface TunAttributes {
 /** What a new device is to be. */
 export interface LinkSpec {
   readonly name: string;
-  readonly kind: "vxlan" | "bridge" | "veth";
+  readonly kind: "vxlan" | "bridge" | "veth" | "wireguard" | "ipip";
   readonly mtu?: number;
   readonly mac?: Mac;
   /** Only for kind `vxlan`. */
   readonly vxlan?: VxlanAttributes;
+  /** Only for kind `ipip`. */
+  readonly ipip?: IpipAttributes;
   /** Set to keep the kernel from making an IPv6 link-local address (IFLA_INET6_ADDR_GEN_MODE none). */
   readonly noLinkLocal?: boolean;
   /** Only for kind `veth`: the other end, and an open file of the network namespace it is to be in. */

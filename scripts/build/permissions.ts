@@ -4,9 +4,10 @@
  * @module
  */
 
-/** Programs that the daemon calls, by name: nft, and iptables in all of its forms. */
+/** Programs that the daemon calls, by name: nft, iptables in all of its forms, and those that carry WireGuard devices. */
 const PROGRAMS: readonly string[] = [
   "nft",
+  ...["wireguard-go", "boringtun-cli", "boringtun"],
   ...["iptables", "ip6tables"].flatMap((family) =>
     ["", "-nft", "-legacy"].flatMap((backend) =>
       ["", "-save", "-restore"].map((action) => family + backend + action)

@@ -38,8 +38,13 @@ export class Daemon {
   #running = true;
 
   /** Starts it in `namespace`. */
-  constructor(namespace: Namespace, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    this.#child = namespace.spawn([...flanneldCommand(), ...args], { NO_COLOR: "1", ...env });
+  constructor(
+    namespace: Namespace,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    wrap: readonly string[] = [],
+  ) {
+    this.#child = namespace.spawn([...wrap, ...flanneldCommand(), ...args], { NO_COLOR: "1", ...env });
     this.#reading = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)]);
     void this.#child.status.then(() => this.#running = false);
   }

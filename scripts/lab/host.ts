@@ -22,6 +22,8 @@ export interface StartOptions {
   /** More options for the command line. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Put before the command; must end in an exec: the pid stays the daemon's. */
+  readonly wrap?: readonly string[];
 }
 
 /** One host. */
@@ -81,7 +83,7 @@ export class Host extends Namespace {
   /** Starts flanneld; {@link waitReady} waits for it. */
   start(options: StartOptions = {}): Daemon {
     const args = [...this.commonArgs, `-healthz-port=${HEALTH_PORT}`, ...options.args ?? []];
-    const daemon = new Daemon(this, args, options.env);
+    const daemon = new Daemon(this, args, options.env, options.wrap);
     this.#daemons.push(daemon);
     return daemon;
   }

@@ -178,6 +178,7 @@ export function testHost(
     end,
     lease,
     session: (own) => ({
+      publish: () => {},
       lease: own,
       plan: { mtu: 1500, links: [], entries: [], forPeer: () => ({ entries: [] }) },
       external,

@@ -132,6 +132,7 @@ async function main(spec: UdpHostSpec): Promise<void> {
   const peers = new TestPeers();
   peers.set(spec.peers);
   const session: BackendSession = {
+    publish: () => {},
     ...{ lease, plan, external: environment.external, peers, ...common },
     problems: noProblems,
     fail: (error) => {

@@ -26,7 +26,7 @@ Deno.test("build: a runtime for another machine, or what is no program at all, i
   }
 });
 
-Deno.test("build: the daemon doesn't get all permissions, and only the firewall's programs", () => {
+Deno.test("build: the daemon doesn't get all permissions, and only the programs that it calls", () => {
   assert.ok(
     !PERMISSIONS.some((permission) => /^(-A|--allow-all|--allow-import|--allow-run)$/.test(permission)),
   );
@@ -34,7 +34,9 @@ Deno.test("build: the daemon doesn't get all permissions, and only the firewall'
     ",",
   );
   assert.ok(programs !== undefined && programs.length > 0);
-  for (const program of programs) assert.match(program, /^(nft|ip6?tables(-nft|-legacy)?(-save|-restore)?)$/);
+  for (const program of programs) {
+    assert.match(program, /^(nft|ip6?tables(-nft|-legacy)?(-save|-restore)?|wireguard-go|boringtun(-cli)?)$/);
+  }
 });
 
 Deno.test("build: deno compile gets the bundle, etcd's .proto files, the permissions and the target", () => {

@@ -1,0 +1,196 @@
+/**
+ * The wireguard backend: encrypted tunnels, one key a host.
+ *
+ * The whole network is routed into the device, and the device's peers say which subnet is whose: who sends from a
+ * subnet that isn't its own is dropped by WireGuard itself.
+ *
+ * @module
+ */
+import { NO_ENTRIES, unreachable } from "../../lib/backend/peer_plan.ts";
+import type {
+  BackendSession,
+  BackendType,
+  Environment,
+  HostPlan,
+  OpenContext,
+  OwnSubnets,
+  RunningBackend,
+  SessionBackend,
+} from "../../lib/backend/types.ts";
+import type { Json } from "../../lib/config/types.ts";
+import type { DesiredWireguard } from "../../lib/kernel/desired_link.ts";
+import type { Entry } from "../../lib/kernel/entries.ts";
+import type { Lease } from "../../lib/leases/types.ts";
+import { type Family, type PerFamily, perFamily } from "../../lib/net/family.ts";
+import type { Ip } from "../../lib/net/ip.ts";
+import { firstIp } from "../../lib/net/prefix.ts";
+import type { Tunnel } from "../../lib/net/tunnel.ts";
+import { publicKeyOf } from "../../lib/wireguard/keys.ts";
+import { type OwnEnd, peerOfBoth, peerOfFamily } from "./endpoint.ts";
+import { findImplementation, type FoundImplementation } from "./implementation.ts";
+import { ensureKey, KeyFileError, keyPlace, readKey } from "./key_file.ts";
+import { parseWireguardOptions, type WireguardOptions } from "./options.ts";
+import { type DeviceSetup, WireguardSession } from "./session.ts";
+
+/** IPv6 header (40), UDP (8), and WireGuard's type (4), key (4), nonce (8) and tag (16): room over either family. */
+const OVERHEAD = 80;
+
+/** The devices, as the original names them. */
+const DEVICE = "flannel-wg", DEVICE_V6 = "flannel-wg-v6";
+
+/** The wireguard backend for the registry. */
+export const wireguard: BackendType<WireguardOptions> = {
+  type: "wireguard",
+  parse: parseWireguardOptions,
+  async open(options, context) {
+    const env = (name: string) => Deno.env.get(name);
+    const privateKey = await ensureKey(keyPlace(env), context.log);
+    const found = findImplementation(
+      options.implementation,
+      `${env("PATH") ?? ""}:/usr/local/bin:/usr/bin:/usr/sbin`,
+    );
+    return new Wireguard(options, context, { privateKey, found });
+  },
+};
+
+/** A device with the families whose packets it takes. */
+interface Device {
+  readonly name: string;
+  readonly listenPort: number;
+  readonly families: readonly Family[];
+}
+
+class Wireguard implements SessionBackend {
+  readonly carrier = "session";
+  readonly tunnel: Tunnel;
+  readonly #options: WireguardOptions;
+  readonly #context: OpenContext;
+  readonly #found: FoundImplementation;
+  readonly #devices: readonly Device[];
+  #privateKey: string;
+  #addresses: PerFamily<Ip>;
+
+  constructor(
+    options: WireguardOptions,
+    context: OpenContext,
+    { privateKey, found }: { privateKey: string; found: FoundImplementation },
+  ) {
+    this.#options = options;
+    this.#context = context;
+    this.#found = found;
+    this.#privateKey = privateKey;
+    this.#addresses = context.external.publicIps;
+    this.#devices = devicesOf(context.config.families.map(({ family }) => family), options);
+    this.tunnel = { udpPorts: this.#devices.map(({ listenPort }) => listenPort) };
+  }
+
+  /** The public key is the device's own: it changes when the key is rotated. */
+  get attributes(): SessionBackend["attributes"] {
+    const PublicKey = publicKeyOf(this.#privateKey);
+    const families = this.#context.config.families.map(({ family }) => family);
+    const backendData = perFamily(
+      families,
+      (family): Json => ({ PublicKey, Port: this.#deviceOf(family).listenPort }),
+    );
+    return { backendType: "wireguard", backendData };
+  }
+
+  peerPort = (peer: Lease): number | undefined => {
+    const own = this.#own;
+    const read = this.#options.mode === "separate"
+      ? peerOfFamily(peer, this.#devices[0]!.families[0]!, this.#options, own)
+      : peerOfBoth(peer, this.#options, own);
+    return typeof read === "string" ? undefined : read.endpoint?.port;
+  };
+
+  plan({ external }: Environment, lease: OwnSubnets): HostPlan {
+    this.#addresses = external.publicIps;
+    const mtu = (this.#options.mtu ?? external.mtu) - OVERHEAD;
+    const links = this.#devices.map(({ name, families }): DesiredWireguard => ({
+      kind: "wireguard",
+      name,
+      mtu,
+      implementation: this.#found.implementation,
+      addresses: families.flatMap((family) => {
+        const subnet = lease.subnets[family.name];
+        return subnet ? [{ ip: firstIp(subnet), prefixLength: family.bits }] : [];
+      }),
+    }));
+    const entries = this.#context.config.families.map(({ family, network }): Entry => ({
+      kind: "route",
+      link: this.#deviceOf(family).name,
+      destination: network,
+      onlink: false,
+    }));
+    return { mtu, links, entries, forPeer: (peer) => this.#judge(peer) };
+  }
+
+  async start(session: BackendSession): Promise<RunningBackend> {
+    const place = keyPlace((name) => Deno.env.get(name));
+    const running = new WireguardSession(session, {
+      control: this.#found.control,
+      privateKey: this.#privateKey,
+      devices: this.#devices.map((device) => this.#setupOf(device)),
+      implementation: this.#found.implementation.kind === "kernel"
+        ? "kernel"
+        : this.#found.implementation.program,
+      readKey: async () => {
+        const key = await readKey(place.file);
+        if (key === undefined) {
+          throw new KeyFileError(`The key file ${place.file} is gone: the key in use is kept`);
+        }
+        return key;
+      },
+      publish: (privateKey) => {
+        this.#privateKey = privateKey;
+        session.publish(this.attributes);
+      },
+    });
+    try {
+      await running.start();
+      return running;
+    } catch (error) {
+      await running[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get #own(): OwnEnd {
+    return { publicKey: publicKeyOf(this.#privateKey), addresses: this.#addresses };
+  }
+
+  #deviceOf(family: Family): Device {
+    return this.#devices.find(({ families }) => families.includes(family))!;
+  }
+
+  #setupOf({ name, listenPort, families }: Device): DeviceSetup {
+    const isSeparate = this.#options.mode === "separate";
+    return {
+      name,
+      listenPort,
+      peerOf: (peer) =>
+        isSeparate
+          ? peerOfFamily(peer, families[0]!, this.#options, this.#own)
+          : peerOfBoth(peer, this.#options, this.#own),
+    };
+  }
+
+  #judge(peer: Lease) {
+    for (const device of this.#devices) {
+      const read = this.#setupOf(device).peerOf(peer);
+      if (typeof read === "string") return unreachable(read);
+    }
+    return NO_ENTRIES;
+  }
+}
+
+/** One device for all families, or one each (Mode separate). */
+function devicesOf(families: readonly Family[], options: WireguardOptions): Device[] {
+  const { mode, listenPort, listenPortV6 } = options;
+  if (mode !== "separate") return [{ name: DEVICE, listenPort, families }];
+  return families.map((family) =>
+    family.name === "ipv4"
+      ? { name: DEVICE, listenPort, families: [family] }
+      : { name: DEVICE_V6, listenPort: listenPortV6, families: [family] }
+  );
+}

@@ -1,0 +1,54 @@
+/**
+ * The Backend object of a wireguard network.
+ *
+ * @module
+ */
+import { OptionReader } from "../../lib/backend/option_reader.ts";
+import type { ParsedOptions } from "../../lib/backend/types.ts";
+import type { JsonObject } from "../../lib/config/types.ts";
+import { isKey } from "../../lib/wireguard/keys.ts";
+
+/** Which devices there are, and which of a peer's addresses its datagrams go to. */
+export type Mode = "separate" | "auto" | "ipv4" | "ipv6";
+
+/** What the config says of the wireguard backend. */
+export interface WireguardOptions {
+  /** Pre-shared key of all peers. */
+  readonly psk: string | undefined;
+  /** UDP port of the device, and of the second device where each family has its own. */
+  readonly listenPort: number;
+  readonly listenPortV6: number;
+  /** MTU before the overhead; undefined: the external interface's. */
+  readonly mtu: number | undefined;
+  readonly mode: Mode;
+  /** Seconds between keepalives; 0: none. */
+  readonly keepalive: number;
+  /** Where WireGuard runs; auto: in the kernel if that has it. */
+  readonly implementation: "auto" | "kernel" | "userspace";
+}
+
+/** Reads and checks the options. */
+export function parseWireguardOptions(options: JsonObject): ParsedOptions<WireguardOptions> {
+  const reader = new OptionReader(options);
+  const psk = reader.string("PSK", { secret: true });
+  if (psk !== undefined && !isKey(psk)) {
+    reader.fault("PSK", "must be a key as wg genpsk prints it: 32 bytes in base64", true);
+  }
+  const port = { min: 1, max: 65535, zeroIsUnset: true };
+  const listenPort = reader.integer("ListenPort", port, 51820);
+  const listenPortV6 = reader.integer("ListenPortV6", port, 51821);
+  const mode = reader.string("Mode", { oneOf: ["separate", "auto", "ipv4", "ipv6"] }, "separate") as Mode;
+  if (mode === "separate" && listenPort === listenPortV6) {
+    reader.fault("ListenPortV6", "must differ from ListenPort where Mode is separate: there are two devices");
+  }
+  return reader.finish({
+    ...{ psk, listenPort, listenPortV6, mode },
+    mtu: reader.integer("MTU", { min: 1360, max: 65535, zeroIsUnset: true }),
+    keepalive: reader.integer("PersistentKeepaliveInterval", { min: 0, max: 65535 }, 0),
+    implementation: reader.string(
+      "Implementation",
+      { oneOf: ["auto", "kernel", "userspace"] },
+      "auto",
+    ) as WireguardOptions["implementation"],
+  });
+}

@@ -1,0 +1,47 @@
+/**
+ * Hosts whose WireGuard runs in user space: each sees a /var/run/wireguard and a key file of its own, as real hosts do.
+ *
+ * @module
+ */
+import type { Host, StartOptions } from "../../scripts/lab/host.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+
+/** Whether this machine has wireguard-go. */
+export function hasWireguardGo(): boolean {
+  return ["/usr/bin", "/usr/local/bin", "/usr/sbin"].some((folder) => {
+    try {
+      return Deno.statSync(`${folder}/wireguard-go`).isFile;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** The host's key file. */
+export function keyFile(host: Host): string {
+  return `${host.folder}/wgkey`;
+}
+
+/** What stands before a command that is to see the host's own sockets. */
+function ownSockets(host: Host): string[] {
+  const sockets = `${host.folder}/wireguard`;
+  const script = 'mkdir -p "$0" /var/run/wireguard && mount --bind "$0" /var/run/wireguard && exec "$@"';
+  return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, sockets];
+}
+
+/** Options to start a daemon with. */
+export function wireguardStart(host: Host): StartOptions {
+  return { wrap: ownSockets(host), env: { WIREGUARD_KEY_FILE: keyFile(host) } };
+}
+
+/** Starts all daemons at the same moment, and waits until they are ready. */
+export async function startWireguard(lab: Lab): Promise<void> {
+  for (const host of lab.hosts) host.start(wireguardStart(host));
+  await Promise.all(lab.hosts.map((host) => host.waitReady()));
+}
+
+/** What `wg` prints on a host. */
+export async function wg(host: Host, ...words: string[]): Promise<string> {
+  const { stdout } = await host.exec([...ownSockets(host), "wg", ...words]);
+  return stdout;
+}

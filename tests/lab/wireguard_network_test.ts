@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { networkConfig } from "../../scripts/lab/lab.ts";
+import { until } from "../../scripts/lab/process.ts";
+import { labTest } from "./lab_test_case.ts";
+import { startWireguard, wg, wireguardStart } from "./wireguard_lab.ts";
+
+const config = (families: readonly ("ipv4" | "ipv6")[], more = {}) =>
+  networkConfig(families, { Type: "wireguard", ...more });
+
+for (const families of [["ipv4"], ["ipv6"], ["ipv4", "ipv6"]] as const) {
+  for (const Mode of ["separate", "auto", "ipv4", "ipv6"]) {
+    labTest(`wireguard: three hosts ping each other, ${Mode} ${families.join("+")}`, {
+      families,
+      config: config(families, { Mode }),
+    }, async (lab) => {
+      await startWireguard(lab);
+      await lab.connect();
+      await lab.pingAll(10_000);
+    });
+  }
+}
+
+const DUMP = ["show", "flannel-wg", "dump"];
+
+/** The lines of peers. */
+async function peers(host: Parameters<typeof wg>[0]): Promise<string[][]> {
+  return (await wg(host, ...DUMP)).trim().split("\n").slice(1).map((line) => line.split("\t"));
+}
+
+labTest("wireguard: what somebody changes on the device is put back within 2 s", {
+  hosts: 2,
+  config: config(["ipv4"]),
+}, async (lab) => {
+  await startWireguard(lab);
+  await lab.connect();
+  await lab.pingAll(10_000);
+  const host = lab.host(1);
+  const before = await wg(host, ...DUMP);
+  const [key = ""] = (await peers(host))[0]!;
+  const allowed = async () => (await peers(host)).map((peer) => peer[3]).join(" ");
+  const subnet = await allowed();
+  await wg(host, "set", "flannel-wg", "peer", key, "remove");
+  await until("the peer is back", async () => await allowed() === subnet, 2_500);
+  await wg(host, "set", "flannel-wg", "peer", key, "allowed-ips", "192.0.2.0/24");
+  await until("its allowed IPs are back", async () => await allowed() === subnet, 2_500);
+  await wg(
+    host,
+    "set",
+    "flannel-wg",
+    "peer",
+    "KF2sLfmhTbb9oIhTMjUGJXpeUwjPWDmFWe5vr0lSGkw=",
+    "allowed-ips",
+    "192.0.2.0/24",
+  );
+  await until("the foreign peer is gone", async () => (await peers(host)).length === 1, 2_500);
+  await wg(host, "set", "flannel-wg", "listen-port", "4000");
+  await until(
+    "the port is back",
+    async () => /\t51820\t/.test((await wg(host, ...DUMP)).split("\n")[0]!),
+    2_500,
+  );
+  await host.exec(["ip", "link", "set", "flannel-wg", "down"]);
+  await until(
+    "the device is up",
+    async () => /UP/.test((await host.exec(["ip", "link", "show", "flannel-wg"])).stdout),
+    2_500,
+  );
+  await host.exec(["ip", "link", "delete", "flannel-wg"]);
+  await until("the device is made again", async () => {
+    const { stdout } = await host.exec(["ip", "link", "show", "flannel-wg"], { mayFail: true });
+    return stdout.includes("UP") && (await peers(host)).length === 1;
+  }, 4_000);
+  assert.equal((await wg(host, ...DUMP)).split("\t")[0], before.split("\t")[0], "the same key");
+  await lab.pingAll(10_000);
+});
+
+labTest("wireguard: a daemon that is killed and started again loses no packet", {
+  hosts: 2,
+  config: config(["ipv4"]),
+}, async (lab) => {
+  await startWireguard(lab);
+  const [from, to] = await lab.connect();
+  await lab.pingAll(10_000);
+  const pinging = from!.exec(["ping", "-i", "0.01", "-c", "300", "-W", "1", to!.addresses.ipv4!], {
+    mayFail: true,
+  });
+  await lab.host(1).daemon.kill();
+  lab.host(1).start(wireguardStart(lab.host(1)));
+  await lab.host(1).waitReady();
+  const { stdout } = await pinging;
+  assert.match(stdout, /300 packets transmitted, 300 received/);
+});
