@@ -12,14 +12,14 @@ import { Lab, networkConfig } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import type { LabStore, StorePlace } from "../../scripts/lab/store.ts";
 import type { Command } from "../fakes/kube/main.ts";
-import type { KubeObject } from "../fakes/kube/objects.ts";
+import { FLANNEL_PREFIX, type KubeObject } from "../fakes/kube/objects.ts";
 import type { LoggedRequest } from "../fakes/kube/server.ts";
 import { IS_ROOT } from "./lab_test_case.ts";
 
 const SERVER = fileURLToPath(new URL("../fakes/kube/main.ts", import.meta.url));
 
 /** Prefix of flannel's annotations. */
-export const PREFIX = "flannel.alpha.coreos.com/";
+export const PREFIX = FLANNEL_PREFIX;
 
 /** A Node as the API has it, as far as tests look. */
 export type NodeObject = KubeObject & {
@@ -80,6 +80,8 @@ export interface KubeLabOptions {
   readonly hosts?: number;
   readonly families?: readonly FamilyName[];
   readonly backend?: JsonObject;
+  /** The network config in the place of that of the families and the backend. */
+  readonly config?: JsonObject;
 }
 
 /** The lab, and its API server. */
@@ -110,12 +112,16 @@ export function kubeTest(name: string, options: KubeLabOptions, body: (lab: Kube
   Deno.test({ name: `${name} (needs root)`, ignore: !IS_ROOT, fn: () => withKubeLab(options, body) });
 }
 
-async function withKubeLab(options: KubeLabOptions, body: (lab: KubeLab) => Promise<void>): Promise<void> {
+/** Makes a lab of nodes for the time of `body`. */
+export async function withKubeLab(
+  options: KubeLabOptions,
+  body: (lab: KubeLab) => Promise<void>,
+): Promise<void> {
   const { hosts = 3, families = ["ipv4"], backend = { Type: "vxlan" } } = options;
   let folder = "";
   await using lab = await Lab.create({
     ...{ hosts, families },
-    config: networkConfig(families, backend),
+    config: options.config ?? networkConfig(families, backend),
     store: (place) => {
       folder = `${place.folder}/kube`;
       return startServer(place, folder);

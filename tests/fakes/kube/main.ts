@@ -10,6 +10,7 @@
  */
 import { ADMIN_RULES, FLANNEL_RULES, type Rule } from "./access.ts";
 import type { KubeObject } from "./objects.ts";
+import { churn, fill } from "./scale.ts";
 import { FakeApiServer, type Faults } from "./server.ts";
 
 /** The user that flanneld is, as its manifest makes it. */
@@ -24,6 +25,7 @@ export type Command =
   | readonly ["faults", Partial<Omit<Faults, "failing">> & { failing?: [string, number][] }]
   | readonly ["rules", string, readonly Rule[]]
   | readonly ["rewind", number]
+  | readonly ["fill" | "churn", number, number]
   | readonly ["cut" | "endWatches" | "compact" | "stop" | "listen" | "requests" | "port"];
 
 class Control {
@@ -60,6 +62,10 @@ class Control {
         return server.access.setRules(command[1], command[2]);
       case "rewind":
         return store.rewind(command[1]);
+      case "fill":
+        return fill(store, command[1], command[2]);
+      case "churn":
+        return await churn(store, command[1], command[2]);
       case "cut":
         return server.cut();
       case "endWatches":

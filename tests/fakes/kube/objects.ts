@@ -4,6 +4,12 @@
  * @module
  */
 
+/** Prefix of flannel's annotations. */
+export const FLANNEL_PREFIX = "flannel.alpha.coreos.com/";
+
+/** Events that are kept: the real server's watch cache has a bound, too. */
+const HISTORY = 20_000;
+
 /** An object as the API has it. */
 export interface KubeObject {
   kind?: string;
@@ -110,6 +116,11 @@ export class ObjectStore {
     return this.#write("MODIFIED", resource, same);
   }
 
+  /** As {@link update} for a state that is known to differ: it costs no comparison. */
+  put(resource: string, object: KubeObject): KubeObject {
+    return this.#write("MODIFIED", resource, object);
+  }
+
   delete(resource: string, key: string): KubeObject {
     const before = this.get(resource, key);
     this.#objects.get(resource)!.delete(key);
@@ -160,6 +171,10 @@ export class ObjectStore {
 
   #tell(event: StoredEvent): void {
     this.#history.push(event);
+    if (this.#history.length > HISTORY * 1.5) {
+      this.#history = this.#history.slice(-HISTORY);
+      this.#oldest = this.#history[0]!.version - 1;
+    }
     for (const watcher of [...this.#watchers]) watcher(event);
   }
 }

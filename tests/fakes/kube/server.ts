@@ -36,6 +36,8 @@ export interface Faults {
   failing: Map<string, number>;
   /** Milliseconds before each answer. */
   delayMs: number;
+  /** Whether large answers are compressed for who takes that. */
+  gzip: boolean;
 }
 
 /** A request as the log keeps it. */
@@ -58,7 +60,13 @@ const GZIP_BYTES = 128 * 1024;
 export class FakeApiServer implements AsyncDisposable {
   readonly store = new ObjectStore();
   readonly access = new Access();
-  readonly faults: Faults = { chunkBytes: Infinity, goneAs: "event", failing: new Map(), delayMs: 0 };
+  readonly faults: Faults = {
+    chunkBytes: Infinity,
+    goneAs: "event",
+    failing: new Map(),
+    delayMs: 0,
+    gzip: true,
+  };
   readonly requests: LoggedRequest[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #watches = new Set<() => void>();
@@ -214,12 +222,9 @@ export class FakeApiServer implements AsyncDisposable {
       resourceVersion: String(version),
       ...(left > 0 ? { continue: btoa(JSON.stringify(token)), remainingItemCount: left } : {}),
     };
-    this.#send(request, response, 200, {
-      kind: `${KINDS[call.resource]}List`,
-      apiVersion: "v1",
-      metadata,
-      items,
-    });
+    const head = { kind: `${KINDS[call.resource]}List`, apiVersion: "v1", metadata };
+    const text = `${JSON.stringify(head).slice(0, -1)},"items":[${items.map(textOf).join()}]}`;
+    this.#sendText(request, response, 200, text);
   }
 
   #continued(token: string | null): { version: number; start: string } {
@@ -292,8 +297,12 @@ export class FakeApiServer implements AsyncDisposable {
   }
 
   #send(request: Request, response: Response, status: number, value: object): void {
-    const text = JSON.stringify(value);
-    const zip = text.length > GZIP_BYTES && /\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""));
+    this.#sendText(request, response, status, JSON.stringify(value));
+  }
+
+  #sendText(request: Request, response: Response, status: number, text: string): void {
+    const zip = this.faults.gzip && text.length > GZIP_BYTES &&
+      /\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""));
     response.writeHead(status, {
       "content-type": "application/json",
       ...(zip ? { "content-encoding": "gzip" } : {}),
@@ -310,6 +319,15 @@ export class FakeApiServer implements AsyncDisposable {
     const bytes = new TextEncoder().encode(text);
     for (let at = 0; at < bytes.length; at += chunkBytes) response.write(bytes.slice(at, at + chunkBytes));
   }
+}
+
+const texts = new WeakMap<object, string>();
+
+/** An object's text, made once: lists of thousands of Nodes are as fast as the real server's. */
+function textOf(object: KubeObject): string {
+  const text = texts.get(object) ?? JSON.stringify(object);
+  texts.set(object, text);
+  return text;
 }
 
 /** A path under /api/v1. */
