@@ -16,7 +16,7 @@ export async function statusCommand({ options }: Invocation): Promise<number> {
 }
 
 /** The status as lines of `name: value`, indented by level, for people. */
-export function formatStatus(status: JsonObject): string {
+function formatStatus(status: JsonObject): string {
   return lines(status, "").join("\n");
 }
 

@@ -11,7 +11,7 @@ import { libc } from "./libc.ts";
 
 /** _IOW('T', n, int) and _IOR('T', n, …) */
 const TUNSETIFF = 0x400454can, TUNSETPERSIST = 0x400454cbn;
-const TUNGETFEATURES = 0x800454cfn, TUNGETIFF = 0x800454d2n;
+const TUNGETIFF = 0x800454d2n;
 
 /** Flags of a TUN device (IFF_): type, no 4-byte packet information, several queues, virtio header. */
 export const IFF_TUN = 0x0001, IFF_NO_PI = 0x1000, IFF_MULTI_QUEUE = 0x0100, IFF_VNET_HDR = 0x4000;
@@ -69,18 +69,6 @@ export function openTun(options: TunOptions): Tun {
 /** Makes the device outlive its queues, or not. @throws {SystemError} As ioctl(2). */
 export function setTunPersist(fd: number, on: boolean): void {
   check(libc().ioctlValue(fd, TUNSETPERSIST, on ? 1n : 0n), "make a TUN device persistent");
-}
-
-/** The flags that this kernel's TUN devices can have: IFF_MULTI_QUEUE, IFF_VNET_HDR … @throws {SystemError} */
-export function tunFeatures(): number {
-  const fd = openFd(DEVICE, O_RDWR);
-  try {
-    const features = new Uint32Array(1);
-    check(libc().ioctl(fd, TUNGETFEATURES, features), "ask for the features of TUN devices");
-    return features[0]!;
-  } finally {
-    closeFd(fd);
-  }
 }
 
 /** The flags of an open queue's device. @throws {SystemError} As ioctl(2). */

@@ -46,7 +46,7 @@ export function applyTxChecksum(name: string, setting: ChecksumOffload, problems
 }
 
 /** Whether a kernel of this release is older than 5.7 ("netfilter: nat: never update the UDP checksum when it's 0"). */
-export function kernelNatBreaksChecksums(release: string): boolean {
+function kernelNatBreaksChecksums(release: string): boolean {
   const match = /^(\d+)\.(\d+)/.exec(release);
   if (!match) return false;
   const [major, minor] = [Number(match[1]), Number(match[2])];

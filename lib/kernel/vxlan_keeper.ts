@@ -50,7 +50,7 @@ export function ensureVxlan(
 }
 
 /** The first attribute that can't be changed in place and differs, as text; undefined when none does. */
-export function vxlanDifference(
+function vxlanDifference(
   link: Link,
   desired: DesiredVxlan,
   underlayIndex: number,

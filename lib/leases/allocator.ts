@@ -32,7 +32,7 @@ export function fits(config: readonly FamilyConfig[], subnets: PerFamily<Prefix>
 }
 
 /** As {@link fits}, for one family. */
-export function fitsFamily(config: FamilyConfig, subnet: Prefix): boolean {
+function fitsFamily(config: FamilyConfig, subnet: Prefix): boolean {
   return subnet.family === config.family && subnet.length === config.subnetLength &&
     subnet.base >= config.subnetMin.value && subnet.base <= config.subnetMax.value;
 }

@@ -83,6 +83,6 @@ export async function watchForHolder(held: StoredLease, options: ContestOptions)
 }
 
 /** The public addresses of a host, for messages. */
-export function publicIpsOf({ publicIps }: LeaseAttributes): string {
+function publicIpsOf({ publicIps }: LeaseAttributes): string {
   return familiesOf(publicIps).map(({ name }) => formatIp(publicIps[name]!)).join(" ");
 }

@@ -187,7 +187,7 @@ class Changes {
 }
 
 /** Whether two leases under one key say the same. */
-export function sameLease(a: Lease, b: Lease): boolean {
+function sameLease(a: Lease, b: Lease): boolean {
   return canonical(a) === canonical(b);
 }
 

@@ -49,11 +49,6 @@ export class MessageWriter {
     this.#length = 0;
   }
 
-  /** Takes back what was written after the buffer had `length` bytes: a message that didn't fit the chunk. */
-  truncate(length: number): void {
-    this.#length = Math.min(this.#length, length);
-  }
-
   /** Begins a message; what follows is its body until {@link end}. nlmsg_pid stays 0: the kernel knows us. */
   begin(type: number, flags: number, sequence: number): void {
     const at = this.#start = this.#take(HEADER_BYTES);

@@ -14,7 +14,7 @@ const SECRET_NAME =
 const MAX_DEPTH = 6;
 
 /** Whether a field of this name holds a secret. */
-export function isSecretName(name: string): boolean {
+function isSecretName(name: string): boolean {
   return SECRET_NAME.test(name);
 }
 

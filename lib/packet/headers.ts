@@ -30,7 +30,7 @@ export const UDP_LENGTH = 4, UDP_CHECKSUM = 6;
 export const FIN = 0x01, PSH = 0x08, ACK = 0x10, CWR = 0x80;
 
 /** IPv4's "more fragments" bit and offset, in the 16 bits at {@link IPV4_FRAGMENT}. */
-export const IPV4_MORE_AND_OFFSET = 0x3fff;
+const IPV4_MORE_AND_OFFSET = 0x3fff;
 
 /** The big-endian 16 bits at `at`. */
 export function read16(bytes: Uint8Array, at: number): number {
@@ -63,9 +63,9 @@ export const IP_TRUNCATED = 1;
 /** Neither IPv4 nor IPv6. */
 export const IP_VERSION = 2;
 /** IPv4's header length is below 20 or beyond the packet. */
-export const IP_HEADER_LENGTH = 3;
+const IP_HEADER_LENGTH = 3;
 /** The header's length isn't the packet's. */
-export const IP_LENGTH = 4;
+const IP_LENGTH = 4;
 
 /** The outcome of reading an IP header. */
 export type IpFault =

@@ -16,7 +16,7 @@ export const NEEDS_CSUM = 1;
 export const GSO_NONE = 0, GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_UDP_L4 = 5;
 
 /** Bit beside the type: the TCP flow uses ECN, so CWR belongs to the first segment only. */
-export const GSO_ECN = 0x80;
+const GSO_ECN = 0x80;
 
 /** The header's fields. One object serves for all packets. */
 export class VnetHeader {

@@ -53,28 +53,20 @@ export class RoutesWriter {
   readonly #wanted: (PeerRoute | undefined)[] = [];
   /** For each copy the slots that differ from what is wanted. */
   readonly #stale: readonly [Set<number>, Set<number>] = [new Set(), new Set()];
-  #own: OwnRoute;
-  readonly #ownStale = [true, true];
 
   constructor(shape: RoutesShape, own: OwnRoute) {
     this.#shape = shape;
-    this.#own = own;
     this.memory = new SharedArrayBuffer(routesBytes(shape));
     this.#words = new Int32Array(this.memory);
     // Generation 0 would read as "holds nothing" in an epoch.
     Atomics.store(this.#words, GENERATION, 1);
+    for (const copy of [0, 1]) this.#writeOwn(copy, own);
     this.#bring(1);
   }
 
   /** Number of peers. */
   get size(): number {
     return this.#slots.size;
-  }
-
-  /** Changes the own subnet. */
-  setOwn(own: OwnRoute): void {
-    this.#own = own;
-    this.#ownStale.fill(true);
   }
 
   /**
@@ -105,7 +97,7 @@ export class RoutesWriter {
   /** Whether {@link publish} has something to do. */
   get pending(): boolean {
     const now = Atomics.load(this.#words, GENERATION) & 1;
-    return this.#stale[now]!.size > 0 || this.#ownStale[now]!;
+    return this.#stale[now]!.size > 0;
   }
 
   /**
@@ -144,11 +136,13 @@ export class RoutesWriter {
     }
     this.#stale[copy]!.clear();
     this.#listLengths(places.header);
-    if (!this.#ownStale[copy]) return;
-    this.#ownStale[copy] = false;
-    words[places.header + OWN_BASE] = this.#own.base;
-    words[places.header + OWN_MASK] = maskOf(this.#own.length);
-    words[places.header + OWN_ADDRESS] = this.#own.address;
+  }
+
+  #writeOwn(copy: number, own: OwnRoute): void {
+    const { header } = placesOf(this.#shape, copy);
+    this.#words[header + OWN_BASE] = own.base;
+    this.#words[header + OWN_MASK] = maskOf(own.length);
+    this.#words[header + OWN_ADDRESS] = own.address;
   }
 
   #insert(places: TablePlaces, slot: number, at: number, route: PeerRoute): void {
