@@ -89,6 +89,14 @@ function fdbLines(rows: readonly Row[]): string[] {
   return entryLines("fdb", rows.filter(({ ifname }) => String(ifname).startsWith("flannel")));
 }
 
+/**
+ * nft's ruleset without the tables of iptables, which are printed by iptables-save: nft can't print every target of
+ * theirs, and which it can depends on what was loaded before.
+ */
+function withoutIptables(ruleset: string): string {
+  return ruleset.replaceAll(/^table ip6? (?:nat|filter|mangle|raw|security) \{\n[^]*?^\}\n/gm, "");
+}
+
 /** Rules in their order: each line with the table and the chain that it stands in, and its place there. */
 function rulesetLines(kind: string, text: string): string[] {
   const path: string[] = [];
@@ -154,7 +162,7 @@ export async function readState(host: Host, symbols: Symbols): Promise<string[]>
     ...entryLines("nexthop", nexthops!),
     ...entryLines("neighbour", [...neighbours4!, ...neighbours6!.filter(isIpv6)]),
     ...fdbLines(fdb!),
-    ...rulesetLines("nft", nft!),
+    ...rulesetLines("nft", withoutIptables(nft!)),
     ...rulesetLines("iptables", iptables!),
     ...rulesetLines("ip6tables", ip6tables!),
     ...plainLines("setting", settings!),
