@@ -4,51 +4,15 @@ import { hostGw } from "../../backends/host_gw.ts";
 import { alloc } from "../../backends/alloc.ts";
 import { findVtep } from "../../backends/vtep.ts";
 import { parseNetworkConfig } from "../../lib/config/network_config.ts";
-import type { Environment, OpenContext } from "../../lib/backend/types.ts";
-import type { ExternalInterface } from "../../lib/external/types.ts";
+import type { OpenContext } from "../../lib/backend/types.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { describeEntry } from "../../lib/kernel/entries.ts";
 import { linkAlias } from "../../lib/kernel/own_links.ts";
-import { BackendOptions } from "../../lib/options/spec.ts";
-import { decodeLease } from "../../lib/leases/codec.ts";
-import type { Lease } from "../../lib/leases/types.ts";
 import type { Link } from "../../lib/netlink/types.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
-import { parseIp, sameIp } from "../../lib/net/ip.ts";
+import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
-import { noMetrics, silentLog } from "../../lib/observe/types.ts";
-
-const NETWORK_ID = "/coreos.com/network";
-const DUAL = JSON.stringify({
-  Network: "10.5.0.0/16",
-  EnableIPv6: true,
-  IPv6Network: "fc00::/48",
-  Backend: { Type: "vxlan" },
-});
-
-function external(changes: Partial<ExternalInterface> = {}): ExternalInterface {
-  const addresses = { ipv4: parseIp("172.30.0.2"), ipv6: parseIp("fd00::2") };
-  return { name: "eth0", index: 2, mtu: 1500, addresses, publicIps: addresses, ...changes };
-}
-
-function context(changes: Partial<OpenContext> = {}): OpenContext {
-  return {
-    config: parseNetworkConfig(DUAL),
-    external: external(),
-    networkId: NETWORK_ID,
-    links: [link({ index: 2, name: "eth0", mac: "52:54:00:00:00:01" })],
-    machineId: "0123456789abcdef0123456789abcdef",
-    options: new BackendOptions(),
-    log: silentLog,
-    metrics: noMetrics,
-    signal: new AbortController().signal,
-    ...changes,
-  };
-}
-
-function link(fields: Partial<Link> & Pick<Link, "index" | "name">): Link {
-  return { flags: 1, mtu: 1500, ...fields };
-}
+import { context, environment, external, link, NETWORK_ID, peer } from "./backend_fixtures.ts";
 
 function vxlanLink(name: string, vni: number, port: number, alias?: string): Link {
   return link({
@@ -59,16 +23,6 @@ function vxlanLink(name: string, vni: number, port: number, alias?: string): Lin
     ...(alias ? { alias } : {}),
     vxlan: { vni, port, local: parseIp("172.30.0.2"), learning: false, gbp: false },
   });
-}
-
-function environment(onLink: string[] = [], changes: Partial<ExternalInterface> = {}): Environment {
-  return { external: external(changes), isOnLink: (ip) => onLink.some((text) => sameIp(parseIp(text), ip)) };
-}
-
-function peer(key: string, value: object): Lease {
-  const decoded = decodeLease({ key, value: JSON.stringify(value) });
-  assert.ok(decoded.lease, decoded.fault?.reason);
-  return decoded.lease;
 }
 
 const OWN = { subnets: { ipv4: parsePrefix("10.5.72.0/24") } };
