@@ -12,7 +12,7 @@ import type { Log } from "../../lib/observe/types.ts";
 import { generatePrivateKey, isKey } from "../../lib/wireguard/keys.ts";
 
 /** The variable that names another file, as in the original. */
-export const KEY_FILE_VARIABLE = "WIREGUARD_KEY_FILE";
+const KEY_FILE_VARIABLE = "WIREGUARD_KEY_FILE";
 
 const DEFAULT_FILE = "/run/flannel/wgkey";
 const LASTING_COPY = "/var/lib/flannel/wgkey";
@@ -50,14 +50,6 @@ async function keepCopy(copy: string, key: string, log: Log): Promise<void> {
   } catch (error) {
     log.warn(`The key won't outlast a boot: ${messageOf(error)}`);
   }
-}
-
-/** Puts a new key in the place of the old one. @throws {KeyFileError} */
-export async function replaceKey({ file, copy }: KeyPlace, log: Log): Promise<string> {
-  const key = generatePrivateKey();
-  if (copy !== undefined) await keepCopy(copy, key, log);
-  await writeKey(file, key);
-  return key;
 }
 
 /** Reads a key file; undefined if there is none. @throws {KeyFileError} If it holds no key, or others may read it. */

@@ -15,7 +15,7 @@ const OLDEST = SUPPORTED_VERSIONS[0];
 export type JsonMap = { [key: string]: unknown };
 
 /** The operations of the specification. */
-export const COMMANDS = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"] as const;
+const COMMANDS = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"] as const;
 /** One of them. */
 export type CniCommand = (typeof COMMANDS)[number];
 

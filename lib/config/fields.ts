@@ -28,7 +28,7 @@ export interface StringRule {
 }
 
 /** What stands in the place of a secret. */
-export const MASK = "***";
+const MASK = "***";
 
 /**
  * Reads one object key by key. Each reading method returns the default for a key that is unset or at fault,

@@ -77,11 +77,11 @@ const ERRORS: readonly (readonly [number, string, string])[] = [
 const BY_NUMBER = new Map(ERRORS.map(([number, name, text]) => [number, { name, text }]));
 
 /** Numbers of the errors that this program tells apart. */
-export const EPERM = 1, ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EBADF = 9, EAGAIN = 11, ENOMEM = 12;
-export const EACCES = 13, EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22, ENOSYS = 38, EPROTO = 71;
+export const ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EBADF = 9, EAGAIN = 11;
+export const EACCES = 13, EEXIST = 17, ENODEV = 19, EINVAL = 22, EPROTO = 71;
 export const EBADFD = 77;
-export const EMSGSIZE = 90, ENOPROTOOPT = 92, EOPNOTSUPP = 95, EAFNOSUPPORT = 97, EADDRINUSE = 98;
-export const ENETUNREACH = 101, ENOBUFS = 105, ECONNREFUSED = 111, EHOSTUNREACH = 113;
+export const EMSGSIZE = 90, ENOPROTOOPT = 92, EOPNOTSUPP = 95, EAFNOSUPPORT = 97;
+export const ENETUNREACH = 101, ENOBUFS = 105, EHOSTUNREACH = 113;
 
 /** The symbol of an errno value: `ENOENT`; `errno 999` for numbers outside the table. */
 export function errnoName(errno: number): string {

@@ -10,7 +10,7 @@ import { cString, libc } from "./libc.ts";
 export const O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x80000;
 
 /** Events of poll(2). */
-export const POLLIN = 1, POLLOUT = 4, POLLERR = 8;
+export const POLLIN = 1, POLLERR = 8;
 
 const EFD_NONBLOCK = 0x800;
 const EFD_CLOEXEC = 0x80000;

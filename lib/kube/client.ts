@@ -208,7 +208,7 @@ function gunzip(source: Readable) {
 }
 
 /** A whole body as text. */
-export async function readText(body: Readable, limit = Infinity): Promise<string> {
+async function readText(body: Readable, limit = Infinity): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of body) {

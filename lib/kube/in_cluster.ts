@@ -6,7 +6,7 @@
 import { type ApiAccess, parseServer, readText, TokenFile } from "./access.ts";
 
 /** Where the kubelet puts a service account's files. */
-export const SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
+const SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /**
  * The access of the Pod that we run in.

@@ -16,11 +16,11 @@ export const NETLINK_CAP_ACK = 10;
 export const NETLINK_EXT_ACK = 11;
 export const NETLINK_GET_STRICT_CHK = 12;
 
-export const NLMSG_NOOP = 1, NLMSG_ERROR = 2, NLMSG_DONE = 3;
+export const NLMSG_ERROR = 2, NLMSG_DONE = 3;
 
-export const NLM_F_REQUEST = 0x1, NLM_F_MULTI = 0x2, NLM_F_ACK = 0x4, NLM_F_DUMP_INTR = 0x10;
+export const NLM_F_REQUEST = 0x1, NLM_F_ACK = 0x4, NLM_F_DUMP_INTR = 0x10;
 /** Of requests that make something. */
-export const NLM_F_REPLACE = 0x100, NLM_F_EXCL = 0x200, NLM_F_CREATE = 0x400, NLM_F_APPEND = 0x800;
+export const NLM_F_REPLACE = 0x100, NLM_F_EXCL = 0x200, NLM_F_CREATE = 0x400;
 /** Of requests that read. */
 export const NLM_F_DUMP = 0x300;
 /** Of acknowledgements. */
@@ -47,8 +47,8 @@ export const RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PR
 export const RTA_TABLE = 15, RTA_VIA = 18, RTA_NH_ID = 30;
 
 /** Kinds of routes. */
-export const RTN_UNSPEC = 0, RTN_UNICAST = 1, RTN_LOCAL = 2, RTN_BROADCAST = 3, RTN_MULTICAST = 5;
-export const RTN_BLACKHOLE = 6, RTN_UNREACHABLE = 7, RTN_PROHIBIT = 8, RTN_THROW = 9;
+export const RTN_UNICAST = 1, RTN_LOCAL = 2;
+export const RTN_BLACKHOLE = 6, RTN_UNREACHABLE = 7, RTN_PROHIBIT = 8;
 
 /** Who made a route; RTPROT_BOOT is what programs (iproute2, netlink libraries) set that don't say. */
 export const RTPROT_UNSPEC = 0, RTPROT_KERNEL = 2, RTPROT_BOOT = 3, RTPROT_STATIC = 4;
@@ -58,9 +58,9 @@ export const RTPROT_BGP = 186, RTPROT_ISIS = 187, RTPROT_OSPF = 188, RTPROT_RIP 
 /** How far a route or address reaches. */
 export const RT_SCOPE_UNIVERSE = 0, RT_SCOPE_LINK = 253, RT_SCOPE_HOST = 254, RT_SCOPE_NOWHERE = 255;
 
-export const RT_TABLE_UNSPEC = 0, RT_TABLE_MAIN = 254, RT_TABLE_LOCAL = 255;
+export const RT_TABLE_UNSPEC = 0, RT_TABLE_MAIN = 254;
 
-export const RTNH_F_DEAD = 1, RTNH_F_ONLINK = 4, RTNH_F_LINKDOWN = 16;
+export const RTNH_F_ONLINK = 4;
 /** In rtm_flags: a copy from the routing cache, not an entry of a table. */
 export const RTM_F_CLONED = 0x200;
 
@@ -68,7 +68,7 @@ export const RTM_F_CLONED = 0x200;
 export const RTEXT_FILTER_SKIP_STATS = 8;
 
 // linux/if.h, linux/if_link.h
-export const IFF_UP = 0x1, IFF_LOOPBACK = 0x8, IFF_POINTOPOINT = 0x10, IFF_NOARP = 0x80;
+export const IFF_UP = 0x1, IFF_LOOPBACK = 0x8, IFF_NOARP = 0x80;
 export const IFF_RUNNING = 0x40, IFF_LOWER_UP = 0x10000;
 /** Size of an interface name with its zero byte. */
 export const IFNAMSIZ = 16;
@@ -100,9 +100,8 @@ export const IFA_F_TENTATIVE = 0x40, IFA_F_PERMANENT = 0x80;
 
 // linux/neighbour.h
 export const NDA_DST = 1, NDA_LLADDR = 2, NDA_IFINDEX = 8;
-export const NTF_SELF = 0x02, NTF_MASTER = 0x04, NTF_EXT_LEARNED = 0x10;
-export const NUD_INCOMPLETE = 0x01, NUD_REACHABLE = 0x02, NUD_STALE = 0x04, NUD_DELAY = 0x08;
-export const NUD_PROBE = 0x10, NUD_FAILED = 0x20, NUD_NOARP = 0x40, NUD_PERMANENT = 0x80;
+export const NTF_SELF = 0x02;
+export const NUD_NOARP = 0x40, NUD_PERMANENT = 0x80;
 
 // linux/nexthop.h
 export const NHA_ID = 1, NHA_OIF = 5, NHA_GATEWAY = 6;

@@ -42,7 +42,7 @@ export function openKernelWireguard(socket: NetlinkSocket): KernelWireguard | un
 }
 
 /** See the module's text. */
-export class KernelWireguard implements WireguardControl {
+class KernelWireguard implements WireguardControl {
   readonly #socket: NetlinkSocket;
   readonly #family: number;
 
@@ -148,7 +148,7 @@ type PeerPart = { -readonly [key in keyof WireguardPeerState]: WireguardPeerStat
 };
 
 /** Reads a message of a dump. @throws {MalformedMessageError} */
-export function readDevicePart(message: Message): DevicePart {
+function readDevicePart(message: Message): DevicePart {
   const part: DevicePart = { peers: [] };
   const attributes = genericAttributes(message);
   while (attributes.next()) {
@@ -214,7 +214,7 @@ function readAllowedIp(attributes: AttributeReader): Prefix {
 }
 
 /** One device of the messages of a dump: a peer whose allowed IPs don't fit goes on in the next one. */
-export function joinParts(parts: readonly DevicePart[]): WireguardDevice {
+function joinParts(parts: readonly DevicePart[]): WireguardDevice {
   const peers: PeerPart[] = [];
   for (const part of parts) {
     for (const peer of part.peers) {

@@ -19,7 +19,7 @@ import {
 } from "./types.ts";
 
 /** Where implementations put their sockets. */
-export const SOCKET_FOLDER = "/var/run/wireguard";
+const SOCKET_FOLDER = "/var/run/wireguard";
 
 /** How long a device may take to answer, in milliseconds. */
 const ANSWER_MS = 5_000;
@@ -31,7 +31,7 @@ const PEERS_PER_REQUEST = 256;
 const NO_KEY = "0".repeat(64);
 
 /** The socket of a device. */
-export function socketPath(device: string): string {
+function socketPath(device: string): string {
   return `${SOCKET_FOLDER}/${device}.sock`;
 }
 
@@ -131,7 +131,7 @@ type PeerLines = { -readonly [key in keyof WireguardPeerState]: WireguardPeerSta
 };
 
 /** The answer to a get. @throws {Error} If it is an error, or no answer at all. */
-export function parseDevice(answer: string): WireguardDevice {
+function parseDevice(answer: string): WireguardDevice {
   refuseErrno(answer, "read the device");
   const device = { publicKey: undefined as string | undefined, listenPort: 0, peers: [] as PeerLines[] };
   for (const line of answer.split("\n")) {

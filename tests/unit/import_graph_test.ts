@@ -3,9 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { dirname, join, normalize, relative } from "node:path";
-import { fileURLToPath } from "node:url";
-
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+import { filesBelow, readSource } from "./source_files.ts";
 
 /**
  * The layers, lowest first. A file imports from its own folder and from layers below it. Folders in one layer know
@@ -28,21 +26,11 @@ const LAYERS: readonly (readonly string[])[] = [
 /** Every import of a file, also those of types and at run time. */
 const IMPORT = /(?:\bfrom|\bimport\(?)\s*["'](\.{1,2}\/[^"']+)["']/g;
 
-async function sources(folder: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { name, isDirectory } of Deno.readDir(join(ROOT, folder))) {
-    const path = join(folder, name);
-    if (isDirectory) found.push(...await sources(path));
-    else if (name.endsWith(".ts")) found.push(path);
-  }
-  return found;
-}
-
 async function importGraph(): Promise<Map<string, string[]>> {
-  const files = [...await sources("lib"), ...await sources("backends"), "main.ts"];
+  const files = [...await filesBelow(["lib", "backends"]), "main.ts"];
   const graph = new Map<string, string[]>();
   for (const file of files) {
-    const text = await Deno.readTextFile(join(ROOT, file));
+    const text = await readSource(file);
     const specifiers = [...text.matchAll(IMPORT)].map((match) => match[1]!);
     graph.set(file, specifiers.map((specifier) => normalize(join(dirname(file), specifier))));
   }

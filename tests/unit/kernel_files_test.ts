@@ -1,19 +1,9 @@
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { filesBelow, readSource } from "./source_files.ts";
 
-const CHECKOUT = fileURLToPath(new URL("../../", import.meta.url));
 /** A file call of Deno or Node whose arguments, up to the statement's end, name a file of /proc or /sys. */
 const FILE_CALL =
   /(?:Deno\.(?:read|write|open|stat|lstat|truncate|copy)\w*|(?:readFile|writeFile|open)(?:Sync)?)\([^;]*?["'`]\/(?:proc|sys)\//g;
-
-async function sources(path: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { name, isDirectory } of Deno.readDir(path)) {
-    if (isDirectory) found.push(...await sources(`${path}/${name}`));
-    else if (name.endsWith(".ts")) found.push(`${path}/${name}`);
-  }
-  return found;
-}
 
 function faultsOf(text: string): string[] {
   return text.match(FILE_CALL) ?? [];
@@ -21,11 +11,11 @@ function faultsOf(text: string): string[] {
 
 // doctor called ip_forward off where it was 1, and the udp backend left accept_local at 0: both only when built.
 Deno.test("/proc and /sys: the program opens them through lib/ffi/kernel_file.ts, not with Deno's calls", async () => {
-  const files = (await Promise.all(["lib", "backends"].map((folder) => sources(CHECKOUT + folder)))).flat();
+  const files = await filesBelow(["lib", "backends"]);
   assert.ok(files.length > 50);
   const faults: string[] = [];
-  for (const path of [...files, `${CHECKOUT}main.ts`]) {
-    for (const fault of faultsOf(await Deno.readTextFile(path))) faults.push(`${path}: ${fault}`);
+  for (const path of [...files, "main.ts"]) {
+    for (const fault of faultsOf(await readSource(path))) faults.push(`${path}: ${fault}`);
   }
   assert.deepEqual(faults, []);
 });
