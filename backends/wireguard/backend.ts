@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { limitMtu, mtuProblem } from "../../lib/backend/mtu.ts";
 import { NO_ENTRIES, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
@@ -20,12 +21,16 @@ import type {
 import type { Json } from "../../lib/config/types.ts";
 import type { DesiredWireguard } from "../../lib/kernel/desired_link.ts";
 import type { Entry } from "../../lib/kernel/entries.ts";
+import { strangerError } from "../../lib/kernel/own_links.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { type Family, type PerFamily, perFamily } from "../../lib/net/family.ts";
+import { findLink } from "../../lib/netlink/link.ts";
+import { NetlinkSocket } from "../../lib/netlink/socket.ts";
 import type { Ip } from "../../lib/net/ip.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
 import type { Tunnel } from "../../lib/net/tunnel.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
+import type { WireguardControl } from "../../lib/wireguard/types.ts";
 import { type OwnEnd, peerOfBoth, peerOfFamily } from "./endpoint.ts";
 import { findImplementation, type FoundImplementation } from "./implementation.ts";
 import { ensureKey, KeyFileError, keyPlace, readKey } from "./key_file.ts";
@@ -44,11 +49,12 @@ export const wireguard: BackendType<WireguardOptions> = {
   parse: parseWireguardOptions,
   async open(options, context) {
     const env = (name: string) => Deno.env.get(name);
-    const privateKey = await ensureKey(keyPlace(env), context.log);
     const found = findImplementation(
       options.implementation,
       `${env("PATH") ?? ""}:/usr/local/bin:/usr/bin:/usr/sbin`,
     );
+    const privateKey = await ensureKey(keyPlace(env), context.log);
+    await refuseForeign(found.control, context, publicKeyOf(privateKey));
     return new Wireguard(options, context, { privateKey, found });
   },
 };
@@ -105,12 +111,14 @@ class Wireguard implements SessionBackend {
 
   plan({ external }: Environment, lease: OwnSubnets): HostPlan {
     this.#addresses = external.publicIps;
-    const mtu = (this.#options.mtu ?? external.mtu) - OVERHEAD;
+    const { mtu: asked } = this.#options;
+    const mtu = limitMtu(asked, external.mtu) - OVERHEAD;
     const links = this.#devices.map(({ name, families }): DesiredWireguard => ({
       kind: "wireguard",
       name,
       mtu,
       implementation: this.#found.implementation,
+      siblings: this.#devices.map((device) => device.name).filter((other) => other !== name),
       addresses: families.flatMap((family) => {
         const subnet = lease.subnets[family.name];
         return subnet ? [{ ip: firstIp(subnet), prefixLength: family.bits }] : [];
@@ -122,11 +130,20 @@ class Wireguard implements SessionBackend {
       destination: network,
       onlink: false,
     }));
-    return { mtu, links, entries, forPeer: (peer) => this.#judge(peer) };
+    return {
+      mtu,
+      links,
+      entries,
+      ...asked !== undefined && asked > external.mtu
+        ? { problem: mtuProblem(asked, external, external.mtu) }
+        : {},
+      forPeer: (peer) => this.#judge(peer),
+    };
   }
 
   async start(session: BackendSession): Promise<RunningBackend> {
     const place = keyPlace((name) => Deno.env.get(name));
+    const socket = NetlinkSocket.open();
     const running = new WireguardSession(session, {
       control: this.#found.control,
       privateKey: this.#privateKey,
@@ -134,6 +151,8 @@ class Wireguard implements SessionBackend {
       implementation: this.#found.implementation.kind === "kernel"
         ? "kernel"
         : this.#found.implementation.program,
+      indexOf: (device) => findLink(socket, device)?.index,
+      close: () => socket[Symbol.dispose](),
       readKey: async () => {
         const key = await readKey(place.file);
         if (key === undefined) {
@@ -181,6 +200,24 @@ class Wireguard implements SessionBackend {
       if (typeof read === "string") return unreachable(read);
     }
     return NO_ENTRIES;
+  }
+}
+
+/**
+ * Refuses devices of our names that others made. The original's carry no mark, and have the key of the key file.
+ *
+ * @throws {LinkConflictError}
+ */
+async function refuseForeign(
+  control: WireguardControl,
+  { links }: OpenContext,
+  publicKey: string,
+): Promise<void> {
+  for (const link of links) {
+    if (![DEVICE, DEVICE_V6].includes(link.name) || link.alias !== undefined) continue;
+    const device = await control.read(link.name).catch(() => undefined);
+    const isOurs = device && (device.publicKey === undefined || device.publicKey === publicKey);
+    if (!isOurs) throw strangerError(link);
   }
 }
 

@@ -2,14 +2,16 @@
  * The peers of one device: what they are to be, compared with what the device has.
  *
  * A change of a lease costs that peer. A pass reads the whole device and writes only what differs, without ever
- * replacing all peers: sessions go on. The endpoint is compared with what was asked for last, not with the device's:
- * WireGuard follows peers that roam.
+ * replacing all peers: sessions go on. WireGuard follows peers that roam, so an endpoint is written where a lease
+ * names another one than before, and where {@link PeerWatch} says so.
  *
  * @module
  */
-import { samePrefix } from "../../lib/net/prefix.ts";
+import { formatPrefix, samePrefix } from "../../lib/net/prefix.ts";
+import { Turns } from "../../lib/time/turns.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
 import type {
+  Endpoint,
   PeerChange,
   PeerFailure,
   WireguardControl,
@@ -17,18 +19,27 @@ import type {
   WireguardPeer,
   WireguardPeerState,
 } from "../../lib/wireguard/types.ts";
+import { PeerWatch, sameEndpoint } from "./peer_watch.ts";
 
 /** What one pass found and did. */
 export interface PassResult {
   readonly device: WireguardDevice;
-  /** Changes that were written, those that failed included. */
-  readonly changes: number;
+  /** Peers that were not as an earlier pass or flush had left them. */
+  readonly corrected: number;
   /** Peers on the device that nobody asked for. */
   readonly foreign: number;
   /** Whether key or port were set: the device is new, or somebody changed it. */
   readonly configured: boolean;
+  /** Public keys of peers that are sent to and don't answer. */
+  readonly silent: readonly string[];
   readonly failures: readonly PeerFailure[];
 }
+
+/**
+ * So many handshakes are started at once; further peers get theirs with their first packet, as WireGuard does it by
+ * itself. A host that joins thousands must not make all of them answer at the same moment.
+ */
+const GREETED_AT_ONCE = 100;
 
 /** See the module's text. */
 export class PeerTable {
@@ -39,7 +50,14 @@ export class PeerTable {
   /** What each lease asks for, the newest last: a key may stand in two leases for a while. */
   readonly #claims = new Map<string, Map<string, WireguardPeer>>();
   readonly #keyOf = new Map<string, string>();
+  /** Keys whose claims changed since they were last written. */
   readonly #dirty = new Set<string>();
+  /** The endpoint that each key was last given. */
+  readonly #given = new Map<string, Endpoint | undefined>();
+  readonly #watch = new PeerWatch();
+  /** A pass must not read what a flush is writing. */
+  readonly #turns = new Turns();
+  #passed = false;
 
   constructor(
     device: string,
@@ -61,7 +79,7 @@ export class PeerTable {
   set(lease: string, peer: WireguardPeer | undefined): void {
     const before = this.#keyOf.get(lease);
     const held = before === undefined ? undefined : this.#claims.get(before)?.get(lease);
-    if (held && peer && samePeer(held, peer) && sameEndpoint(held, peer)) return;
+    if (held && peer && samePeer(held, peer) && sameEndpoint(held.endpoint, peer.endpoint)) return;
     if (before !== undefined) this.#release(lease, before);
     if (!peer) return;
     const { publicKey } = peer;
@@ -76,20 +94,31 @@ export class PeerTable {
     return [...this.#claims.get(publicKey)?.keys() ?? []].at(-1);
   }
 
-  /** Another private key: the device gets it with the next pass. */
-  rekey(privateKey: string): void {
+  /** Gives the device another private key, and begins sessions under it. @throws {Error} If the device refuses it. */
+  async rekey(privateKey: string): Promise<void> {
     this.#privateKey = privateKey;
+    await this.#control.configure(this.device, { privateKey });
+    await this.#apply(
+      [...this.#given.keys()].flatMap((key) => this.#wanted(key) ?? []).slice(0, GREETED_AT_ONCE)
+        .map((peer) => ({ verb: "set", peer: withoutEndpoint(peer), greet: true })),
+    );
   }
 
   /** Writes what changed since the last flush or pass. */
-  async flush(): Promise<readonly PeerFailure[]> {
-    const keys = [...this.#dirty];
-    this.#dirty.clear();
-    return await this.#apply(keys.map((key) => this.#changeTo(key)));
+  flush(): Promise<readonly PeerFailure[]> {
+    return this.#turns.take(() => {
+      const keys = [...this.#dirty];
+      this.#dirty.clear();
+      return this.#apply(this.#changesTo(keys));
+    });
   }
 
   /** Compares everything with the device, and writes what differs. @throws {Error} If the device can't be read. */
-  async pass(): Promise<PassResult> {
+  pass(now: number = performance.now()): Promise<PassResult> {
+    return this.#turns.take(() => this.#pass(now));
+  }
+
+  async #pass(now: number): Promise<PassResult> {
     const device = await this.#control.read(this.device);
     const configured = device.publicKey !== publicKeyOf(this.#privateKey) ||
       device.listenPort !== this.#listenPort;
@@ -99,24 +128,53 @@ export class PeerTable {
         listenPort: this.#listenPort,
       });
     }
-    const changed = new Set(this.#dirty);
+    // What a former run left is compared with the device: it may be right already.
+    const asked = this.#passed ? new Set(this.#dirty) : new Set<string>();
     this.#dirty.clear();
-    const present = new Set<string>();
-    let foreign = 0;
-    for (const peer of device.peers) {
-      present.add(peer.publicKey);
-      const wanted = this.#wanted(peer.publicKey);
-      if (!wanted) foreign++;
-      if (!wanted || !isAsWanted(peer, wanted)) changed.add(peer.publicKey);
+    const { found, foreign } = this.#compare(device);
+    const { lost, silent } = this.#watch.look(device.peers, (key) => this.#wanted(key)?.endpoint, now);
+    for (const key of lost) {
+      found.add(key);
+      this.#given.delete(key);
     }
-    for (const key of this.#claims.keys()) if (!present.has(key)) changed.add(key);
-    const changes = [...changed].map((key) => this.#changeTo(key));
-    return { device, changes: changes.length, foreign, configured, failures: await this.#apply(changes) };
+    const corrected = [...found].filter((key) => !asked.has(key)).length;
+    this.#passed = true;
+    const failures = await this.#apply(this.#changesTo([...new Set([...asked, ...found])]));
+    return { device, corrected, foreign, configured, silent, failures };
   }
 
-  /** The newest claim of a key. */
+  /** The keys of which the device has something else than is wanted. */
+  #compare({ peers }: WireguardDevice): { found: Set<string>; foreign: number } {
+    const found = new Set<string>(), present = new Set<string>();
+    let foreign = 0;
+    for (const peer of peers) {
+      const { publicKey } = peer;
+      present.add(publicKey);
+      const wanted = this.#wanted(publicKey);
+      if (!wanted) foreign++;
+      if (!wanted || !isAsWanted(peer, wanted)) found.add(publicKey);
+      // Known from now on, as far as it has an endpoint: that may be where the peer has roamed to.
+      if (wanted && peer.endpoint && !this.#given.has(publicKey)) this.#given.set(publicKey, wanted.endpoint);
+    }
+    for (const key of this.#claims.keys()) {
+      if (present.has(key)) continue;
+      found.add(key);
+      this.#given.delete(key);
+    }
+    return { found, foreign };
+  }
+
+  /** What the leases of a key ask for together: the newest decides, and the subnets of all are the peer's. */
   #wanted(publicKey: string): WireguardPeer | undefined {
-    return [...this.#claims.get(publicKey)?.values() ?? []].at(-1);
+    const byLease = this.#claims.get(publicKey);
+    if (!byLease) return undefined;
+    const claims = [...byLease.values()];
+    const newest = claims.at(-1)!;
+    if (claims.length === 1) return newest;
+    const allowedIps = new Map(
+      claims.flatMap((claim) => claim.allowedIps).map((ip) => [formatPrefix(ip), ip]),
+    );
+    return { ...newest, allowedIps: [...allowedIps.values()] };
   }
 
   #release(lease: string, publicKey: string): void {
@@ -127,22 +185,49 @@ export class PeerTable {
     this.#dirty.add(publicKey);
   }
 
-  #changeTo(publicKey: string): PeerChange {
-    const peer = this.#wanted(publicKey);
-    return peer ? { verb: "set", peer } : { verb: "remove", publicKey };
+  /**
+   * Removals last: a subnet whose host has another key goes over from peer to peer without a gap. A peer that is new
+   * to the device is greeted: what it has sent before it was known here is lost, and it would try again only after
+   * 5 s (REKEY_TIMEOUT).
+   */
+  #changesTo(keys: readonly string[]): PeerChange[] {
+    let greeted = 0;
+    const sets: PeerChange[] = [], removals: PeerChange[] = [];
+    for (const publicKey of keys) {
+      const peer = this.#wanted(publicKey);
+      if (!peer) {
+        removals.push({ verb: "remove", publicKey });
+        continue;
+      }
+      const isNew = !this.#given.has(publicKey);
+      const isMoved = isNew || !sameEndpoint(this.#given.get(publicKey), peer.endpoint);
+      const greet = isNew && ++greeted <= GREETED_AT_ONCE;
+      sets.push({ verb: "set", peer: isMoved ? peer : withoutEndpoint(peer), ...greet ? { greet } : {} });
+    }
+    return [...sets, ...removals];
   }
 
-  /** Removals first: allowed IPs belong to one peer at a time. What fails is tried again by the next pass. */
+  /** What fails is tried again by the next pass. */
   async #apply(changes: readonly PeerChange[]): Promise<readonly PeerFailure[]> {
     if (changes.length === 0) return [];
-    const removals = changes.filter(({ verb }) => verb === "remove");
-    const rest = changes.filter(({ verb }) => verb !== "remove");
-    const failures = await this.#control.apply(this.device, [...removals, ...rest]);
+    for (const change of changes) {
+      if (change.verb === "remove") this.#given.delete(change.publicKey);
+      else if (change.peer.endpoint || !this.#given.has(change.peer.publicKey)) {
+        this.#given.set(change.peer.publicKey, change.peer.endpoint);
+      }
+    }
+    const failures = await this.#control.apply(this.device, changes);
     for (const { change } of failures) {
-      this.#dirty.add(change.verb === "set" ? change.peer.publicKey : change.publicKey);
+      const key = change.verb === "set" ? change.peer.publicKey : change.publicKey;
+      this.#given.delete(key);
+      this.#dirty.add(key);
     }
     return failures;
   }
+}
+
+function withoutEndpoint({ endpoint: _, ...rest }: WireguardPeer): WireguardPeer {
+  return rest;
 }
 
 function isAsWanted(actual: WireguardPeerState, wanted: WireguardPeer): boolean {
@@ -154,8 +239,4 @@ function samePeer(a: WireguardPeer, b: WireguardPeer): boolean {
   return a.publicKey === b.publicKey && a.presharedKey === b.presharedKey && a.keepalive === b.keepalive &&
     a.allowedIps.length === b.allowedIps.length &&
     a.allowedIps.every((prefix) => b.allowedIps.some((other) => samePrefix(prefix, other)));
-}
-
-function sameEndpoint({ endpoint: a }: WireguardPeer, { endpoint: b }: WireguardPeer): boolean {
-  return a?.port === b?.port && a?.ip.value === b?.ip.value && a?.ip.family === b?.ip.family;
 }

@@ -18,19 +18,17 @@ import {
   type WireguardDevice,
   type WireguardPeer,
 } from "../../lib/wireguard/types.ts";
+import { publicKeyOf } from "../../lib/wireguard/keys.ts";
 import { PeerTable } from "./peer_table.ts";
 
-/** A device is looked at this often, in milliseconds … */
+/** Devices and key file are looked at this often, in milliseconds … */
 const LOOK_MS = 1_000;
 
-/** … but takes no more than this share of the time. */
+/** … but reading a device takes no more than this share of the time, but for one that was just made. */
 const DUTY = 0.02;
 
 /** How long the devices may take to be there at start, in milliseconds. */
 const DEVICE_MS = 10_000;
-
-/** A peer that was sent to, and has not answered a handshake for this long, is a problem. In milliseconds. */
-const HANDSHAKE_MS = 15_000;
 
 /** Peers that are named in one message. */
 const NAMED = 3;
@@ -50,6 +48,10 @@ export interface WireguardSetup {
   readonly devices: readonly DeviceSetup[];
   /** For status: `kernel` or the program's name. */
   readonly implementation: string;
+  /** The index of a device; undefined where it isn't there. */
+  indexOf(device: string): number | undefined;
+  /** Gives back what {@link indexOf} works with. */
+  close(): void;
   /** The key as the file has it now: another one than before is taken up. @throws {Error} If it can't be used. */
   readKey(): Promise<string>;
   /** Publishes another public key with the lease. */
@@ -62,7 +64,8 @@ export class WireguardSession implements RunningBackend {
   readonly #setup: WireguardSetup;
   readonly #tables: readonly PeerTable[];
   readonly #devices = new Map<string, WireguardDevice>();
-  readonly #sent = new Map<string, { bytes: number; since: number }>();
+  /** The index with which each device was last read, and when it is to be read again (performance.now()). */
+  readonly #reads = new Map<string, { readonly index: number | undefined; readonly next: number }>();
   readonly #ended = new AbortController();
   #privateKey: string;
   #subscription: Disposable | undefined;
@@ -135,6 +138,7 @@ export class WireguardSession implements RunningBackend {
     this.#ended.abort();
     await this.#looping;
     await this.#flushing;
+    this.#setup.close();
   }
 
   #apply(keys: readonly string[]): void {
@@ -171,32 +175,40 @@ export class WireguardSession implements RunningBackend {
 
   async #loop(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const began = performance.now();
       await this.#followKey();
-      for (const table of this.#tables) {
-        try {
-          await this.#pass(table);
-        } catch (error) {
-          if (signal.aborted) return;
-          this.#session.problems.set(
-            `wireguard ${table.device}`,
-            `cannot be read, trying again: ${messageOf(error)}`,
-            { notReady: true },
-          );
-        }
-      }
-      await pause(Math.max(LOOK_MS, (performance.now() - began) / DUTY), signal);
+      for (const table of this.#tables) await this.#look(table, signal);
+      await pause(LOOK_MS, signal);
+    }
+  }
+
+  /** Reads a device when it is time to, and at once when it is another one than before: it has no peers yet. */
+  async #look(table: PeerTable, signal: AbortSignal): Promise<void> {
+    const began = performance.now();
+    try {
+      const index = this.#setup.indexOf(table.device);
+      const last = this.#reads.get(table.device);
+      if (last && last.index === index && began < last.next) return;
+      await this.#pass(table);
+      this.#reads.set(table.device, { index, next: began + (performance.now() - began) / DUTY });
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#reads.delete(table.device);
+      this.#session.problems.set(
+        `wireguard ${table.device}`,
+        `cannot be read, trying again: ${messageOf(error)}`,
+        { notReady: true },
+      );
     }
   }
 
   async #pass(table: PeerTable): Promise<void> {
     const { log, metrics } = this.#session;
     const isFirst = !this.#devices.has(table.device);
-    const { device, changes, foreign, configured, failures } = await table.pass();
+    const { device, corrected, foreign, configured, silent, failures } = await table.pass();
     this.#devices.set(table.device, device);
-    if (!isFirst && (changes > 0 || configured)) {
+    if (!isFirst && (corrected > 0 || configured)) {
       log.warn(`Device ${table.device} differed and is corrected`, {
-        peers: changes,
+        peers: corrected,
         foreign,
         key: configured,
       });
@@ -204,11 +216,11 @@ export class WireguardSession implements RunningBackend {
         "wireguard_corrections_total",
         "Peers and keys of WireGuard devices that others changed",
         {},
-        changes,
+        corrected + (configured ? 1 : 0),
       );
     }
     this.#report(table, failures);
-    this.#judgeHandshakes(table, device);
+    this.#reportSilent(table, device, silent);
   }
 
   #report({ device }: PeerTable, failures: readonly { error: Error }[]): void {
@@ -218,44 +230,45 @@ export class WireguardSession implements RunningBackend {
     problems.set(`wireguard ${device}`, `${failures.length} peers can't be written, trying again: ${first}`);
   }
 
-  /** A peer that is sent to and never answers a handshake has another pre-shared key, or its port is closed. */
-  #judgeHandshakes(table: PeerTable, { peers }: WireguardDevice): void {
-    const now = performance.now();
-    const silent: string[] = [];
-    for (const { publicKey, sentBytes, lastHandshake, endpoint } of peers) {
-      const known = this.#sent.get(publicKey);
-      if (lastHandshake > 0 || sentBytes === 0) this.#sent.delete(publicKey);
-      else if (!known) this.#sent.set(publicKey, { bytes: sentBytes, since: now });
-      else if (now - known.since > HANDSHAKE_MS) {
-        silent.push(
-          `${table.leaseOf(publicKey) ?? publicKey}${endpoint ? ` at ${formatEndpoint(endpoint)}` : ""}`,
-        );
-      }
-    }
+  /** A peer that is sent to and never answers is down, has another pre-shared key, or its port is closed. */
+  #reportSilent(table: PeerTable, { peers }: WireguardDevice, silent: readonly string[]): void {
     const key = `wireguard handshakes ${table.device}`;
     if (silent.length === 0) return this.#session.problems.clear(key, "all peers answer");
-    const named = silent.sort().slice(0, NAMED).join(", ") +
-      (silent.length > NAMED ? ` and ${silent.length - NAMED} more` : "");
+    const endpoints = new Map(peers.map(({ publicKey, endpoint }) => [publicKey, endpoint]));
+    const names = silent.map((publicKey) => {
+      const endpoint = endpoints.get(publicKey);
+      return `${table.leaseOf(publicKey) ?? publicKey}${endpoint ? ` at ${formatEndpoint(endpoint)}` : ""}`;
+    }).sort();
+    const named = names.slice(0, NAMED).join(", ") +
+      (names.length > NAMED ? ` and ${names.length - NAMED} more` : "");
     this.#session.problems.set(
       key,
-      `no handshake with ${named}: is its UDP port open, and is PSK the same there?`,
+      `no answer from ${named}: is its UDP port open, and is PSK the same there?`,
     );
   }
 
-  /** `flanneld wireguard rotate` puts another key into the file. */
+  /**
+   * `flanneld wireguard rotate` puts another key into the file. The devices get it before it is published: packets wait
+   * in the device until the peers know it, and what they send meanwhile is still understood.
+   */
   async #followKey(): Promise<void> {
-    const { problems, log } = this.#session;
+    const { problems, log, peersAreCurrent } = this.#session;
     try {
       const key = await this.#setup.readKey();
-      problems.clear("wireguard key", "the key file is in order");
-      if (key === this.#privateKey) return;
-      this.#privateKey = key;
-      for (const table of this.#tables) {
-        table.rekey(key);
-        await table.pass();
+      if (key !== this.#privateKey) {
+        if (!peersAreCurrent()) {
+          problems.set(
+            "wireguard key",
+            "the new key is taken up when the store answers: peers would not learn it",
+          );
+          return;
+        }
+        for (const table of this.#tables) await table.rekey(key);
+        this.#privateKey = key;
+        this.#setup.publish(key);
+        log.info("The WireGuard key has changed and is published", { publicKey: publicKeyOf(key) });
       }
-      this.#setup.publish(key);
-      log.info("The WireGuard key has changed and is published");
+      problems.clear("wireguard key", "the key file is in order");
     } catch (error) {
       problems.set("wireguard key", messageOf(error));
     }

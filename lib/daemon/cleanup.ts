@@ -36,6 +36,13 @@ import { networkIdOf, openSubnetManager } from "./store.ts";
 /** How long the store may take: what it would tell is welcome, and not needed. */
 const STORE_TIMEOUT_MS = 3_000;
 
+/** Names of the original's devices, by kind. */
+const ORIGINALS: Readonly<Record<string, RegExp>> = {
+  vxlan: /^flannel(-v6)?\.\d+$/,
+  wireguard: /^flannel-wg(-v6)?$/,
+  ipip: /^flannel\.ipip$/,
+};
+
 /** Removes everything of this network. @returns Whether all of it is gone. @throws {Error} If a daemon still runs. */
 export async function cleanUp(options: Options, backends: BackendRegistry, log: PartLog): Promise<boolean> {
   using _lock = await lockOut(options);
@@ -173,7 +180,7 @@ class Cleaner {
     const networkId = networkIdOf(this.#options);
     // The original marks nothing; only the default network can be its.
     const isOriginals = (link: Link) =>
-      networkId === DEFAULT_NETWORK_ID && link.kind === "vxlan" && /^flannel(-v6)?\.\d+$/.test(link.name);
+      networkId === DEFAULT_NETWORK_ID && ORIGINALS[link.kind ?? ""]?.test(link.name) === true;
     return Promise.resolve(removeFromKernel(socket, { networkId, networks: this.#networks, isOriginals }));
   }
 

@@ -54,6 +54,8 @@ export type WireguardImplementation =
 export interface DesiredWireguard extends DesiredLinkBase {
   readonly kind: "wireguard";
   readonly implementation: WireguardImplementation;
+  /** Names of the network's other WireGuard devices. */
+  readonly siblings: readonly string[];
 }
 
 /** An IPIP tunnel to any peer. */

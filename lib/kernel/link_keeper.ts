@@ -19,7 +19,7 @@ import type { OwnLink } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
 import { refuseLinkLocal } from "./link_local.ts";
 import { applyTxChecksum, refuseRouterAdvertisements } from "./link_settings.ts";
-import { findByMark, identityOf, isOwnLink, linkAlias, strangerError } from "./own_links.ts";
+import { findByMark, identityOf, isOwnLink, kernelKind, linkAlias, strangerError } from "./own_links.ts";
 import { ensureIpip } from "./ipip_keeper.ts";
 import { ensureWireguard } from "./wireguard_keeper.ts";
 import { ensureTun } from "./tun_keeper.ts";
@@ -81,7 +81,8 @@ export function removeOtherLinks(
 
 function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: number; changed: boolean } {
   const { socket, networkId, log, metrics, problems } = options;
-  const existing = findLink(socket, desired.name) ?? renameBack(desired, options);
+  const existing = withoutFormer(findLink(socket, desired.name), desired, options) ??
+    renameBack(desired, options);
   if (existing && (existing.kind !== kernelKind(desired) || !isOwnLink(existing, networkId))) {
     throw strangerError(existing);
   }
@@ -120,9 +121,16 @@ function ensureKind(
   }
 }
 
-/** What the kernel calls a device of this kind. */
-function kernelKind(desired: DesiredLink): string {
-  return desired.kind === "wireguard" && desired.implementation.kind === "userspace" ? "tun" : desired.kind;
+/** Deletes a device of ours that is of another kind now: WireGuard has moved into the kernel, or out of it. */
+function withoutFormer(
+  existing: Link | undefined,
+  desired: DesiredLink,
+  { socket, networkId, log }: LinkKeeperOptions,
+): Link | undefined {
+  if (existing?.alias !== linkAlias(networkId) || existing.kind === kernelKind(desired)) return existing;
+  deleteLink(socket, existing.index);
+  log.warn(`Device ${desired.name} is made again`, { because: `kind ${existing.kind}` });
+  return undefined;
 }
 
 /** Gives our device its name again if somebody renamed it. */

@@ -18,10 +18,10 @@ export class LinkConflictError extends Error {
 
 /** The error for a device that has one of our names and isn't ours. */
 export function strangerError({ name, kind, alias }: Link): LinkConflictError {
+  const instead = /\.\d+$/.test(name) ? ", or let the network use another device (Backend.VNI of vxlan)" : "";
   return new LinkConflictError(
     `Cannot use the device ${name}: there is one of kind ${kind ?? "physical"}` +
-      `${alias ? ` marked "${alias}"` : ""} that isn't ours. ` +
-      `Delete it (ip link del ${name}), or let the network use another device (Backend.VNI of vxlan)`,
+      `${alias ? ` marked "${alias}"` : ""} that isn't ours. Delete it (ip link del ${name})${instead}`,
   );
 }
 
@@ -45,14 +45,28 @@ export type LinkIdentity =
   | { readonly kind: "vxlan"; readonly vni: number; readonly family: Family }
   | { readonly kind: "tun" }
   | { readonly kind: "ipip" }
-  /** Devices of this kind are told apart by their names alone. */
-  | { readonly kind: "wireguard" };
+  /** Devices of this kind are told apart by their names alone: it is one that has none of these. */
+  | { readonly kind: "wireguard"; readonly kernelKind: string; readonly names: readonly string[] };
 
 /** The identity of a device as it is to be. */
 export function identityOf(desired: DesiredLink): LinkIdentity {
-  return desired.kind === "vxlan"
-    ? { kind: "vxlan", vni: desired.vni, family: desired.local.family }
-    : { kind: desired.kind };
+  switch (desired.kind) {
+    case "vxlan":
+      return { kind: "vxlan", vni: desired.vni, family: desired.local.family };
+    case "wireguard":
+      return {
+        kind: "wireguard",
+        kernelKind: kernelKind(desired),
+        names: [desired.name, ...desired.siblings],
+      };
+    default:
+      return { kind: desired.kind };
+  }
+}
+
+/** What the kernel calls a device of this kind. */
+export function kernelKind(desired: DesiredLink): string {
+  return desired.kind === "wireguard" && desired.implementation.kind === "userspace" ? "tun" : desired.kind;
 }
 
 /** The device with our mark and this identity, whatever its name; undefined if there is none. */
@@ -65,7 +79,10 @@ export function findByMark(
 }
 
 function hasIdentity(link: Link, identity: LinkIdentity): boolean {
-  if (link.kind !== identity.kind || identity.kind === "wireguard") return false;
+  if (identity.kind === "wireguard") {
+    return link.kind === identity.kernelKind && !identity.names.includes(link.name);
+  }
+  if (link.kind !== identity.kind) return false;
   return identity.kind !== "vxlan" ||
     (link.vxlan?.vni === identity.vni && vxlanFamily(link) === identity.family);
 }

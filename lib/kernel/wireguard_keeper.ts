@@ -7,15 +7,30 @@ import { createLink, findLink } from "../netlink/link.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
 import type { Log } from "../observe/types.ts";
+import { socketPath } from "../wireguard/uapi.ts";
 import type { DesiredWireguard } from "./desired_link.ts";
+import { strangerError } from "./own_links.ts";
 
-/** Ensures that the device is there. @throws {NetlinkError} @throws {Error} If the program doesn't make it. */
+/** The variables of the daemon that a program gets: others hold what it has no use for, passwords of stores above all. */
+const VARIABLES = ["PATH", "LOG_LEVEL"] as const;
+
+/**
+ * Ensures that the device is there.
+ *
+ * @throws {LinkConflictError} If the name is taken by a TUN that isn't WireGuard's.
+ * @throws {NetlinkError} @throws {Error} If the program doesn't make it.
+ */
 export function ensureWireguard(
   { name, mtu, implementation }: DesiredWireguard,
   existing: Link | undefined,
   { socket, log }: { readonly socket: NetlinkSocket; readonly log: Log },
 ): { link: Link; created: boolean } {
-  if (existing) return { link: existing, created: false };
+  if (existing) {
+    // What the original leaves is unmarked, and it knows the kernel's devices only.
+    const isForeign = implementation.kind === "userspace" && existing.alias === undefined && !hasSocket(name);
+    if (isForeign) throw strangerError(existing);
+    return { link: existing, created: false };
+  }
   if (implementation.kind === "kernel") {
     return { link: createLink(socket, { name, kind: "wireguard", mtu }), created: true };
   }
@@ -25,6 +40,14 @@ export function ensureWireguard(
   if (!link) throw new Error(`${program} ended well and made no device ${name}`);
   log.info(`Started ${program} for the device ${name}`);
   return { link, created: true };
+}
+
+function hasSocket(device: string): boolean {
+  try {
+    return Deno.statSync(socketPath(device)).isSocket === true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -37,6 +60,11 @@ function startProgram(program: string, args: readonly string[]): void {
     stdin: "null",
     stdout: "null",
     stderr: "piped",
+    clearEnv: true,
+    env: Object.fromEntries(VARIABLES.flatMap((name) => {
+      const value = Deno.env.get(name);
+      return value === undefined ? [] : [[name, value]];
+    })),
     detached: true,
   }).outputSync();
   if (code === 0) return;

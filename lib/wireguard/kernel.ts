@@ -11,15 +11,16 @@ import type { MessageWriter } from "../netlink/writer.ts";
 import { IPV4, IPV6 } from "../net/family.ts";
 import { type Ip, ipFromBytes } from "../net/ip.ts";
 import { type Prefix, prefixOf } from "../net/prefix.ts";
-import type {
-  Endpoint,
-  PeerChange,
-  PeerFailure,
-  WireguardControl,
-  WireguardDevice,
-  WireguardDeviceChange,
-  WireguardPeer,
-  WireguardPeerState,
+import {
+  type Endpoint,
+  greetingKeepalive,
+  type PeerChange,
+  type PeerFailure,
+  type WireguardControl,
+  type WireguardDevice,
+  type WireguardDeviceChange,
+  type WireguardPeer,
+  type WireguardPeerState,
 } from "./types.ts";
 
 const FAMILY = "wireguard", VERSION = 1;
@@ -29,7 +30,7 @@ const WGDEVICE_A_LISTEN_PORT = 6, WGDEVICE_A_PEERS = 8;
 const WGPEER_A_PUBLIC_KEY = 1, WGPEER_A_PRESHARED_KEY = 2, WGPEER_A_FLAGS = 3, WGPEER_A_ENDPOINT = 4;
 const WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL = 5, WGPEER_A_LAST_HANDSHAKE_TIME = 6;
 const WGPEER_A_RX_BYTES = 7, WGPEER_A_TX_BYTES = 8, WGPEER_A_ALLOWEDIPS = 9;
-const WGPEER_F_REMOVE_ME = 1, WGPEER_F_REPLACE_ALLOWEDIPS = 2;
+const WGPEER_F_REMOVE_ME = 1, WGPEER_F_REPLACE_ALLOWEDIPS = 2, WGPEER_F_UPDATE_ONLY = 4;
 const WGALLOWEDIP_A_FAMILY = 1, WGALLOWEDIP_A_IPADDR = 2, WGALLOWEDIP_A_CIDR_MASK = 3;
 
 /** A pre-shared key of zeros is none (linux/wireguard.h). */
@@ -81,12 +82,7 @@ class KernelWireguard implements WireguardControl {
     const key = change.verb === "set" ? change.peer.publicKey : change.publicKey;
     return this.#request(WG_CMD_SET_DEVICE, `${change.verb} the peer ${key} of ${device}`, (writer) => {
       writer.attributeString(WGDEVICE_A_IFNAME, device);
-      writer.nested(WGDEVICE_A_PEERS, () =>
-        writer.nested(0, () => {
-          writer.attributeBytes(WGPEER_A_PUBLIC_KEY, Buffer.from(key, "base64"));
-          if (change.verb === "set") writePeer(writer, change.peer);
-          else writer.attributeU32(WGPEER_A_FLAGS, WGPEER_F_REMOVE_ME);
-        }));
+      writer.nested(WGDEVICE_A_PEERS, () => writeChange(writer, change));
     });
   }
 
@@ -100,6 +96,35 @@ class KernelWireguard implements WireguardControl {
       encode,
     });
   }
+}
+
+function writeChange(writer: MessageWriter, change: PeerChange): void {
+  if (change.verb === "remove") {
+    return writeEntry(
+      writer,
+      change.publicKey,
+      () => writer.attributeU32(WGPEER_A_FLAGS, WGPEER_F_REMOVE_ME),
+    );
+  }
+  const { peer, greet } = change;
+  if (!greet) return writeEntry(writer, peer.publicKey, () => writePeer(writer, peer));
+  writeEntry(
+    writer,
+    peer.publicKey,
+    () => writePeer(writer, { ...peer, keepalive: greetingKeepalive(peer) }),
+  );
+  writeEntry(writer, peer.publicKey, () => {
+    writer.attributeU32(WGPEER_A_FLAGS, WGPEER_F_UPDATE_ONLY);
+    writer.attributeU16(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, peer.keepalive);
+  });
+}
+
+/** One element of the list of peers. */
+function writeEntry(writer: MessageWriter, publicKey: string, rest: () => void): void {
+  writer.nested(0, () => {
+    writer.attributeBytes(WGPEER_A_PUBLIC_KEY, Buffer.from(publicKey, "base64"));
+    rest();
+  });
 }
 
 function writePeer(writer: MessageWriter, peer: WireguardPeer): void {

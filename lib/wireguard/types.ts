@@ -47,8 +47,11 @@ export interface WireguardDeviceChange {
 
 /** One change of one peer. */
 export type PeerChange =
-  /** Makes it, or makes it say just this; the session of one that is there goes on. */
-  | { readonly verb: "set"; readonly peer: WireguardPeer }
+  /**
+   * Makes it, or makes it say just this; the session of one that is there goes on, and so does its endpoint where none
+   * is named. `greet`: begins a session at once, not with the first packet.
+   */
+  | { readonly verb: "set"; readonly peer: WireguardPeer; readonly greet?: boolean }
   | { readonly verb: "remove"; readonly publicKey: string };
 
 /** A change that was refused. */
@@ -71,4 +74,12 @@ export interface WireguardControl {
 export function formatEndpoint({ ip, port }: Endpoint): string {
   const text = formatIp(ip);
   return text.includes(":") ? `[${text}]:${port}` : `${text}:${port}`;
+}
+
+/**
+ * The keepalive interval that comes before the wanted one in a greeting: one of both switches keepalives on, upon which
+ * WireGuard sends one at once, and needs a session for it.
+ */
+export function greetingKeepalive({ keepalive }: WireguardPeer): number {
+  return keepalive === 0 ? 1 : 0;
 }

@@ -9,6 +9,7 @@ import { keyFromHex, keyToHex, publicKeyOf } from "./keys.ts";
 import {
   type Endpoint,
   formatEndpoint,
+  greetingKeepalive,
   type PeerChange,
   type PeerFailure,
   type WireguardControl,
@@ -31,7 +32,7 @@ const PEERS_PER_REQUEST = 256;
 const NO_KEY = "0".repeat(64);
 
 /** The socket of a device. */
-function socketPath(device: string): string {
+export function socketPath(device: string): string {
   return `${SOCKET_FOLDER}/${device}.sock`;
 }
 
@@ -77,7 +78,10 @@ export class UserspaceWireguard implements WireguardControl {
 
 function changeLines(change: PeerChange): string[] {
   if (change.verb === "remove") return [`public_key=${keyToHex(change.publicKey)}`, "remove=true"];
-  return peerLines(change.peer);
+  const { peer, greet } = change;
+  if (!greet) return peerLines(peer);
+  const last = [`public_key=${keyToHex(peer.publicKey)}`, `persistent_keepalive_interval=${peer.keepalive}`];
+  return [...peerLines({ ...peer, keepalive: greetingKeepalive(peer) }), ...last];
 }
 
 function peerLines({ publicKey, presharedKey, endpoint, keepalive, allowedIps }: WireguardPeer): string[] {

@@ -25,7 +25,7 @@ Maintainer: flanneld's developers <flanneld@localhost>
 Installed-Size: ${Math.ceil(installedBytes / 1024)}
 Depends: libc6 (>= 2.27), libgcc-s1 | libgcc1, util-linux, tar, gzip
 Recommends: nftables | iptables
-Suggests: etcd-server, docker.io | containerd
+Suggests: etcd-server, docker.io | containerd, wireguard-go, wireguard-tools
 Section: net
 Priority: optional
 Description: network for containers: a subnet for every host
