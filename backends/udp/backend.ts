@@ -1,18 +1,21 @@
 /**
  * The udp backend: packets go through a TUN to the daemon, which sends each one as the payload of a datagram.
  *
- * For networks in which nothing but UDP passes. The wire form is the original's: the payload is the inner IPv4
- * packet and nothing else.
+ * For networks in which nothing but UDP passes. The wire form is the original's: the payload is the inner IP packet
+ * and nothing else. Each address family travels over itself: a peer's IPv4 subnet over its public IPv4 address, its
+ * IPv6 subnet over its public IPv6 address, which the original hasn't.
  *
  * @module
  */
-import { formatIp } from "../../lib/net/ip.ts";
 import type { DesiredTun } from "../../lib/kernel/desired_link.ts";
-import type { FamilyConfig } from "../../lib/config/types.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
+import type { Entry } from "../../lib/kernel/entries.ts";
+import type { FamilyConfig, Json } from "../../lib/config/types.ts";
+import { familiesOf, type Family, IPV6, perFamily } from "../../lib/net/family.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
 import type { Tunnel } from "../../lib/net/tunnel.ts";
-import { NO_ENTRIES, unreachable } from "../../lib/backend/peer_plan.ts";
+import { NO_ENTRIES, planFamilies, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
   BackendType,
@@ -24,14 +27,14 @@ import type {
 } from "../../lib/backend/types.ts";
 import { UDP_PORT } from "./control/daemon_options.ts";
 import { tunName } from "./control/device_name.ts";
-import { parseUdpOptions, type UdpOptions } from "./control/options.ts";
+import { MIN_MTU_IPV6, parseUdpOptions, type UdpOptions } from "./control/options.ts";
 import { ownEnd, peerRoute, portOf } from "./control/peer_route.ts";
 import { UdpSession } from "./control/session.ts";
 
-/** Outer headers: IPv4 and UDP. */
-const OVERHEAD = 28;
+/** Length of a UDP header (RFC 768). */
+const UDP_HEADER = 8;
 
-/** Most peers that the routing table is made for; at 24 bytes each. */
+/** Most peers that the routing table is made for; at some 80 bytes each with IPv4, 130 with IPv6. */
 const MAX_PEERS = 1 << 18;
 
 /**
@@ -45,9 +48,7 @@ export const udp: BackendType<UdpOptions> = {
   type: "udp",
   parse: parseUdpOptions,
   open(options, context) {
-    const family = context.config.families.find(({ family }) => family.name === "ipv4");
-    if (!family) throw new Error("The udp backend carries IPv4 only: set Network and EnableIPv4");
-    return Promise.resolve(new Udp(options, family, context));
+    return Promise.resolve(new Udp(options, context));
   },
 };
 
@@ -57,64 +58,87 @@ class Udp implements SessionBackend {
   readonly tunnel: Tunnel;
   readonly peerPort: (peer: Lease) => number | undefined;
   readonly #options: UdpOptions;
-  readonly #family: FamilyConfig;
+  readonly #networks: readonly FamilyConfig[];
+  readonly #families: readonly Family[];
   readonly #device: string;
   /** The port that this host listens on: the config's, unless the host was given one of its own. */
   readonly #port: number;
 
-  constructor(options: UdpOptions, family: FamilyConfig, context: OpenContext) {
+  constructor(options: UdpOptions, context: OpenContext) {
     this.#options = options;
-    this.#family = family;
+    this.#networks = context.config.families;
+    this.#families = this.#networks.map(({ family }) => family);
     this.#device = tunName(context.links, context.networkId);
     this.#port = context.options.get(UDP_PORT) || options.port;
     this.tunnel = { udpPorts: [this.#port] };
     this.peerPort = (peer) => portOf(peer, options.port);
     // The original publishes nothing: neither does a host that has nothing to say.
-    this.attributes = this.#port === options.port
-      ? { backendData: {} }
-      : { backendData: { ipv4: { Port: this.#port } } };
+    const backendData = this.#port === options.port
+      ? {}
+      : perFamily(this.#families, (): Json => ({ Port: this.#port }));
+    this.attributes = { backendData };
   }
 
   plan({ external }: Environment, lease: OwnSubnets): HostPlan {
-    const mtu = this.#options.mtu ?? external.mtu - OVERHEAD;
-    const subnet = lease.subnets.ipv4;
+    const mtu = this.#options.mtu ?? this.#mtuOver(external);
     const link: DesiredTun = {
       kind: "tun",
       name: this.#device,
       mtu,
       vnetHeader: this.#options.offloads.vnetHeader,
       multiQueue: false,
-      addresses: subnet ? [{ ip: firstIp(subnet), prefixLength: subnet.family.bits }] : [],
+      addresses: familiesOf(lease.subnets).map(({ name, bits }) => ({
+        ip: firstIp(lease.subnets[name]!),
+        prefixLength: bits,
+      })),
     };
     const own = ownEnd(external, this.#port);
     return {
       mtu,
       links: [link],
-      entries: [{ kind: "route", link: this.#device, destination: this.#family.network, onlink: false }],
-      forPeer: (peer: Lease) => {
-        const route = peerRoute(peer, this.#options.port, own);
-        return typeof route === "string" ? unreachable(route) : NO_ENTRIES;
-      },
+      entries: this.#networks.map(({ network }): Entry => ({
+        kind: "route",
+        link: this.#device,
+        destination: network,
+        onlink: false,
+      })),
+      forPeer: (peer: Lease) =>
+        planFamilies(this.#families, (family) => {
+          const route = peerRoute(family, peer, this.#options.port, own);
+          return typeof route === "string" ? unreachable(route) : NO_ENTRIES;
+        }),
     };
   }
 
+  /** What the outer headers leave of the interface's MTU: with both families what the longer ones leave. */
+  #mtuOver({ name, mtu }: ExternalInterface): number {
+    const left = mtu - UDP_HEADER - Math.max(...this.#families.map(({ headerBytes }) => headerBytes));
+    if (this.#families.includes(IPV6) && left < MIN_MTU_IPV6) {
+      const least = MIN_MTU_IPV6 + mtu - left;
+      throw new Error(
+        `The MTU ${mtu} of ${name} leaves ${left} bytes for packets in the tunnel, and IPv6 needs ${MIN_MTU_IPV6}: ` +
+          `raise it to ${least}, or set Backend.MTU to ${MIN_MTU_IPV6} to have outer packets fragmented`,
+      );
+    }
+    return left;
+  }
+
   async start(session: BackendSession): Promise<UdpSession> {
-    const { subnetLength, network } = this.#family;
+    const subnets = this.#networks.map(({ subnetLength, network }) => 2 ** (subnetLength - network.length));
     const forwarder = new UdpSession(session, {
       options: this.#options,
+      families: this.#families,
       device: this.#device,
       port: this.#port,
       workers: this.#options.workers ?? (navigator.hardwareConcurrency >= CORES_FOR_TWO ? 2 : 1),
-      peers: Math.min(2 ** (subnetLength - network.length), MAX_PEERS),
+      peers: Math.min(...subnets, MAX_PEERS),
     });
     try {
       await forwarder.start();
       return forwarder;
     } catch (error) {
       await forwarder[Symbol.asyncDispose]();
-      const address = session.external.addresses.ipv4;
-      const where = address ? ` on ${formatIp(address)}` : "";
-      throw new Error(`The udp backend can't start${where}: ${(error as Error).message}`, { cause: error });
+      throw new Error(`The udp backend cannot start: ${(error as Error).message}`, { cause: error });
     }
   }
 }

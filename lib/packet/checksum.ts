@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { IPV4_TTL, IPV6_HOP_LIMIT } from "./headers.ts";
 import type { PacketMemory } from "./memory.ts";
 import { addSums } from "./sum.ts";
 
@@ -38,17 +39,20 @@ export function finishChecksum(
 export const TTL_DECREMENTED = 0, TTL_EXPIRED = 1;
 
 /**
- * Takes one from an IPv4 header's TTL and patches the header checksum (RFC 1624, equation 3). A wrong checksum
- * stays wrong.
+ * Takes one from an IPv4 header's TTL and patches the header checksum (RFC 1624, equation 3), or one from an IPv6
+ * header's hop limit. A wrong checksum stays wrong.
  *
- * @param at Offset of an IPv4 header of at least 20 bytes.
+ * @param at Offset of a whole IP header.
+ * @param version 4 or 6.
  * @returns {@link TTL_EXPIRED}, with nothing changed, if the TTL was 0 or would become 0.
  */
-export function decrementTtl(memory: PacketMemory, at: number): number {
+export function decrementTtl(memory: PacketMemory, at: number, version: number): number {
   const { u8 } = memory;
-  const ttl = u8[at + 8]!;
+  const place = at + (version === 4 ? IPV4_TTL : IPV6_HOP_LIMIT);
+  const ttl = u8[place]!;
   if (ttl <= 1) return TTL_EXPIRED;
-  u8[at + 8] = ttl - 1;
+  u8[place] = ttl - 1;
+  if (version !== 4) return TTL_DECREMENTED;
   const old = (u8[at + 10]! << 8) | u8[at + 11]!;
   // The word of TTL and protocol loses 0x0100: HC' = ~(~HC + ~m + m'), where ~m + m' is -0x0100, that is 0xfeff.
   const checksum = ~addSums(~old & 0xffff, 0xfeff) & 0xffff;

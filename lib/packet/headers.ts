@@ -8,7 +8,7 @@
 import type { PacketMemory } from "./memory.ts";
 
 /** Protocol numbers (IANA): IPv4's protocol field and IPv6's next header. */
-export const ICMP = 1, TCP = 6, UDP = 17;
+export const ICMP = 1, TCP = 6, UDP = 17, ICMPV6 = 58;
 
 /** Lengths in bytes of headers without options. */
 export const IPV4_HEADER = 20, IPV6_HEADER = 40, TCP_HEADER = 20, UDP_HEADER = 8;
@@ -18,7 +18,11 @@ export const IPV4_TOS = 1, IPV4_LENGTH = 2, IPV4_ID = 4, IPV4_FRAGMENT = 6, IPV4
 export const IPV4_PROTOCOL = 9, IPV4_CHECKSUM = 10, IPV4_SOURCE = 12, IPV4_DESTINATION = 16;
 
 /** Fields of an IPv6 header. */
-export const IPV6_LENGTH = 4, IPV6_NEXT_HEADER = 6, IPV6_SOURCE = 8;
+export const IPV6_LENGTH = 4,
+  IPV6_NEXT_HEADER = 6,
+  IPV6_HOP_LIMIT = 7,
+  IPV6_SOURCE = 8,
+  IPV6_DESTINATION = 24;
 
 /** Fields of a TCP header. */
 export const TCP_SEQUENCE = 4, TCP_ACK = 8, TCP_DATA_OFFSET = 12, TCP_FLAGS = 13, TCP_CHECKSUM = 16;
@@ -31,6 +35,18 @@ export const FIN = 0x01, PSH = 0x08, ACK = 0x10, CWR = 0x80;
 
 /** IPv4's "more fragments" bit and offset, in the 16 bits at {@link IPV4_FRAGMENT}. */
 const IPV4_MORE_AND_OFFSET = 0x3fff;
+
+/** Where the addresses of an IP header are, in bytes. */
+export interface IpAddresses {
+  readonly source: number;
+  readonly destination: number;
+  /** Length of each in bytes. */
+  readonly length: 4 | 16;
+}
+
+/** {@link IpAddresses} of both versions. */
+export const IPV4_ADDRESSES: IpAddresses = { source: IPV4_SOURCE, destination: IPV4_DESTINATION, length: 4 };
+export const IPV6_ADDRESSES: IpAddresses = { source: IPV6_SOURCE, destination: IPV6_DESTINATION, length: 16 };
 
 /** The big-endian 16 bits at `at`. */
 export function read16(bytes: Uint8Array, at: number): number {

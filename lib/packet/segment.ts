@@ -106,7 +106,7 @@ export class Segmenter {
       );
       this.#ipSum = addSums(all, ~differing & 0xffff);
     }
-    const pseudo = h.pseudoHeaderSum(memory, at, this.#version, this.#protocol, 0);
+    const pseudo = this.#pseudoSum();
     const header = memory.sum(l4, this.headerLength - this.#l4);
     let differing: number;
     if (this.#protocol === h.TCP) {
@@ -118,6 +118,19 @@ export class Segmenter {
       differing = addSums(h.read16(u8, l4 + h.UDP_LENGTH), h.read16(u8, l4 + h.UDP_CHECKSUM));
     }
     this.#l4Sum = addSums(pseudo, addSums(header, ~differing & 0xffff));
+  }
+
+  /** The pseudo-header's sum without the length. */
+  #pseudoSum(): number {
+    const at = this.#at, l4 = at + this.#l4;
+    if (this.#l4 === h.IPV6_HEADER || this.#version === 4) {
+      return h.pseudoHeaderSum(this.memory, at, this.#version, this.#protocol, 0);
+    }
+    // A routing header may hold the last destination, which is what counts (RFC 8200, 8.1): the sender's sum, which
+    // stands in the checksum field together with the length, knows of it.
+    const field = l4 + (this.#protocol === h.TCP ? h.TCP_CHECKSUM : h.UDP_CHECKSUM);
+    const length = this.headerLength - this.#l4 + this.#payloadLength;
+    return addSums(h.read16(this.memory.u8, field), ~length & 0xffff);
   }
 
   /** Payload bytes of segment `i`. */

@@ -1,7 +1,7 @@
 /**
  * What the udp backend carries, offload by offload, against the bare wire, the kernel's VXLAN and the same loop in C.
  *
- *     deno task bench udp [--rounds=2] [--seconds=3] [--only=PART OF A NAME]
+ *     deno task bench udp [--rounds=2] [--seconds=3] [--only=PART OF A NAME] [--family=4|6]
  *
  * All ways are measured on one pair of hosts in network namespaces, between containers on bridges; on few cores
  * everything shares them with both ends of iperf3, so that only ratios within one run mean something.
@@ -13,7 +13,7 @@ import { type Column, markdownTable } from "../../scripts/demo/table.ts";
 import type { Namespace } from "../../scripts/lab/namespace.ts";
 import { throughput } from "../../scripts/lab/measure.ts";
 import { delay } from "../../scripts/lab/process.ts";
-import { UdpRig } from "../lab/udp_rig.ts";
+import { IPV4_ONLY, IPV6_ONLY, type UdpMode, UdpRig } from "../lab/udp_rig.ts";
 import { describeMachine, median } from "./machine.ts";
 import { baselinePath, type Path, udpPath, vxlan, wire } from "./udp_paths.ts";
 
@@ -29,7 +29,7 @@ const COLUMNS: readonly Column[] = [
 
 /** USER_HZ. */
 const TICKS_PER_SECOND = 100;
-/** Payload of a UDP packet that has 64 bytes with its IPv4 header. */
+/** Payload of a UDP packet that has 64 bytes with an IPv4 header; the same over IPv6, where it has 84. */
 const SMALL = 36;
 
 /** What was measured of one path, a value per round. */
@@ -112,10 +112,11 @@ function quantiles(values: readonly number[]): string {
   return `${at(0.5)}/${at(0.99)}`;
 }
 
-function row(path: Path, { gbits, cpu, packets, idle, loaded }: Results, reference: number): string[] {
+function cells({ rig, path, results }: Row, reference: number): string[] {
+  const { gbits, cpu, packets, idle, loaded } = results;
   const rate = median(gbits);
   return [
-    path.name,
+    `${path.name} (${rig.mode.name})`,
     rate.toFixed(2),
     (rate / reference).toFixed(2),
     median(cpu).toFixed(2),
@@ -125,8 +126,9 @@ function row(path: Path, { gbits, cpu, packets, idle, loaded }: Results, referen
   ];
 }
 
-async function paths(folder: string, only: string): Promise<Path[]> {
-  const baseline = await baselinePath(folder);
+/** The ways of one family; `only` leaves the wire's reference and those whose name has it. */
+async function pathsOf(mode: UdpMode, folder: string, only: string): Promise<Path[]> {
+  const baseline = mode === IPV4_ONLY ? await baselinePath(folder) : undefined;
   const all = [
     wire,
     vxlan,
@@ -143,6 +145,25 @@ async function paths(folder: string, only: string): Promise<Path[]> {
   return all.filter((path) => path === vxlan || path.name.includes(only));
 }
 
+/** A row of the table: one way in one family. */
+interface Row {
+  readonly rig: UdpRig;
+  readonly path: Path;
+  readonly results: Results;
+}
+
+/** The rows of both families, those of one way next to each other. */
+async function rowsOf(rigs: readonly UdpRig[], folder: string, only: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const rig of rigs) {
+    for (const path of await pathsOf(rig.mode, folder, only)) {
+      rows.push({ rig, path, results: { gbits: [], cpu: [], packets: [], idle: [], loaded: [] } });
+    }
+  }
+  const names = rows.map(({ path }) => path.name);
+  return rows.toSorted((a, b) => names.indexOf(a.path.name) - names.indexOf(b.path.name));
+}
+
 /** Runs the benchmark and prints its table. */
 export async function main(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -151,24 +172,26 @@ export async function main(args: readonly string[]): Promise<void> {
       rounds: { type: "string", default: "2" },
       seconds: { type: "string", default: "3" },
       only: { type: "string", default: "" },
+      family: { type: "string", default: "" },
     },
   });
   const folder = await Deno.makeTempDir();
-  try {
-    const all = await paths(folder, values.only);
-    const results = all.map((): Results => ({ gbits: [], cpu: [], packets: [], idle: [], loaded: [] }));
-    await using rig = await UdpRig.make();
-    for (let round = 0; round < Number(values.rounds); round++) {
-      // Every other round backwards: a machine that slows down does so for both ends of the list.
-      const order = all.map((_, i) => i);
-      for (const i of round % 2 === 0 ? order : order.reverse()) {
-        await measure(all[i]!, rig, Number(values.seconds), results[i]!);
-      }
-    }
-    const reference = median(results[all.indexOf(vxlan)]!.gbits);
-    console.log(`One TCP stream, container to container (${describeMachine(new Date())})\n`);
-    console.log(markdownTable(COLUMNS, all.map((path, i) => row(path, results[i]!, reference))));
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+  await using rigs = new AsyncDisposableStack();
+  rigs.defer(() => Deno.remove(folder, { recursive: true }));
+  const open: UdpRig[] = [];
+  for (const mode of [IPV4_ONLY, IPV6_ONLY].filter(({ name }) => name.endsWith(values.family))) {
+    open.push(rigs.use(await UdpRig.make(mode)));
   }
+  const rows = await rowsOf(open, folder, values.only);
+  for (let round = 0; round < Number(values.rounds); round++) {
+    // Every other round backwards: a machine that slows down does so for both ends of the list.
+    for (const { path, rig, results } of round % 2 === 0 ? rows : rows.toReversed()) {
+      await measure(path, rig, Number(values.seconds), results);
+    }
+  }
+  const references = new Map(
+    rows.filter(({ path }) => path === vxlan).map(({ rig, results }) => [rig, median(results.gbits)]),
+  );
+  console.log(`One TCP stream, container to container (${describeMachine(new Date())})\n`);
+  console.log(markdownTable(COLUMNS, rows.map((one) => cells(one, references.get(one.rig)!))));
 }

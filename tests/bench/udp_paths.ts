@@ -1,11 +1,12 @@
 /**
- * The ways from container to container that the udp benchmark compares, on one pair of hosts.
+ * The ways from container to container that the udp benchmark compares, on one pair of hosts. Inside and outside are
+ * of one address family, that of the rig's traffic.
  *
  * @module
  */
 import type { JsonObject } from "../../lib/config/types.ts";
 import { run } from "../../scripts/lab/process.ts";
-import { NETWORK, type UdpHost, type UdpRig } from "../lab/udp_rig.ts";
+import type { UdpHost, UdpRig } from "../lab/udp_rig.ts";
 
 /** One way; it is made, measured and taken away again. */
 export interface Path {
@@ -15,6 +16,9 @@ export interface Path {
   /** Packets go from host to host instead of from container to container. */
   readonly bare?: boolean;
 }
+
+/** What VXLAN adds to the outer headers of UDP, in bytes. */
+const VXLAN_AND_ETHERNET = 22;
 
 /** The wire itself. */
 export const wire: Path = {
@@ -27,22 +31,23 @@ export const wire: Path = {
 export const vxlan: Path = {
   name: "kernel VXLAN",
   async open(rig) {
-    for (const [i, host] of rig.hosts.entries()) {
-      const other = rig.hosts[1 - i]!;
+    const mtu = rig.mtu - rig.overhead - VXLAN_AND_ETHERNET;
+    const bits = rig.mode.traffic === "ipv4" ? 32 : 128;
+    for (const host of rig.hosts) {
+      const other = rig.hosts[2 - host.n]!;
+      const ends = `local ${host.address} remote ${other.address}`;
       await host.namespace.ip(
-        `link add vx7 mtu ${
-          rig.mtu - 50
-        } type vxlan id 7 local ${host.address} remote ${other.address} dstport 8472 dev eth0`,
-        `address add 10.7.${i + 1}.0/32 dev vx7`,
+        `link add vx7 mtu ${mtu} type vxlan id 7 ${ends} dstport 8472 dev eth0`,
+        `address add ${rig.innerOf(host.n, 0)}/${bits} dev vx7`,
         "link set vx7 up",
-        `route add ${other.subnet} via 10.7.${2 - i}.0 dev vx7 onlink`,
+        `route add ${other.subnet} via ${rig.innerOf(other.n, 0)} dev vx7 onlink`,
       );
     }
-    await setContainerMtu(rig, rig.mtu - 50);
+    await setContainerMtu(rig, mtu);
     return {
       async [Symbol.asyncDispose]() {
         await removeLinks(rig, "vx7");
-        await setContainerMtu(rig, rig.mtu - 28);
+        await setContainerMtu(rig, rig.mtu - rig.overhead);
       },
     };
   },
@@ -76,7 +81,7 @@ export async function buildBaseline(folder: string): Promise<string | undefined>
   }
 }
 
-/** The loop in C, or undefined where there is no C compiler. */
+/** The loop in C, which knows IPv4 alone; undefined where there is no C compiler. */
 export async function baselinePath(folder: string): Promise<Path | undefined> {
   const program = await buildBaseline(folder);
   if (program === undefined) return undefined;
@@ -97,9 +102,9 @@ export async function openBaselineSide(rig: UdpRig, side: 0 | 1, program: string
   const host = rig.hosts[side], other = rig.hosts[1 - side]!;
   await host.namespace.ip(
     "tuntap add dev base0 mode tun",
-    `link set base0 mtu ${rig.mtu - 28} up`,
-    `address add 10.7.${side + 1}.0/32 dev base0`,
-    `route add ${NETWORK} dev base0`,
+    `link set base0 mtu ${rig.mtu - rig.overhead} up`,
+    `address add ${rig.innerOf(side + 1, 0)}/32 dev base0`,
+    `route add ${rig.spec(side).networks[0]} dev base0`,
   );
   const child = startBaseline(program, host, other);
   return {

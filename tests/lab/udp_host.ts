@@ -18,17 +18,17 @@ import { ensureLinks } from "../../lib/kernel/link_keeper.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { listLinks } from "../../lib/netlink/link.ts";
 import { NetlinkSocket } from "../../lib/netlink/socket.ts";
-import { IPV4 } from "../../lib/net/family.ts";
-import { parseIp } from "../../lib/net/ip.ts";
-import { parsePrefix, prefixOf } from "../../lib/net/prefix.ts";
+import { FAMILIES, familiesOf, type Family, type PerFamily, perFamily } from "../../lib/net/family.ts";
+import { type Ip, parseIp } from "../../lib/net/ip.ts";
+import { firstIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import { type Log, noMetrics, noProblems } from "../../lib/observe/types.ts";
 
 /** What the program is told on its command line, as JSON. */
 export interface UdpHostSpec {
-  readonly network: string;
-  readonly subnet: string;
-  /** Outer address. */
-  readonly address: string;
+  /** The network, this host's subnet and its outer address, in each family in use. */
+  readonly networks: readonly string[];
+  readonly subnets: readonly string[];
+  readonly addresses: readonly string[];
   readonly mtu: number;
   /** The Backend object's options. */
   readonly options: JsonObject;
@@ -36,21 +36,31 @@ export interface UdpHostSpec {
   readonly peers: readonly UdpPeerSpec[];
 }
 
-/** A peer as the test names it. */
+/** A peer as the test names it: its subnets, the first one as its key, and its outer addresses. */
 export interface UdpPeerSpec {
-  readonly subnet: string;
-  readonly address: string;
+  readonly subnets: readonly string[];
+  readonly addresses: readonly string[];
   readonly port?: number;
 }
 
-function leaseOf(peer: UdpPeerSpec): Lease {
-  return {
-    subnets: { ipv4: parsePrefix(peer.subnet) },
-    attributes: {
-      publicIps: { ipv4: parseIp(peer.address) },
-      backendData: peer.port === undefined ? {} : { ipv4: { Port: peer.port } },
-    },
-  };
+/** Prefixes by their families. */
+function prefixes(texts: readonly string[]): PerFamily<Prefix> {
+  return byFamily(texts.map(parsePrefix));
+}
+
+/** Addresses by their families. */
+function ips(texts: readonly string[]): PerFamily<Ip> {
+  return byFamily(texts.map(parseIp));
+}
+
+function byFamily<T extends { readonly family: Family }>(values: readonly T[]): PerFamily<T> {
+  return perFamily(FAMILIES, (family) => values.find((value) => value.family === family));
+}
+
+function leaseOf({ subnets, addresses, port }: UdpPeerSpec): Lease {
+  const publicIps = ips(addresses);
+  const data = port === undefined ? {} : perFamily(familiesOf(publicIps), () => ({ Port: port }));
+  return { subnets: prefixes(subnets), attributes: { publicIps, backendData: data } };
 }
 
 /** Peers that the test sets. */
@@ -61,7 +71,7 @@ class TestPeers implements PeerView {
   set(peers: readonly UdpPeerSpec[]): void {
     const before = [...this.peers.keys()];
     this.peers.clear();
-    for (const peer of peers) this.peers.set(peer.subnet, leaseOf(peer));
+    for (const peer of peers) this.peers.set(peer.subnets[0]!, leaseOf(peer));
     this.#onChange([...new Set([...before, ...this.peers.keys()])]);
   }
 
@@ -80,7 +90,7 @@ const log: Log = {
 
 /** What the daemon would know of the host. */
 function environmentOf(spec: UdpHostSpec): Environment {
-  const addresses = { ipv4: parseIp(spec.address) };
+  const addresses = ips(spec.addresses);
   return {
     external: { name: "eth0", index: 2, mtu: spec.mtu, addresses, publicIps: addresses },
     isOnLink: () => true,
@@ -88,10 +98,13 @@ function environmentOf(spec: UdpHostSpec): Environment {
 }
 
 function configOf(spec: UdpHostSpec): NetworkConfig {
-  const network = parsePrefix(spec.network), subnet = parsePrefix(spec.subnet);
-  const subnetMin = { family: IPV4, value: network.base };
+  const networks = prefixes(spec.networks), subnets = prefixes(spec.subnets);
   return {
-    families: [{ family: IPV4, network, subnetLength: subnet.length, subnetMin, subnetMax: subnetMin }],
+    families: familiesOf(networks).map((family) => {
+      const network = networks[family.name]!, subnetMin = firstIp(network);
+      const subnetLength = subnets[family.name]!.length;
+      return { family, network, subnetLength, subnetMin, subnetMax: subnetMin };
+    }),
     enableNFTables: false,
     peerFilter: false,
     backend: { type: "udp", options: spec.options },
@@ -100,14 +113,12 @@ function configOf(spec: UdpHostSpec): NetworkConfig {
 
 async function main(spec: UdpHostSpec): Promise<void> {
   const config = configOf(spec);
-  const { options, faults } = udp.parse(spec.options, [IPV4]);
+  const { options, faults } = udp.parse(spec.options, config.families.map(({ family }) => family));
   if (faults.length > 0) throw new Error(faults[0]!.message);
   using socket = NetlinkSocket.open();
   const networkId = "/udp-lab";
   const environment = environmentOf(spec);
-  const lease = {
-    subnets: { ipv4: prefixOf(parseIp(spec.subnet.split("/")[0]!), config.families[0]!.subnetLength) },
-  };
+  const lease = { subnets: prefixes(spec.subnets) };
   const signal = new AbortController().signal;
   const common = { log, metrics: noMetrics, signal };
   const backend = await udp.open(options, {
@@ -119,14 +130,16 @@ async function main(spec: UdpHostSpec): Promise<void> {
   const keep = () => {
     ensureLinks(plan.links, {
       socket,
-      networks: [config.families[0]!.network],
+      networks: config.families.map(({ network }) => network),
       networkId,
       log,
       metrics: noMetrics,
       problems: noProblems,
     });
-    const add = ["route", "replace", spec.network, "dev", plan.links[0]!.name];
-    new Deno.Command("ip", { args: add }).outputSync();
+    for (const network of spec.networks) {
+      new Deno.Command("ip", { args: ["route", "replace", network, "dev", plan.links[0]!.name] })
+        .outputSync();
+    }
   };
   keep();
   const peers = new TestPeers();

@@ -2,18 +2,68 @@
  * Two hosts of a udp network in network namespaces, one container each:
  *
  *     container 10.7.1.2 ── cni0 │ host 172.30.0.1 ── wire ── host 172.30.0.2 │ cni0 ── container 10.7.2.2
+ *     fd07:0:0:1::2                     fd30::1                    fd30::2                 fd07:0:0:2::2
  *
  * @module
  */
 import { TextLineStream } from "../../scripts/text_lines.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
+import type { FamilyName } from "../../lib/net/family.ts";
 import { ownPrefix, removeNamespace } from "../../scripts/lab/leftovers.ts";
 import { Namespace } from "../../scripts/lab/namespace.ts";
 import { ipBatch } from "../../scripts/lab/process.ts";
 import type { UdpHostSpec, UdpPeerSpec } from "./udp_host.ts";
 
-/** The whole network. */
-export const NETWORK = "10.7.0.0/16";
+/** Addresses of host `n` (1 or 2) and its container in one family. */
+interface AddressPlan {
+  readonly network: string;
+  /** Prefix length of addresses on the wire and in the subnet. */
+  readonly wireLength: number;
+  readonly subnetLength: number;
+  /** Bytes of outer headers. */
+  readonly overhead: number;
+  outer(n: number): string;
+  /** Address `host` of subnet `n`. */
+  inner(n: number, host: number): string;
+  subnet(n: number): string;
+}
+
+/** The addresses of each family. */
+const PLANS: Readonly<Record<FamilyName, AddressPlan>> = {
+  ipv4: {
+    ...{ network: "10.7.0.0/16", wireLength: 24, subnetLength: 24, overhead: 28 },
+    outer: (n) => `172.30.0.${n}`,
+    inner: (n, host) => `10.7.${n}.${host}`,
+    subnet: (n) => `10.7.${n}.0/24`,
+  },
+  ipv6: {
+    ...{ network: "fd07::/48", wireLength: 64, subnetLength: 64, overhead: 48 },
+    outer: (n) => `fd30::${n.toString(16)}`,
+    inner: (n, host) => `fd07:0:0:${n.toString(16)}::${host || ""}`,
+    subnet: (n) => `fd07:0:0:${n.toString(16)}::/64`,
+  },
+};
+
+/** The families of a network, and the one that a test's traffic takes. */
+export interface UdpMode {
+  readonly name: string;
+  readonly families: readonly FamilyName[];
+  readonly traffic: FamilyName;
+}
+
+/** What each part of the backend is tested with. */
+export const IPV4_ONLY: UdpMode = { name: "IPv4", families: ["ipv4"], traffic: "ipv4" };
+export const IPV6_ONLY: UdpMode = { name: "IPv6", families: ["ipv6"], traffic: "ipv6" };
+export const DUAL_4: UdpMode = {
+  name: "dual stack, IPv4 inside",
+  families: ["ipv4", "ipv6"],
+  traffic: "ipv4",
+};
+export const DUAL_6: UdpMode = {
+  name: "dual stack, IPv6 inside",
+  families: ["ipv4", "ipv6"],
+  traffic: "ipv6",
+};
 const HOST_PROGRAM = new URL("./udp_host.ts", import.meta.url).pathname;
 
 /** A running backend on a host. */
@@ -120,10 +170,12 @@ export interface UdpStatus {
   readonly dropped: Readonly<Record<string, number>>;
 }
 
-/** One host. */
+/** One host, with the addresses of the family that the traffic takes. */
 export interface UdpHost {
   readonly namespace: Namespace;
   readonly container: Namespace;
+  /** Number, 1 or 2. */
+  readonly n: number;
   readonly address: string;
   readonly subnet: string;
   /** The container's address. */
@@ -134,20 +186,26 @@ export interface UdpHost {
 export class UdpRig implements AsyncDisposable {
   readonly #daemons = new Set<UdpDaemon>();
 
-  private constructor(readonly hosts: readonly [UdpHost, UdpHost], readonly mtu: number) {}
+  private constructor(
+    readonly hosts: readonly [UdpHost, UdpHost],
+    readonly mtu: number,
+    readonly mode: UdpMode,
+  ) {}
 
-  /** @param mtu Of the wire; containers get 28 less. */
-  static async make(mtu = 1500): Promise<UdpRig> {
+  /** @param mtu Of the wire; containers get what the outer headers leave. */
+  static async make(mode: UdpMode = IPV4_ONLY, mtu = 1500): Promise<UdpRig> {
+    const plan = PLANS[mode.traffic];
     const prefix = `${ownPrefix()}${Math.random().toString(36).slice(2, 6)}-`;
     const children = new Set<Deno.ChildProcess>();
     const hosts = [1, 2].map((n): UdpHost => ({
       namespace: new Namespace(`${prefix}u${n}`, children),
       container: new Namespace(`${prefix}v${n}`, children),
-      address: `172.30.0.${n}`,
-      subnet: `10.7.${n}.0/24`,
-      inner: `10.7.${n}.2`,
+      n,
+      address: plan.outer(n),
+      subnet: plan.subnet(n),
+      inner: plan.inner(n, 2),
     })) as [UdpHost, UdpHost];
-    const rig = new UdpRig(hosts, mtu);
+    const rig = new UdpRig(hosts, mtu, mode);
     try {
       await rig.#wire();
       return rig;
@@ -164,41 +222,87 @@ export class UdpRig implements AsyncDisposable {
       undefined,
       hosts.flatMap((h) => [`netns add ${h.namespace.name}`, `netns add ${h.container.name}`]),
     );
+    const disabled = this.mode.families.includes("ipv6") ? "0" : "1";
+    for (const each of hosts.flatMap(({ namespace, container }) => [namespace, container])) {
+      await each.sysctl({
+        "net/ipv4/ip_forward": "1",
+        "net/ipv6/conf/default/disable_ipv6": disabled,
+        "net/ipv6/conf/all/forwarding": "1",
+        // A router that still checks whether its link-local address is taken asks for no neighbour.
+        "net/ipv6/conf/default/accept_dad": "0",
+        "net/ipv6/conf/default/dad_transmits": "0",
+      });
+    }
     await one.namespace.ip(
       `link add eth0 mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${two.namespace.name}`,
     );
-    for (const { namespace, container, address, inner } of hosts) {
-      const gateway = inner.replace(/2$/, "1");
-      await namespace.sysctl({ "net/ipv4/ip_forward": "1", "net/ipv6/conf/default/disable_ipv6": "1" });
+    const inner = mtu - this.overhead;
+    for (const { namespace, container, n } of hosts) {
       await namespace.ip(
         "link set lo up",
         "link set eth0 up",
-        `address add ${address}/24 dev eth0`,
-        `link add cni0 mtu ${mtu - 28} type bridge`,
-        `address add ${gateway}/24 dev cni0`,
-        `link add veth1 mtu ${mtu - 28} type veth peer name eth0 mtu ${mtu - 28} netns ${container.name}`,
+        `link add cni0 mtu ${inner} type bridge`,
+        `link add veth1 mtu ${inner} type veth peer name eth0 mtu ${inner} netns ${container.name}`,
         "link set veth1 master cni0 up",
         "link set cni0 up",
       );
-      await container.ip(
-        "link set lo up",
-        "link set eth0 up",
-        `address add ${inner}/24 dev eth0`,
-        `route add default via ${gateway}`,
-      );
+      await container.ip("link set lo up", "link set eth0 up");
+      for (const name of this.mode.families) {
+        const plan = PLANS[name];
+        const option = name === "ipv6" ? " nodad" : "";
+        await namespace.ip(
+          `address add ${plan.outer(n)}/${plan.wireLength} dev eth0${option}`,
+          `address add ${plan.inner(n, 1)}/${plan.subnetLength} dev cni0${option}`,
+        );
+        await container.ip(
+          `address add ${plan.inner(n, 2)}/${plan.subnetLength} dev eth0${option}`,
+          `route add default via ${plan.inner(n, 1)}`,
+        );
+      }
     }
+  }
+
+  /** Bytes that the longer of the outer headers takes. */
+  get overhead(): number {
+    return Math.max(...this.mode.families.map((name) => PLANS[name].overhead));
+  }
+
+  /** The longest payload of UDP or of an ICMP echo that goes through the tunnel in one packet. */
+  get mostPayload(): number {
+    const header = this.mode.traffic === "ipv4" ? 20 : 40;
+    return this.mtu - this.overhead - header - 8;
+  }
+
+  /** Address `host` of subnet `n`, of the traffic's family or another one. */
+  innerOf(n: number, host: number, family: FamilyName = this.mode.traffic): string {
+    return PLANS[family].inner(n, host);
+  }
+
+  /** The outer address of a host `n`. */
+  outerOf(n: number): string {
+    return PLANS[this.mode.traffic].outer(n);
+  }
+
+  /** How peers see host `n`, which need not be there. */
+  peer(n: number, more: Partial<UdpPeerSpec> = {}): UdpPeerSpec {
+    const plans = this.mode.families.map((name) => PLANS[name]);
+    return {
+      subnets: plans.map((plan) => plan.subnet(n)),
+      addresses: plans.map((plan) => plan.outer(n)),
+      ...more,
+    };
   }
 
   /** What host `index` (0 or 1) is told: the other one is its only peer. */
   spec(index: 0 | 1, options: JsonObject = {}, more: Partial<UdpHostSpec> = {}): UdpHostSpec {
     const own = this.hosts[index], other = this.hosts[1 - index]!;
     return {
-      network: NETWORK,
-      subnet: own.subnet,
-      address: own.address,
+      networks: this.mode.families.map((name) => PLANS[name].network),
+      subnets: this.peer(own.n).subnets,
+      addresses: this.peer(own.n).addresses,
       mtu: this.mtu,
       options,
-      peers: [{ subnet: other.subnet, address: other.address }],
+      peers: [this.peer(other.n)],
       ...more,
     };
   }

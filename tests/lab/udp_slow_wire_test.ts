@@ -24,13 +24,13 @@ Deno.test({
       );
       const received = (await daemon.status()).receivedPackets;
       const start = performance.now();
-      await two.container.exec(tool("forge", "0.0.0.0", "0", one.inner, "9", "00"));
+      await two.container.exec(tool("forge", "any", "0", one.inner, "9", "00"));
       await until("the packet", async () => (await daemon.status()).receivedPackets > received, 5000);
       const waited = performance.now() - start;
       assert.ok(waited < 1000, `an inbound packet took ${waited.toFixed(0)} ms, the sender's start included`);
       await daemon.peers([]);
       await until("no peer", async () => (await daemon.status()).dropped["out_no_route"]! > 0, 1000);
-      await daemon.peers([{ subnet: two.subnet, address: two.address }]);
+      await daemon.peers([rig.peer(two.n)]);
       const sent = (await daemon.status()).sentBytes;
       await until("the peer again", async () => (await daemon.status()).sentBytes > sent, 1000);
       const stopped = await daemon.stop();

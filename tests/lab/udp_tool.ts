@@ -6,7 +6,7 @@
  *     echo PORT                        sends every datagram back
  *     probe ADDRESS PORT SIZE…         sends datagrams of these sizes, prints the sizes that came back unharmed
  *     flood ADDRESS PORT SIZE          sends datagrams of this size, as many as it can, until it is killed
- *     forge ADDRESS PORT TO PORT HEX…  sends these datagrams from a given address and port
+ *     forge ADDRESS PORT TO PORT HEX…  sends these datagrams from a given address (or any) and port
  *
  * @module
  */
@@ -19,7 +19,7 @@ const PATIENCE = 1000;
 const CHUNK = 1 << 18;
 
 async function receive(port: number): Promise<void> {
-  using listener = Deno.listen({ hostname: "0.0.0.0", port });
+  using listener = Deno.listen({ hostname: "::", port });
   console.log("listening");
   using connection = await listener.accept();
   const hash = createHash("sha1");
@@ -50,22 +50,27 @@ async function send(hostname: string, port: number, bytes: number): Promise<void
   console.log(hash.digest("hex"));
 }
 
-/** A UDP socket that is bound. */
+/** Any address of the family of another one. */
+function anyAddress(address: string): string {
+  return address.includes(":") ? "::" : "0.0.0.0";
+}
+
+/** A UDP socket that is bound; one of `::` takes IPv4, too. */
 async function bound(address: string, port: number): Promise<Socket> {
-  const socket = createSocket("udp4");
+  const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
   socket.bind(port, address);
   await once(socket, "listening");
   return socket;
 }
 
 async function echo(port: number): Promise<void> {
-  const socket = await bound("0.0.0.0", port);
+  const socket = await bound("::", port);
   socket.on("message", (data, from) => socket.send(data, from.port, from.address));
   console.log("listening");
 }
 
 async function probe(address: string, port: number, sizes: readonly number[]): Promise<void> {
-  const socket = await bound("0.0.0.0", 0);
+  const socket = await bound(anyAddress(address), 0);
   const unharmed: number[] = [];
   for (const size of sizes) {
     const data = new Uint8Array(size);
@@ -81,7 +86,7 @@ async function probe(address: string, port: number, sizes: readonly number[]): P
 }
 
 async function flood(address: string, port: number, size: number): Promise<void> {
-  const socket = await bound("0.0.0.0", 0);
+  const socket = await bound(anyAddress(address), 0);
   const data = new Uint8Array(size);
   for (;;) {
     await Promise.all(
@@ -97,7 +102,7 @@ async function forge(
   port: number,
   packets: string[],
 ): Promise<void> {
-  const socket = await bound(from, fromPort);
+  const socket = await bound(from === "any" ? anyAddress(address) : from, fromPort);
   for (const hex of packets) {
     await new Promise((resolve) => socket.send(Uint8Array.fromHex(hex), port, address, resolve));
   }

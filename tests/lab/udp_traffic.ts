@@ -4,6 +4,7 @@
  * @module
  */
 import type { Namespace } from "../../scripts/lab/namespace.ts";
+import type { FamilyName } from "../../lib/net/family.ts";
 import type { UdpRig } from "./udp_rig.ts";
 
 const TOOL = new URL("./udp_tool.ts", import.meta.url).pathname;
@@ -83,4 +84,20 @@ export async function netCounter(where: Namespace, group: string, name: string):
     line.split(" ")
   );
   return Number(values?.[names?.indexOf(name) ?? -1]);
+}
+
+/** A counter of IPv4 (IpExt) or of the same name of IPv6, like `InCEPkts`. */
+export function ipCounter(where: Namespace, family: FamilyName, name: string): Promise<number> {
+  return family === "ipv4" ? netCounter(where, "IpExt", name) : netCounter6(where, `Ip6${name}`);
+}
+
+/** A counter of ICMP or of ICMPv6, like `InDestUnreachs`. */
+export function icmpCounter(where: Namespace, family: FamilyName, name: string): Promise<number> {
+  return family === "ipv4" ? netCounter(where, "Icmp", name) : netCounter6(where, `Icmp6${name}`);
+}
+
+/** A counter of /proc/net/snmp6. */
+async function netCounter6(where: Namespace, name: string): Promise<number> {
+  const { stdout } = await where.exec(["cat", "/proc/net/snmp6"]);
+  return Number(new RegExp(`^${name}\\s+(\\d+)$`, "m").exec(stdout)?.[1]);
 }

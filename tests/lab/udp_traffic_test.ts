@@ -1,23 +1,17 @@
 import assert from "node:assert/strict";
-import { IS_ROOT } from "./lab_test_case.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { ping } from "../../scripts/lab/measure.ts";
 import { buildBaseline, openBaselineSide } from "../bench/udp_paths.ts";
-import { UdpRig } from "./udp_rig.ts";
-import { echoSizes, netCounter, tool, transfer } from "./udp_traffic.ts";
+import { DUAL_4, DUAL_6, IPV4_ONLY, IPV6_ONLY, UdpRig } from "./udp_rig.ts";
+import { IS_ROOT } from "./lab_test_case.ts";
+import { udpTest } from "./udp_test_case.ts";
+import { echoSizes, icmpCounter, ipCounter, netCounter, tool, transfer } from "./udp_traffic.ts";
 
 /** How much the long transfer moves, in MiB. */
 const MEGABYTES = Number(Deno.env.get("FLANNEL_UDP_MEGABYTES") ?? 512);
 
-function udpTest(name: string, body: (rig: UdpRig) => Promise<void>, mtu?: number): void {
-  Deno.test({
-    name: `${name} (needs root)`,
-    ignore: !IS_ROOT,
-    async fn() {
-      await using rig = await UdpRig.make(mtu);
-      await body(rig);
-    },
-  });
-}
+/** What the ladder and long transfers are tested with: each family alone, and beside the other one. */
+const MODES = [IPV4_ONLY, IPV6_ONLY, DUAL_4, DUAL_6];
 
 udpTest(
   "with every offload a long TCP transfer arrives unharmed, and no offload fell back silently",
@@ -40,6 +34,7 @@ udpTest(
       `${to.receivedPackets} packets by ${to.tunWrites} writes`,
     );
   },
+  { modes: MODES },
 );
 
 /** Each offload switched off alone, the whole ladder off, and the steps between. */
@@ -73,12 +68,14 @@ for (const [name, options, off] of LADDER) {
       const [one, two] = await Promise.all([rig.start(0, options), rig.start(1)]);
       const forth = await transfer(rig, 24 << 20);
       assert.equal(forth.received, forth.sent);
-      const sizes = [1, 1400, 1444, 1445, 9000, 65507];
+      const most = rig.mostPayload;
+      const sizes = [1, 1400, most, most + 1, 9000, 65507];
       assert.deepEqual(await echoSizes(rig, sizes), sizes);
       const status = await one.status();
       assert.deepEqual(Object.keys(status.offloads).filter((offload) => !status.offloads[offload]), off);
       assert.ok(Object.values((await two.status()).offloads).every(Boolean));
     },
+    { modes: MODES },
   );
 }
 
@@ -144,7 +141,8 @@ Deno.test({
 
 udpTest("UDP of every size passes unharmed, fragments included", async (rig) => {
   await rig.startBoth();
-  const edges = [1, 2, 3, 7, 8, 63, 64, 65, 1443, 1444, 1445, 2888, 2889, 16383, 32768, 65506, 65507];
+  const most = rig.mostPayload;
+  const edges = [1, 2, 3, 7, 8, 63, 64, 65, most - 1, most, most + 1, 2888, 2889, 16383, 32768, 65506, 65507];
   const all = Deno.env.get("FLANNEL_UDP_SIZES") === "all";
   const more = all
     ? Array.from({ length: 65507 }, (_, i) => i + 1)
@@ -156,13 +154,15 @@ udpTest("UDP of every size passes unharmed, fragments included", async (rig) => 
 udpTest("a flood of pings comes back, small and large, and the MTU's edge holds", async (rig) => {
   await rig.startBoth();
   const [one, two] = rig.hosts;
-  for (const size of ["8", "56", "1444", "5000"]) {
+  for (const size of ["8", "56", `${rig.mostPayload}`, "5000"]) {
     const { stdout } = await one.container.exec(["ping", "-f", "-c", "1000", "-s", size, two.inner]);
     assert.match(stdout, /1000 packets transmitted, 1000 received/, `size ${size}`);
   }
   const whole = ["ping", "-c", "1", "-W", "2", "-M", "do"];
-  await one.container.exec([...whole, "-s", "1444", two.inner]);
-  const { code } = await one.container.exec([...whole, "-s", "1445", two.inner], { mayFail: true });
+  await one.container.exec([...whole, "-s", `${rig.mostPayload}`, two.inner]);
+  const { code } = await one.container.exec([...whole, "-s", `${rig.mostPayload + 1}`, two.inner], {
+    mayFail: true,
+  });
   assert.notEqual(code, 0);
 });
 
@@ -170,10 +170,10 @@ udpTest("jumbo frames and a narrow wire", async (rig) => {
   await rig.startBoth();
   const { sent, received } = await transfer(rig, 16 << 20);
   assert.equal(received, sent);
-}, 9000);
+}, { mtu: 9000 });
 
 udpTest("a path that is narrower than the device: runs are split, and nothing is lost", async (rig) => {
-  const [one] = await rig.startBoth({ MTU: 1472 });
+  const [one] = await rig.startBoth({ MTU: rig.mtu - rig.overhead });
   for (const { namespace } of rig.hosts) await namespace.ip("link set eth0 mtu 1300");
   const { sent, received } = await transfer(rig, 8 << 20);
   assert.equal(received, sent);
@@ -187,15 +187,16 @@ udpTest("ECN goes through: ECT and CE arrive, and CWR does after them", async (r
   await rig.startBoth();
   const [one, two] = rig.hosts;
   for (const { container } of rig.hosts) await container.sysctl({ "net/ipv4/tcp_ecn": "1" });
+  const header = rig.mode.traffic === "ipv4" ? "ip" : "ip6";
   // Behind the first container, some packets meet congestion.
   await one.namespace.exec(["nft", "-f", "-"], {
-    input: "table ip congestion { chain forward { type filter hook forward priority 0; policy accept; " +
-      "ip ecn 2 numgen random mod 40 0 ip ecn set 3\n}\n}\n",
+    input: "table inet congestion { chain forward { type filter hook forward priority 0; policy accept; " +
+      `${header} ecn 2 numgen random mod 40 0 ${header} ecn set 3\n}\n}\n`,
   });
   const { sent, received } = await transfer(rig, 32 << 20);
   assert.equal(received, sent);
-  assert.ok(await netCounter(two.container, "IpExt", "InECT0Pkts") > 100);
-  assert.ok(await netCounter(two.container, "IpExt", "InCEPkts") > 0);
+  assert.ok(await ipCounter(two.container, rig.mode.traffic, "InECT0Pkts") > 100);
+  assert.ok(await ipCounter(two.container, rig.mode.traffic, "InCEPkts") > 0);
   assert.ok(await netCounter(one.container, "TcpExt", "TCPDeliveredCE") > 0, "the sender heard of it");
 });
 
@@ -205,13 +206,13 @@ udpTest("TTLs that run out and missing routes are answered, on both sides", asyn
   const hop = async (ttl: number) =>
     (await one.container.exec(["ping", "-c", "1", "-W", "2", "-t", `${ttl}`, two.inner], { mayFail: true }))
       .stdout;
-  assert.match(await hop(2), /From 10\.7\.1\.0 .*Time to live exceeded/);
-  assert.match(await hop(3), /From 10\.7\.2\.0 .*Time to live exceeded/);
+  const text = rig.mode.traffic === "ipv4" ? "Time to live exceeded" : "Time exceeded: Hop limit";
+  assert.match(await hop(2), new RegExp(`From ${rig.innerOf(1, 0)} .*${text}`));
+  assert.match(await hop(3), new RegExp(`From ${rig.innerOf(2, 0)} .*${text}`));
   assert.equal((await ping(one.container, two.inner, { count: 1 })).received, 1);
-  const before = await netCounter(one.container, "Icmp", "InDestUnreachs");
-  await one.container.exec(tool("forge", "0.0.0.0", "0", "10.7.99.1", "9", "00"));
-  const unreachable = () => netCounter(one.container, "Icmp", "InDestUnreachs");
-  const end = performance.now() + 3000;
-  while (await unreachable() === before && performance.now() < end);
+  const unreachable = () => icmpCounter(one.container, rig.mode.traffic, "InDestUnreachs");
+  const before = await unreachable();
+  await one.container.exec(tool("forge", "any", "0", rig.innerOf(99, 1), "9", "00"));
+  await until("the ICMP error", async () => await unreachable() > before, 3000);
   assert.equal(await unreachable(), before + 1);
 });

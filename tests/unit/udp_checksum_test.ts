@@ -46,19 +46,29 @@ Deno.test("a TTL is decremented and the header's checksum stays right, for every
   for (let i = 0; i < 2000; i++) {
     const bytes = buildPacket({ ...randomPacket(random, 10, { version: 4 }), ttl: 2 + (i % 254) });
     PLAIN.u8.set(bytes, 8);
-    assert.equal(decrementTtl(PLAIN, 8), TTL_DECREMENTED);
+    assert.equal(decrementTtl(PLAIN, 8, 4), TTL_DECREMENTED);
     const header = PLAIN.u8.slice(8, 28);
     assert.equal(header[8], bytes[8]! - 1);
     assert.equal(slowChecksum([...header]), 0);
   }
 });
 
+Deno.test("of an IPv6 packet nothing but the hop limit changes", () => {
+  const packet = { ...randomPacket(randomSource(7), 10, { version: 6 }), ttl: 64 };
+  PLAIN.u8.set(buildPacket(packet), 3);
+  assert.equal(decrementTtl(PLAIN, 3, 6), TTL_DECREMENTED);
+  const wanted = buildPacket({ ...packet, ttl: 63 });
+  assert.deepEqual(PLAIN.u8.slice(3, 3 + wanted.length), wanted);
+});
+
 Deno.test("a TTL of 0 or 1 is used up, and nothing changes", () => {
   for (const ttl of [0, 1]) {
-    const bytes = buildPacket({ ...randomPacket(randomSource(3), 10, { version: 4 }), ttl });
-    PLAIN.u8.set(bytes, 0);
-    assert.equal(decrementTtl(PLAIN, 0), TTL_EXPIRED);
-    assert.deepEqual(PLAIN.u8.slice(0, bytes.length), bytes);
+    for (const version of [4, 6] as const) {
+      const bytes = buildPacket({ ...randomPacket(randomSource(3), 10, { version }), ttl });
+      PLAIN.u8.set(bytes, 0);
+      assert.equal(decrementTtl(PLAIN, 0, version), TTL_EXPIRED);
+      assert.deepEqual(PLAIN.u8.slice(0, bytes.length), bytes);
+    }
   }
 });
 
@@ -66,7 +76,7 @@ Deno.test("a wrong header checksum stays wrong", () => {
   const bytes = buildPacket(randomPacket(randomSource(4), 10, { version: 4 }));
   bytes[10]! ^= 0x55;
   PLAIN.u8.set(bytes, 0);
-  decrementTtl(PLAIN, 0);
+  decrementTtl(PLAIN, 0, 4);
   assert.notEqual(slowChecksum([...PLAIN.u8.slice(0, 20)]), 0);
 });
 

@@ -17,10 +17,15 @@ import { VNET_HEADER } from "../../lib/packet/virtio.ts";
  * asm-generic, which both share), as expressions and values.
  */
 const TABLE: readonly (readonly [expression: string, value: number])[] = [
-  ["sizeof(struct sockaddr_in)", layout.SOCKADDR_IN.size],
-  ["offsetof(struct sockaddr_in, sin_family)", layout.SOCKADDR_IN.family],
-  ["offsetof(struct sockaddr_in, sin_port)", layout.SOCKADDR_IN.port],
-  ["offsetof(struct sockaddr_in, sin_addr)", layout.SOCKADDR_IN.address],
+  ["sizeof(struct sockaddr_in)", layout.SOCKET_ADDRESS.ipv4.size],
+  ["offsetof(struct sockaddr_in, sin_family)", layout.SOCKET_ADDRESS.ipv4.family],
+  ["offsetof(struct sockaddr_in, sin_port)", layout.SOCKET_ADDRESS.ipv4.port],
+  ["offsetof(struct sockaddr_in, sin_addr)", layout.SOCKET_ADDRESS.ipv4.address],
+  ["sizeof(struct sockaddr_in6)", layout.SOCKET_ADDRESS.ipv6.size],
+  ["offsetof(struct sockaddr_in6, sin6_family)", layout.SOCKET_ADDRESS.ipv6.family],
+  ["offsetof(struct sockaddr_in6, sin6_port)", layout.SOCKET_ADDRESS.ipv6.port],
+  ["offsetof(struct sockaddr_in6, sin6_addr)", layout.SOCKET_ADDRESS.ipv6.address],
+  ["offsetof(struct sockaddr_in6, sin6_scope_id)", layout.SOCKET_ADDRESS.ipv6.scope],
   ["sizeof(struct mmsghdr)", layout.MMSGHDR.size],
   ["offsetof(struct mmsghdr, msg_hdr.msg_name)", layout.MMSGHDR.name],
   ["offsetof(struct mmsghdr, msg_hdr.msg_namelen)", layout.MMSGHDR.nameLength],
@@ -47,6 +52,8 @@ const TABLE: readonly (readonly [expression: string, value: number])[] = [
   ["sizeof(struct timeval)", 16],
   ["SOL_SOCKET", layout.SOL_SOCKET],
   ["SOL_UDP", layout.SOL_UDP],
+  ["SOL_IPV6", layout.SOL_IPV6],
+  ["IPV6_V6ONLY", layout.IPV6_V6ONLY],
   ["SO_RCVBUF", layout.SO_RCVBUF],
   ["SO_SNDBUF", layout.SO_SNDBUF],
   ["SO_RCVBUFFORCE", layout.SO_RCVBUFFORCE],

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { udp } from "../../backends/udp/backend.ts";
 import { tunName } from "../../backends/udp/control/device_name.ts";
 import { parseUdpOptions } from "../../backends/udp/control/options.ts";
-import { peerRoute } from "../../backends/udp/control/peer_route.ts";
+import { peerRoute, peerRoutes } from "../../backends/udp/control/peer_route.ts";
 import { describeOffloads } from "../../backends/udp/control/report.ts";
 import type { OpenContext } from "../../lib/backend/types.ts";
 import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
@@ -10,7 +10,7 @@ import { BackendOptions } from "../../lib/options/spec.ts";
 import type { Json, JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { linkAlias } from "../../lib/kernel/own_links.ts";
 import type { Lease } from "../../lib/leases/types.ts";
-import { IPV4, IPV6 } from "../../lib/net/family.ts";
+import { FAMILIES, type Family, IPV4, IPV6, perFamily } from "../../lib/net/family.ts";
 import { formatIp, parseIp } from "../../lib/net/ip.ts";
 import { formatPrefix, parsePrefix } from "../../lib/net/prefix.ts";
 import type { Link } from "../../lib/netlink/types.ts";
@@ -45,7 +45,7 @@ const lease = (data?: Json, more: Partial<Lease["attributes"]> = {}): Lease => (
   },
 });
 
-const OWN = { addresses: [parseIp("172.30.0.1")], port: 8285 };
+const OWN = { addresses: [parseIp("172.30.0.1")], port: 8285, linkIndex: 2 };
 
 Deno.test("an empty Backend object gives port 8285, every offload and the full source check", () => {
   const { options, complete, faults, unknownKeys } = parse({});
@@ -89,13 +89,15 @@ Deno.test("SourceCheck is true, false or address", () => {
   assert.match(faults[0]!.message, /Backend\.SourceCheck "maybe": must be true, false or "address"/);
 });
 
-Deno.test("faults are named: ports, MTU, unknown keys, IPv6", () => {
+Deno.test("faults are named: ports, unknown keys, an MTU that IPv6 cannot have", () => {
   assert.deepEqual(parse({ Port: 65536, MTU: 20 }).faults.map(({ key }) => key), [
     "Backend.Port",
     "Backend.MTU",
   ]);
   assert.deepEqual(parse({ Prot: 1 }).unknownKeys, ["Prot"]);
-  assert.deepEqual(parse({}, [IPV4, IPV6]).faults.map(({ key }) => key), ["EnableIPv6"]);
+  assert.deepEqual(parse({}, [IPV4, IPV6]).faults, [], "both families");
+  assert.deepEqual(parse({ MTU: 1279 }).faults, []);
+  assert.match(parse({ MTU: 1279 }, [IPV6]).faults[0]!.message, /Backend\.MTU 1279: must be .*1280/);
 });
 
 Deno.test("the device is the marked one, else the first free flannel%d", () => {
@@ -116,8 +118,8 @@ Deno.test("the device is the marked one, else the first free flannel%d", () => {
 
 Deno.test("a peer is reached on its own port, or the config's", () => {
   const port = (data?: Json) => {
-    const route = peerRoute(lease(data), 8285, OWN);
-    return typeof route === "string" ? route : route.port;
+    const route = peerRoute(IPV4, lease(data), 8285, OWN);
+    return typeof route === "string" ? route : new DataView(route.name.buffer).getUint16(2);
   };
   assert.equal(port(), 8285);
   assert.equal(port(null), 8285);
@@ -129,20 +131,43 @@ Deno.test("a peer is reached on its own port, or the config's", () => {
 });
 
 Deno.test("what a peer lacks is said, and both forms of its type are accepted", () => {
-  assert.deepEqual(peerRoute(lease(undefined, { backendType: "udp" }), 8285, OWN), {
-    ...{ base: 0x0a050700, length: 24, address: 0xac1e0007, port: 8285 },
+  const route = (peer: Lease) => peerRoute(IPV4, peer, 8285, OWN);
+  assert.deepEqual(route(lease(undefined, { backendType: "udp" })), {
+    subnet: parsePrefix("10.5.7.0/24"),
+    name: new Uint8Array([2, 0, 8285 >>> 8, 8285 & 255, 172, 30, 0, 7, ...new Uint8Array(8)]),
   });
   assert.equal(
-    peerRoute(lease(undefined, { backendType: "vxlan" }), 8285, OWN),
+    route(lease(undefined, { backendType: "vxlan" })),
     'its lease has backend type "vxlan", not udp',
   );
-  assert.equal(peerRoute(lease(undefined, { publicIps: {} }), 8285, OWN), "it has no public IPv4 address");
-  assert.equal(peerRoute({ ...lease(), subnets: {} }, 8285, OWN), "it has no IPv4 subnet");
+  assert.equal(route(lease(undefined, { publicIps: {} })), "it has no public IPv4 address");
+  assert.equal(route({ ...lease(), subnets: {} }), "it has no IPv4 subnet");
   const behindNat = lease({ Port: 8286 }, { publicIps: { ipv4: OWN.addresses[0]! } });
-  assert.equal(typeof peerRoute(behindNat, 8285, OWN), "object", "same address, another port");
-  assert.match(
-    String(peerRoute(lease({ Port: 8285 }, { publicIps: { ipv4: OWN.addresses[0]! } }), 8285, OWN)),
-    /own$/,
+  assert.equal(typeof route(behindNat), "object", "same address, another port");
+  assert.match(String(route(lease({ Port: 8285 }, { publicIps: { ipv4: OWN.addresses[0]! } }))), /own$/);
+});
+
+Deno.test("each family of a peer travels over its own public address", () => {
+  const dual: Lease = {
+    subnets: { ipv4: parsePrefix("10.5.7.0/24"), ipv6: parsePrefix("fc00:0:0:7::/64") },
+    attributes: {
+      publicIps: { ipv4: parseIp("172.30.0.7"), ipv6: parseIp("fd30::7") },
+      backendData: { ipv4: { Port: 9000 }, ipv6: { Port: 9006 } },
+    },
+  };
+  const routes = peerRoutes(FAMILIES, dual, 8285, OWN);
+  assert.deepEqual([...routes.ipv4!.name.slice(0, 8)], [2, 0, 9000 >>> 8, 9000 & 255, 172, 30, 0, 7]);
+  const name = [10, 0, 9006 >>> 8, 9006 & 255, 0, 0, 0, 0, 0xfd, 0x30, ...new Uint8Array(13), 7, 0, 0, 0, 0];
+  assert.deepEqual([...routes.ipv6!.name], name);
+  const only4 = { ...dual, attributes: { ...dual.attributes, publicIps: { ipv4: parseIp("172.30.0.7") } } };
+  assert.equal(peerRoute(IPV6, only4, 8285, OWN), "it has no public IPv6 address");
+  assert.deepEqual(Object.keys(peerRoutes(FAMILIES, only4, 8285, OWN)), ["ipv4"]);
+  const linkLocal = { ...dual, attributes: { ...dual.attributes, publicIps: { ipv6: parseIp("fe80::7") } } };
+  const scoped = peerRoutes([IPV6], linkLocal, 8285, OWN).ipv6!;
+  assert.equal(
+    new DataView(scoped.name.buffer).getUint32(24, true),
+    OWN.linkIndex,
+    "link-local: on the wire",
   );
 });
 
@@ -175,6 +200,40 @@ Deno.test("the plan is a TUN with the subnet's address and the route of the whol
   assert.deepEqual(plan.forPeer(lease()).entries, []);
   assert.equal(plan.forPeer(lease()).problem, undefined);
   assert.match(plan.forPeer(lease({ Port: "x" })).problem!, /no port number/);
+});
+
+/** A host of a network with these families. */
+function planOf(families: readonly Family[], mtu: number) {
+  const addresses = perFamily(families, ({ name }) => parseIp(name === "ipv4" ? "172.30.0.1" : "fd30::1"));
+  const external = { name: "eth0", index: 2, mtu, addresses, publicIps: addresses };
+  const lab = context({ config: config([...families]), external });
+  const subnets = perFamily(
+    families,
+    ({ name }) => parsePrefix(name === "ipv4" ? "10.5.72.0/24" : "fc00:0:0:72::/64"),
+  );
+  return udp.open(parse({}, [...families]).options, lab).then((backend) => ({
+    backend,
+    plan: backend.plan({ external, isOnLink: () => true }, { subnets }),
+  }));
+}
+
+Deno.test("with IPv6 the device has both families' addresses and routes, and the smaller MTU", async () => {
+  const dual = (await planOf([IPV4, IPV6], 1500)).plan;
+  assert.equal(dual.mtu, 1452);
+  const addresses = dual.links[0]!.addresses.map(({ ip, prefixLength }) => `${formatIp(ip)}/${prefixLength}`);
+  assert.deepEqual(addresses, ["10.5.72.0/32", "fc00:0:0:72::/128"]);
+  const networks = dual.entries.map((entry) => entry.kind === "route" && formatPrefix(entry.destination));
+  assert.deepEqual(networks, ["10.5.0.0/16", "fc00::/48"]);
+  assert.match(dual.forPeer(lease()).problem!, /^it has no IPv6 subnet$/);
+  const six = await planOf([IPV6], 9000);
+  assert.equal(six.plan.mtu, 8952);
+  assert.deepEqual(six.backend.attributes, { backendData: {} });
+});
+
+Deno.test("an interface that is too narrow for IPv6 inside is named, with what would do", async () => {
+  const message = "The MTU 1300 of eth0 leaves 1252 bytes for packets in the tunnel, and IPv6 needs 1280: " +
+    "raise it to 1328, or set Backend.MTU to 1280 to have outer packets fragmented";
+  await assert.rejects(() => planOf([IPV4, IPV6], 1300), { message });
 });
 
 Deno.test("MTU from the config, and a port of the host's own is published", async () => {

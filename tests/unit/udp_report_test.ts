@@ -15,7 +15,7 @@ import { SharedOffloads } from "../../backends/udp/shared/offloads.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import type { Labels, Metrics } from "../../lib/observe/types.ts";
 import { allocatePacketMemory } from "../../lib/packet/memory.ts";
-import { ALL_OFFLOADS, BASE, FakeIo } from "./udp_fake_io.ts";
+import { ALL_OFFLOADS, BASE } from "./udp_fake_io.ts";
 
 /** Metrics as a plain map, read out on demand. */
 class MapMetrics implements Metrics {
@@ -86,17 +86,8 @@ function receiverWith(
   const offloads = new SharedOffloads();
   offloads.set(ALL_OFFLOADS);
   const counters = countersOf(new SharedArrayBuffer(countersBytes(1)), 0);
-  const io = new FakeIo(memory);
   const { view } = memory;
-  const receiver = new Receiver({
-    memory,
-    arena: new Arena(memory.size),
-    base: BASE,
-    io,
-    offloads,
-    counters,
-  });
-  io.receiveMany = (vector) => {
+  const receive = (vector: number) => {
     const at = Number(view.getBigUint64(vector + MMSGHDR.control, true)) - BASE;
     control.forEach(([level, type, value], i) => {
       view.setBigUint64(at + i * 24, 20n, true);
@@ -108,6 +99,8 @@ function receiverWith(
     view.setUint32(vector + MMSGHDR.length, 3000, true);
     return 1;
   };
+  const context = { memory, arena: new Arena(memory.size), base: BASE, offloads, counters };
+  const receiver = new Receiver(context, { receive, send: () => 0 }, 16);
   assert.equal(receiver.receive(), 1);
   return { receiver, counters };
 }

@@ -3,7 +3,14 @@ import { allocatePacketMemory, type PacketMemory } from "../../lib/packet/memory
 import { MAX_HEADERS, Segmenter } from "../../lib/packet/segment.ts";
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VnetHeader } from "../../lib/packet/virtio.ts";
 import { type RandomSource, randomSource } from "../../scripts/lab/random.ts";
-import { buildPacket, checksumsHold, type FlowPacket, randomPacket, slowSegments } from "./udp_reference.ts";
+import {
+  buildPacket,
+  checksumsHold,
+  type FlowPacket,
+  randomPacket,
+  slowChecksum,
+  slowSegments,
+} from "./udp_reference.ts";
 
 const HEADERS = 0, PACKET = 1024;
 
@@ -59,6 +66,36 @@ Deno.test("segments are those of the book, checksums included, for random flows"
       assert.deepEqual(segment, new Uint8Array(expected[i]!), `round ${round}, segment ${i}`);
     }
     assert.ok(checksumsHold(actual.at(-1)!));
+  }
+});
+
+Deno.test("IPv6 extension headers go with each segment, and a routing header's last destination counts", () => {
+  const memory = allocatePacketMemory(1 << 17);
+  const segmenter = new Segmenter(memory);
+  for (const protocol of ["tcp", "udp"] as const) {
+    const packet = randomPacket(randomSource(16), 3500, { version: 6, protocol });
+    // Segment routing (RFC 8754): 24 bytes with one segment; the header's destination is not the last one.
+    const next = protocol === "tcp" ? 6 : 17;
+    const routing = [next, 2, 4, 1, 0, 0, 0, 0, ...packet.destination];
+    const extended = (inner: Uint8Array): Uint8Array => {
+      const bytes = [...inner.slice(0, 24), ...new Uint8Array(16).fill(7), ...routing, ...inner.slice(40)];
+      const length = bytes.length - 40;
+      bytes.splice(4, 3, length >>> 8, length & 255, 43);
+      return new Uint8Array(bytes);
+    };
+    const bytes = extended(buildPacket(packet));
+    const vnet = vnetOf(packet, 1000);
+    vnet.checksumStart = 64;
+    // What the kernel leaves there: the sum of the pseudo-header with the last destination and the whole length.
+    const length = bytes.length - 64;
+    const pseudo = 0xffff - slowChecksum([
+      ...[...packet.source, ...packet.destination, 0, 0, length >>> 8, length & 255, 0, 0, 0, next],
+    ]);
+    bytes.set([pseudo >>> 8, pseudo & 255], 64 + vnet.checksumOffset);
+    memory.u8.set(bytes, PACKET);
+    assert.equal(segmenter.begin(PACKET, bytes.length, vnet), true);
+    const wanted = slowSegments(packet, 1000).map((segment) => extended(buildPacket(segment)));
+    assert.deepEqual(segmentsOf(memory, segmenter), wanted);
   }
 });
 

@@ -15,6 +15,9 @@ import {
 } from "../shared/source_check.ts";
 import type { Offloads } from "../shared/offloads.ts";
 
+/** The least MTU of a link that carries IPv6 (RFC 8200, 5): the kernel has no IPv6 on a device with less. */
+export const MIN_MTU_IPV6 = 1280;
+
 /** What the config says of the udp backend. */
 export interface UdpOptions {
   /** UDP port of every host whose lease names no other. */
@@ -35,7 +38,8 @@ export function parseUdpOptions(
 ): ParsedOptions<UdpOptions> {
   const reader = new OptionReader(options);
   const port = reader.integer("Port", { min: 1, max: 65535 }, 8285);
-  const mtu = reader.integer("MTU", { min: 68, max: 65507, zeroIsUnset: true });
+  const hasIpv6 = enabled.some(({ name }) => name === "ipv6");
+  const mtu = reader.integer("MTU", { min: hasIpv6 ? MIN_MTU_IPV6 : 68, max: 65507, zeroIsUnset: true });
   const offload = reader.boolean("Offload", true);
   const tso = reader.boolean("TSO", offload);
   const uso = reader.boolean("USO", offload && tso);
@@ -51,12 +55,6 @@ export function parseUdpOptions(
   };
   const sourceCheck = readSourceCheck(reader);
   const workers = reader.integer("Workers", { min: 1, max: 2, zeroIsUnset: true });
-  if (enabled.some((family) => family.name !== "ipv4")) {
-    reader.faults.push({
-      key: "EnableIPv6",
-      message: "EnableIPv6 true: must be false with Backend.Type udp, which carries IPv4 only",
-    });
-  }
   return reader.finish({ port, mtu, offloads, sourceCheck, workers });
 }
 

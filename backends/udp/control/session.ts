@@ -4,28 +4,30 @@
  * @module
  */
 import { messageOf } from "../../../lib/errors.ts";
-import { SystemError } from "../../../lib/ffi/errno.ts";
-import { closeFd } from "../../../lib/ffi/fd.ts";
-import { writeKernelFile } from "../../../lib/ffi/kernel_file.ts";
-import type { JsonObject } from "../../../lib/config/types.ts";
-import { type Ip, sameIp } from "../../../lib/net/ip.ts";
 import { Wake } from "../../../lib/time/wake.ts";
 import type { BackendSession, HostPlan } from "../../../lib/backend/types.ts";
+import type { JsonObject } from "../../../lib/config/types.ts";
 import type { ExternalInterface } from "../../../lib/external/types.ts";
+import type { Family } from "../../../lib/net/family.ts";
+import { perFamily } from "../../../lib/net/family.ts";
+import { SharedOffloads } from "../shared/offloads.ts";
+import { routesShape } from "../shared/routes_layout.ts";
 import { CHECK_NOTHING } from "../shared/source_check.ts";
+import { OffloadWatch } from "./offload_watch.ts";
 import type { UdpOptions } from "./options.ts";
-import { ownEnd, ownRoute, peerRoute } from "./peer_route.ts";
+import { acceptOwnErrors } from "./own_errors.ts";
+import { ownEnd, ownRoutes, peerRoutes } from "./peer_route.ts";
 import { describeOffloads, reportMetrics, statusOf } from "./report.ts";
-import { type RoutesShape, routesShape } from "../shared/routes_layout.ts";
 import { RoutesWriter } from "./routes_writer.ts";
-import { OFFLOAD_TEXT, OFFLOADS, type Offloads, SharedOffloads } from "../shared/offloads.ts";
-import { attachTun, NoTunError, type TunQueue } from "./tun_queue.ts";
-import { openUdpSocket, type UdpSocket } from "./udp_socket.ts";
+import { NoTunError } from "./tun_queue.ts";
+import { closeEnds, mayPass, mustReopen, openEnds, type TunnelEnds, waitingFamilies } from "./tunnel_ends.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
 /** What the session is made for. */
 export interface UdpSessionSetup {
   readonly options: UdpOptions;
+  /** The network's address families. */
+  readonly families: readonly Family[];
   readonly device: string;
   /** The port that this host listens on. */
   readonly port: number;
@@ -35,17 +37,18 @@ export interface UdpSessionSetup {
   readonly peers: number;
 }
 
-/** How long to wait before the TUN or the socket is tried again, in milliseconds. */
+/** How long to wait before the TUN or the sockets are tried again, in milliseconds. */
 const RETRY = 100;
 /** How long to wait for workers to let go of the table that is to be written, in milliseconds. */
 const PUBLISH_RETRY = 1;
-/** How often to look whether a worker gave an offload up, in milliseconds. */
-const OFFLOAD_WATCH = 5000;
 /** How long the start waits for what it needs before it fails, in milliseconds. */
 const START_PATIENCE = 3000;
 
-/** The key under which `status` shows what is wrong with ICMP errors. */
-const PROBLEM = "udp icmp";
+/** The key under which it is reported that nothing is forwarded. */
+const PROBLEM = "udp";
+
+/** The key under which a family without an address is reported. */
+const ADDRESS_PROBLEM = "udp address";
 
 /** Forwards from {@link start} until it is disposed of. */
 export class UdpSession implements AsyncDisposable {
@@ -54,10 +57,9 @@ export class UdpSession implements AsyncDisposable {
   readonly #routes: RoutesWriter;
   readonly #offloads = new SharedOffloads();
   readonly #pool: WorkerPool;
+  readonly #watch: OffloadWatch;
   readonly #cleanup = new DisposableStack();
   #external: ExternalInterface;
-  /** The offloads that the log knows of. */
-  #announced: Offloads | undefined;
   #closed = false;
   #restart = false;
   #publishing: ReturnType<typeof setTimeout> | undefined;
@@ -69,8 +71,8 @@ export class UdpSession implements AsyncDisposable {
     this.#wake = new Wake(session.signal);
     this.#setup = setup;
     this.#external = session.external;
-    const shape: RoutesShape = routesShape(setup.peers);
-    this.#routes = new RoutesWriter(shape, ownRoute(session.lease));
+    const shape = routesShape(setup.families, setup.peers);
+    this.#routes = new RoutesWriter(shape, ownRoutes(session.lease));
     this.#pool = this.#cleanup.use(
       new WorkerPool({
         routes: this.#routes,
@@ -80,6 +82,7 @@ export class UdpSession implements AsyncDisposable {
         workers: directionsOf(setup.workers),
       }),
     );
+    this.#watch = this.#cleanup.use(new OffloadWatch(session, this.#offloads, this.#pool.counters));
   }
 
   /** Opens everything and begins to forward. @throws {Error} If that can't be done. */
@@ -88,8 +91,6 @@ export class UdpSession implements AsyncDisposable {
     this.#update([...peers.peers.keys()]);
     this.#cleanup.use(peers.subscribe((keys) => this.#update(keys)));
     this.#cleanup.use(reportMetrics(metrics, this.#pool.counters, this.#offloads));
-    const watch = setInterval(() => this.#tellDowngrades(), OFFLOAD_WATCH);
-    this.#cleanup.defer(() => clearInterval(watch));
     const ends = await this.#openPatiently(performance.now() + START_PATIENCE);
     if (!ends) return;
     await new Promise<void>((resolve) => {
@@ -99,9 +100,9 @@ export class UdpSession implements AsyncDisposable {
     });
   }
 
-  /** Another address or interface: the socket is opened again. */
+  /** Another address or interface: the sockets are opened again. */
   replan(_plan: HostPlan, external: ExternalInterface): void {
-    const moved = !sameIp(external.addresses.ipv4, this.#external.addresses.ipv4);
+    const moved = mustReopen(this.#setup.families, this.#external, external);
     this.#external = external;
     this.#update([...this.#session.peers.peers.keys()]);
     if (!moved) return;
@@ -120,26 +121,15 @@ export class UdpSession implements AsyncDisposable {
     });
   }
 
-  /** A worker takes an offload back when the kernel refuses it; here people hear of it. */
-  #tellDowngrades(): void {
-    const before = this.#announced;
-    const now = this.#announced = this.#offloads.current;
-    for (const offload of OFFLOADS) {
-      if (!before?.[offload] || now[offload]) continue;
-      this.#session.log.warn(`The kernel refused ${OFFLOAD_TEXT[offload]}: going on without`, {
-        offloads: describeOffloads(now),
-      });
-    }
-  }
-
   /** Brings the routes of these peers up to date. */
   #update(keys: readonly string[]): void {
     const { peers, log } = this.#session;
-    const own = ownEnd(this.#external, this.#setup.port);
+    const { families, options, port } = this.#setup;
+    const own = ownEnd(this.#external, port);
     for (const key of keys) {
       const peer = peers.peers.get(key);
-      const route = peer && peerRoute(peer, this.#setup.options.port, own);
-      if (!this.#routes.set(key, typeof route === "object" ? route : undefined)) {
+      const routes = peer ? peerRoutes(families, peer, options.port, own) : {};
+      if (!this.#routes.set(key, routes)) {
         log.error("The routing table is full: a peer can't be reached", { peer: key });
       }
     }
@@ -152,41 +142,46 @@ export class UdpSession implements AsyncDisposable {
     this.#publishing = setTimeout(() => this.#publish(), PUBLISH_RETRY);
   }
 
-  /** Runs the workers, and opens everything again when the device is lost or the address changes. */
-  async #carry(first: Ends, onRunning: () => void): Promise<void> {
+  /** Runs the workers, and opens everything again when the device is lost or an address changes. */
+  async #carry(first: TunnelEnds, onRunning: () => void): Promise<void> {
     const { log, metrics, problems } = this.#session;
-    for (let ends: Ends | undefined = first; ends; ends = await this.#openPatiently(Infinity)) {
-      if (this.#closed) return close(ends);
-      const end = await this.#pool.run(ends.queue.fd, ends.socket.fd, onRunning);
-      close(ends);
+    for (let ends: TunnelEnds | undefined = first; ends; ends = await this.#openPatiently(Infinity)) {
+      if (this.#closed) return closeEnds(ends);
+      const { queue, sockets } = ends;
+      const end = await this.#pool.run(
+        queue.fd,
+        perFamily(this.#setup.families, ({ name }) => sockets[name]?.fd),
+        onRunning,
+      );
+      closeEnds(ends);
       if (this.#closed) return;
       if (end.kind === "failed") {
         this.#session.fail(new Error(`The udp backend's forwarder failed: ${end.message}`));
         return;
       }
       if (this.#restart) {
-        log.info("The external address changed: the tunnel's socket is opened again");
+        log.info("The external address changed: the tunnel's sockets are opened again");
         continue;
       }
       metrics.count("udp_device_losses_total", "How often the TUN was lost under the forwarder");
       const text = `device ${this.#setup.device} is gone, waiting until it is back`;
-      problems.set("udp", text, { notReady: true });
+      problems.set(PROBLEM, text, { notReady: true });
     }
   }
 
   /** Opens until it works, the session is closed (undefined) or the deadline has passed. */
-  async #openPatiently(deadline: number): Promise<Ends | undefined> {
+  async #openPatiently(deadline: number): Promise<TunnelEnds | undefined> {
     const { problems, signal } = this.#session;
     while (!this.#closed && !signal.aborted) {
       try {
         const ends = this.#open();
-        problems.clear("udp", "forwarding again");
+        problems.clear(PROBLEM, "forwarding again");
         return ends;
       } catch (error) {
         if (!mayPass(error) || performance.now() > deadline) throw error;
         const text = `${messageOf(error)}, trying again`;
         // The reconciler makes the device: at start a moment later, and at run time its loss is reported already.
-        if (!(error instanceof NoTunError)) problems.set("udp", text, { notReady: true });
+        if (!(error instanceof NoTunError)) problems.set(PROBLEM, text, { notReady: true });
       }
       await this.#wake.within(RETRY);
       this.#wake.take();
@@ -194,48 +189,26 @@ export class UdpSession implements AsyncDisposable {
     return undefined;
   }
 
-  #open(): Ends {
-    const { options, port, device } = this.#setup;
+  #open(): TunnelEnds {
+    const { options, port, device, families } = this.#setup;
+    const { log, problems } = this.#session;
     this.#restart = false;
-    const socket = openUdpSocket(this.#address(), port, options.offloads);
-    try {
-      const queue = attachTun(device, options.offloads, socket.fd);
-      const offloads = inForce(options.offloads, queue, socket);
-      this.#offloads.set(offloads);
-      this.#announced = offloads;
-      if (options.sourceCheck !== CHECK_NOTHING) this.#acceptOwnErrors();
-      this.#session.log.info(`Forwarding between ${device} and UDP port ${socket.port}`, {
-        offloads: describeOffloads(offloads),
-      });
-      return { queue, socket };
-    } catch (error) {
-      closeFd(socket.fd);
-      throw error;
-    }
-  }
-
-  /**
-   * ICMP errors come into the TUN from this host's own address in the tunnel, which the kernel takes for forged
-   * (a martian) unless told otherwise. Nobody else gets such a packet in: the source check stands before it.
-   */
-  #acceptOwnErrors(): void {
-    const { device } = this.#setup;
-    const { problems } = this.#session;
-    try {
-      writeKernelFile(`/proc/sys/net/ipv4/conf/${device}/accept_local`, "1");
-      problems.clear(PROBLEM);
-    } catch (error) {
+    const ends = openEnds({ families, device, port, offloads: options.offloads }, this.#external);
+    this.#offloads.set(ends.offloads);
+    this.#watch.restart();
+    if (options.sourceCheck !== CHECK_NOTHING && ends.sockets.ipv4) acceptOwnErrors(device, problems);
+    const waiting = waitingFamilies(families, ends).map(({ label }) => label).join(" and ");
+    if (waiting === "") problems.clear(ADDRESS_PROBLEM);
+    else {
       problems.set(
-        PROBLEM,
-        `cannot set accept_local of ${device}, local senders get no ICMP errors: ${messageOf(error)}`,
+        ADDRESS_PROBLEM,
+        `${this.#external.name} has no ${waiting} address, waiting until it has one`,
       );
     }
-  }
-
-  #address(): Ip {
-    const address = this.#external.addresses.ipv4;
-    if (!address) throw new NoAddressError(`The interface ${this.#external.name} has no IPv4 address`);
-    return address;
+    log.info(`Forwarding between ${device} and UDP port ${Object.values(ends.sockets)[0]!.port}`, {
+      offloads: describeOffloads(ends.offloads),
+    });
+    return ends;
   }
 
   /** Stops forwarding. The TUN stays, with its routes and the connections that go through it. */
@@ -252,38 +225,4 @@ export class UdpSession implements AsyncDisposable {
 function directionsOf(workers: number): { outbound: boolean; inbound: boolean }[] {
   if (workers === 1) return [{ outbound: true, inbound: true }];
   return [{ outbound: true, inbound: false }, { outbound: false, inbound: true }];
-}
-
-/** The two ends of the tunnel. */
-interface Ends {
-  readonly queue: TunQueue;
-  readonly socket: UdpSocket;
-}
-
-function close({ queue, socket }: Ends): void {
-  closeFd(queue.fd);
-  closeFd(socket.fd);
-}
-
-/** What is wanted and what there is. */
-function inForce(wanted: Offloads, queue: TunQueue, socket: UdpSocket): Offloads {
-  return {
-    vnetHeader: queue.vnetHeader,
-    uso: queue.uso,
-    segment: socket.segment,
-    gro: socket.gro,
-    mergeTcp: wanted.mergeTcp && queue.vnetHeader,
-    mergeUdp: wanted.mergeUdp && queue.uso,
-    batch: wanted.batch,
-  };
-}
-
-/** Whether waiting may help: the device isn't made yet, the address isn't there yet, a predecessor isn't gone yet. */
-function mayPass(error: unknown): boolean {
-  return error instanceof NoTunError || error instanceof NoAddressError || error instanceof SystemError;
-}
-
-/** The external interface lost its address; it may get one again. */
-class NoAddressError extends Error {
-  override readonly name = "NoAddressError";
 }

@@ -4,23 +4,27 @@
  * @module
  */
 import { check, errno, SystemError } from "../../../lib/ffi/errno.ts";
-import { closeFd } from "../../../lib/ffi/fd.ts";
+import { closeFd, setSocketOption } from "../../../lib/ffi/fd.ts";
 import { libc } from "../../../lib/ffi/libc.ts";
-import { formatIp, type Ip, ipToBytes } from "../../../lib/net/ip.ts";
+import { IPV6 } from "../../../lib/net/family.ts";
+import { formatIp, type Ip } from "../../../lib/net/ip.ts";
+import { socketAddress } from "../shared/socket_address.ts";
 import {
+  IPV6_V6ONLY,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
   SO_RXQ_OVFL,
   SO_SNDBUF,
   SO_SNDBUFFORCE,
-  SOCKADDR_IN,
+  SOCKET_ADDRESS,
+  SOL_IPV6,
   SOL_SOCKET,
   SOL_UDP,
   UDP_GRO,
   UDP_SEGMENT,
 } from "../shared/structs.ts";
 
-const AF_INET = 2, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0x80000;
+const SOCK_DGRAM = 2, SOCK_CLOEXEC = 0x80000;
 
 /** Wanted receive buffer in bytes: what a 10 Gbit/s burst fills while a worker waits for its turn. */
 const RECEIVE_BYTES = 8 << 20;
@@ -42,24 +46,23 @@ export interface UdpSocket {
 }
 
 /**
- * Opens the socket on an IPv4 address.
+ * Opens the socket on an address, for packets of its family alone.
  *
  * @param port 0: any free one.
+ * @param linkIndex The interface that has the address.
  * @param wanted Which offloads may be used.
  * @throws {SystemError} EADDRINUSE: another program has the port; EADDRNOTAVAIL: the address isn't this host's.
  */
 export function openUdpSocket(
   address: Ip,
   port: number,
+  linkIndex: number,
   wanted: { readonly segment: boolean; readonly gro: boolean },
 ): UdpSocket {
-  const fd = check(libc().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "open a UDP socket");
+  const fd = check(libc().socket(address.family.af, SOCK_DGRAM | SOCK_CLOEXEC, 0), "open a UDP socket");
   try {
-    const name = new Uint8Array(new ArrayBuffer(SOCKADDR_IN.size));
-    const view = new DataView(name.buffer);
-    view.setUint16(SOCKADDR_IN.family, AF_INET, true);
-    view.setUint16(SOCKADDR_IN.port, port);
-    name.set(ipToBytes(address), SOCKADDR_IN.address);
+    if (address.family === IPV6) setSocketOption(fd, SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+    const name = socketAddress(address, port, linkIndex);
     if (libc().bind(fd, name, name.length) < 0) {
       throw new SystemError(`bind UDP port ${port} on ${formatIp(address)}`, errno());
     }
@@ -69,7 +72,8 @@ export function openUdpSocket(
     const segment = wanted.segment && tryOption(fd, SOL_UDP, UDP_SEGMENT, 0);
     const gro = wanted.gro && tryOption(fd, SOL_UDP, UDP_GRO, 1);
     tryOption(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
-    return { fd, port: view.getUint16(SOCKADDR_IN.port), segment, gro };
+    const bound = new DataView(name.buffer).getUint16(SOCKET_ADDRESS[address.family.name].port);
+    return { fd, port: bound, segment, gro };
   } catch (error) {
     closeFd(fd);
     throw error;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { PerFamily } from "../../../lib/net/family.ts";
 import { WakeFd } from "../../../lib/ffi/fd.ts";
 import { countersBytes } from "../shared/counters.ts";
 import type { RoutesWriter } from "./routes_writer.ts";
@@ -42,20 +43,20 @@ export class WorkerPool implements Disposable {
   }
 
   /**
-   * Forwards between the two descriptors until {@link stop}, or until one worker ends by itself; then the others
+   * Forwards between the TUN and the sockets until {@link stop}, or until one worker ends by itself; then the others
    * are stopped, too.
    *
    * @param onRunning Called once all workers forward.
    * @returns Why it ended.
    */
-  async run(tun: number, socket: number, onRunning: () => void): Promise<WorkerEnd> {
+  async run(tun: number, sockets: PerFamily<number>, onRunning: () => void): Promise<WorkerEnd> {
     Atomics.store(new Int32Array(this.#stop), 0, 0);
     this.#wake.reset();
     let starting = this.#workers.length;
     const onOneRunning = () => {
       if (--starting === 0) onRunning();
     };
-    const ends = this.#workers.map((worker, i) => this.#runOne(worker, i, { tun, socket }, onOneRunning));
+    const ends = this.#workers.map((worker, i) => this.#runOne(worker, i, { tun, sockets }, onOneRunning));
     const first = await Promise.race(ends);
     this.stop();
     const all = await Promise.all(ends);
@@ -66,7 +67,7 @@ export class WorkerPool implements Disposable {
   #runOne(
     worker: Worker,
     i: number,
-    { tun, socket }: Pick<WorkerSetup, "tun" | "socket">,
+    { tun, sockets }: Pick<WorkerSetup, "tun" | "sockets">,
     onRunning: () => void,
   ): Promise<WorkerEnd> {
     const { routes, shape, offloads, sourceCheck, workers } = this.#setup;
@@ -81,7 +82,7 @@ export class WorkerPool implements Disposable {
       };
     });
     const setup: WorkerSetup = {
-      ...{ worker: i, tun, socket, wake: this.#wake.fd, sourceCheck, shape },
+      ...{ worker: i, tun, sockets, wake: this.#wake.fd, sourceCheck, shape },
       ...workers[i]!,
       ...{ stop: this.#stop, routes: routes.memory, counters: this.counters, offloads: offloads.memory },
     };

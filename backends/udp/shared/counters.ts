@@ -18,15 +18,17 @@ export const COUNTER_NAMES = [
   "mergedPackets",
   "icmpErrors",
   // Dropped on the way out.
-  "outNotIpv4",
+  "outWrongFamily",
   "outMalformed",
   "outNoRoute",
+  "outMulticast",
   "outTtl",
+  "outTooBig",
   "outSendFailed",
   "outBufferFull",
   // Dropped on the way in.
   "inTruncated",
-  "inNotIpv4",
+  "inWrongFamily",
   "inMalformed",
   "inUnknownSender",
   "inForeignSource",
@@ -80,14 +82,16 @@ export const DROPS: readonly {
   readonly direction: "out" | "in";
   readonly reason: string;
 }[] = [
-  { counter: "outNotIpv4", direction: "out", reason: "not_ipv4" },
+  { counter: "outWrongFamily", direction: "out", reason: "wrong_family" },
   { counter: "outMalformed", direction: "out", reason: "malformed" },
   { counter: "outNoRoute", direction: "out", reason: "no_route" },
+  { counter: "outMulticast", direction: "out", reason: "multicast" },
   { counter: "outTtl", direction: "out", reason: "ttl" },
+  { counter: "outTooBig", direction: "out", reason: "too_big" },
   { counter: "outSendFailed", direction: "out", reason: "send_failed" },
   { counter: "outBufferFull", direction: "out", reason: "send_buffer_full" },
   { counter: "inTruncated", direction: "in", reason: "truncated" },
-  { counter: "inNotIpv4", direction: "in", reason: "not_ipv4" },
+  { counter: "inWrongFamily", direction: "in", reason: "wrong_family" },
   { counter: "inMalformed", direction: "in", reason: "malformed" },
   { counter: "inUnknownSender", direction: "in", reason: "unknown_sender" },
   { counter: "inForeignSource", direction: "in", reason: "foreign_source" },

@@ -4,8 +4,14 @@
  * @module
  */
 
-/** struct sockaddr_in (netinet/in.h): family, port and address, both big-endian. */
-export const SOCKADDR_IN = { size: 16, family: 0, port: 2, address: 4 } as const;
+/** struct sockaddr_in and sockaddr_in6 (netinet/in.h): the port and the address are big-endian, the rest is not. */
+export const SOCKET_ADDRESS = {
+  ipv4: { size: 16, family: 0, port: 2, address: 4 },
+  ipv6: { size: 28, family: 0, port: 2, address: 8, scope: 24 },
+} as const;
+
+/** Room for either, on a cache line of its own. */
+export const NAME_ROOM = 64;
 
 /** struct mmsghdr (sys/socket.h): a struct msghdr of 56 bytes, and what the call made of it. */
 export const MMSGHDR = {
@@ -29,8 +35,8 @@ export const CMSG_SPACE = 24;
 /** struct pollfd (poll.h). */
 export const POLLFD = { size: 8, fd: 0, events: 4, revents: 6 } as const;
 
-/** Socket option levels and options (asm-generic/socket.h, linux/udp.h, linux/in.h). */
-export const SOL_SOCKET = 1, SOL_UDP = 17;
+/** Socket option levels and options (asm-generic/socket.h, linux/udp.h, linux/in.h, linux/in6.h). */
+export const SOL_SOCKET = 1, SOL_UDP = 17, SOL_IPV6 = 41, IPV6_V6ONLY = 26;
 export const SO_RCVBUF = 8, SO_SNDBUF = 7, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33, SO_RXQ_OVFL = 40;
 export const UDP_SEGMENT = 103, UDP_GRO = 104;
 

@@ -4,15 +4,16 @@
  * @module
  */
 import type { SourceCheck } from "./source_check.ts";
+import type { PerFamily } from "../../../lib/net/family.ts";
 import type { RoutesShape } from "./routes_layout.ts";
 
 /** The order to forward until further notice. */
 export interface WorkerSetup {
   /** Number of the worker: which counters and which epoch are its own. */
   readonly worker: number;
-  /** Descriptors of the process: the TUN queue, the UDP socket, an eventfd that ends the wait for packets. */
+  /** Descriptors of the process: the TUN queue, a UDP socket a family, an eventfd that ends the wait for packets. */
   readonly tun: number;
-  readonly socket: number;
+  readonly sockets: PerFamily<number>;
   readonly wake: number;
   /** Which directions this worker carries. */
   readonly outbound: boolean;

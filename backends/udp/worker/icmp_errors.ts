@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type IcmpError, makeIcmpError, MAX_ICMP_ERROR } from "../../../lib/packet/icmp.ts";
+import { makeIcmpError, MAX_ICMP_ERROR } from "../../../lib/packet/icmp.ts";
+import type { IcmpError } from "../../../lib/packet/icmp_kinds.ts";
 import type { PacketMemory } from "../../../lib/packet/memory.ts";
 import { COUNTER } from "../shared/counters.ts";
 import type { Arena } from "./arena.ts";
@@ -33,15 +34,16 @@ export class IcmpErrors {
   /**
    * Makes the error about the packet of `length` bytes at `about`.
    *
-   * @param source The address it comes from.
+   * @param source The address it comes from, as words: of the packet's family.
+   * @param mtu For TOO_BIG, in bytes.
    * @returns Its length, or 0 if none may be sent.
    */
-  make(error: IcmpError, about: number, length: number, source: number): number {
+  make(error: IcmpError, about: number, length: number, source: Int32Array, mtu = 0): number {
     const now = this.#now();
     this.#tokens = Math.min(BURST, this.#tokens + (now - this.#last) * RATE / 1000);
     this.#last = now;
     if (this.#tokens < 1) return 0;
-    const made = makeIcmpError(this.#memory, error, about, length, this.at, source);
+    const made = makeIcmpError(this.#memory, error, about, length, this.at, source, mtu);
     if (made === 0) return 0;
     this.#tokens--;
     this.#counters[COUNTER.icmpErrors]!++;

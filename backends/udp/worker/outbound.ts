@@ -6,13 +6,14 @@
 import { EAGAIN, EINTR } from "../../../lib/ffi/errno.ts";
 import { decrementTtl, finishChecksum, TTL_EXPIRED } from "../../../lib/packet/checksum.ts";
 import * as h from "../../../lib/packet/headers.ts";
-import { type IcmpError, NET_UNREACHABLE, TIME_EXCEEDED } from "../../../lib/packet/icmp.ts";
+import { type IcmpError, NO_ROUTE, TIME_EXCEEDED, TOO_BIG } from "../../../lib/packet/icmp_kinds.ts";
 import { MAX_HEADERS, Segmenter } from "../../../lib/packet/segment.ts";
 import { GSO_NONE, NEEDS_CSUM, VNET_HEADER, VnetHeader } from "../../../lib/packet/virtio.ts";
 import { COUNTER } from "../shared/counters.ts";
-import type { ForwardContext } from "./forward_context.ts";
-import { ADDRESS_STEP, BUFFER, READ_SHIFT } from "./packet_io.ts";
-import { NO_PEER } from "./routes_reader.ts";
+import { MAX_DATAGRAM } from "../shared/structs.ts";
+import { NO_PEER } from "./family_routes.ts";
+import type { FamilyPath, ForwardContext } from "./forward_context.ts";
+import { ADDRESS_STEP, BUFFER, READ_SHIFT, type TunIo } from "./packet_io.ts";
 
 /** Most packets of one turn, so that the other direction isn't kept waiting. */
 const MAX_READS = 64;
@@ -27,6 +28,8 @@ export class Outbound {
   fault = 0;
 
   readonly #context: ForwardContext;
+  readonly #io: TunIo;
+  readonly #paths: readonly FamilyPath[];
   readonly #area: number;
   readonly #headers: number;
   readonly #hasHeader: boolean;
@@ -35,8 +38,10 @@ export class Outbound {
   readonly #segmenter: Segmenter;
   #headersUsed = 0;
 
-  constructor(context: ForwardContext) {
+  constructor(context: ForwardContext, io: TunIo) {
     this.#context = context;
+    this.#io = io;
+    this.#paths = context.paths.filter((path) => path !== undefined);
     this.#area = context.arena.take(READ_AREA);
     this.#headers = context.arena.take(HEADER_AREA + MAX_HEADERS);
     this.#hasHeader = context.offloads.has("vnetHeader");
@@ -45,11 +50,11 @@ export class Outbound {
 
   /** Reads what is there, up to a bound, and sends it. @returns How many packets were read. */
   turn(): number {
-    const { io, counters, sender } = this.#context;
+    const { counters } = this.#context;
     const end = this.#area + READ_AREA - BUFFER - READ_SHIFT;
     let reads = 0;
     for (let at = this.#area; at <= end && reads < MAX_READS;) {
-      const length = io.readTun(at);
+      const length = this.#io.read(at);
       if (length < 0) {
         if (length === -EINTR) continue;
         if (length !== -EAGAIN) this.fault = -length;
@@ -58,22 +63,33 @@ export class Outbound {
       reads++;
       this.#packet(at + READ_SHIFT, length);
       // Once everything has been sent, the next packet is read to the same place: it is in the cache.
-      if (sender.isEmpty) {
+      if (this.#isEmpty()) {
         at = this.#area;
         this.#headersUsed = 0;
       } else {
         at = (at + READ_SHIFT + length + ADDRESS_STEP - 1) & -ADDRESS_STEP;
       }
     }
-    sender.flush();
-    this.#headersUsed = 0;
+    this.#flush();
     counters[COUNTER.tunReads]! += reads;
     return reads;
   }
 
+  #isEmpty(): boolean {
+    for (const { sender } of this.#paths) {
+      if (!sender.isEmpty) return false;
+    }
+    return true;
+  }
+
+  #flush(): void {
+    for (const { sender } of this.#paths) sender.flush();
+    this.#headersUsed = 0;
+  }
+
   /** Handles what was read: `length` bytes at `at`, with the virtio header where there is one. */
   #packet(at: number, length: number): void {
-    const { memory, counters, routes } = this.#context;
+    const { memory, counters, paths } = this.#context;
     if (this.#hasHeader) {
       if (length < VNET_HEADER) {
         counters[COUNTER.outMalformed]!++;
@@ -84,30 +100,33 @@ export class Outbound {
       length -= VNET_HEADER;
     }
     const fault = this.#ip.read(memory, at, length);
-    if (fault === h.IP_VERSION || this.#ip.version === 6) {
-      counters[COUNTER.outNotIpv4]!++;
+    const path = paths[this.#ip.version];
+    if (fault !== h.IP_OK || !path) {
+      const isOther = fault === h.IP_VERSION || fault === h.IP_OK;
+      counters[isOther ? COUNTER.outWrongFamily : COUNTER.outMalformed]!++;
       return;
     }
-    if (fault !== h.IP_OK) {
-      counters[COUNTER.outMalformed]!++;
-      return;
-    }
-    const peer = routes.peerOf(h.read32(memory.u8, at + h.IPV4_DESTINATION));
+    const peer = path.routes.peerOf(at + path.addresses.destination);
     if (peer === NO_PEER) {
-      this.#refuse(COUNTER.outNoRoute, NET_UNREACHABLE, at, length);
-    } else if (decrementTtl(memory, at) === TTL_EXPIRED) {
-      this.#refuse(COUNTER.outTtl, TIME_EXCEEDED, at, length);
+      const counter = this.#isToGroup(path, at) ? COUNTER.outMulticast : COUNTER.outNoRoute;
+      this.#refuse(path, counter, NO_ROUTE, at, length);
+    } else if (decrementTtl(memory, at, path.version) === TTL_EXPIRED) {
+      this.#refuse(path, COUNTER.outTtl, TIME_EXCEEDED, at, length);
     } else {
-      this.#forward(peer, at, length);
+      this.#forward(path, peer, at, length);
     }
   }
 
-  #forward(peer: number, at: number, length: number): void {
-    const { memory, counters, routes, sender } = this.#context;
-    const address = routes.addressOf(peer), port = routes.portOf(peer);
+  /** Whether the packet goes to a group, like reports of group memberships, or is a broadcast: no peer has those. */
+  #isToGroup({ version, addresses }: FamilyPath, at: number): boolean {
+    return this.#context.memory.u8[at + addresses.destination]! >= (version === 4 ? 224 : 255);
+  }
+
+  #forward(path: FamilyPath, peer: number, at: number, length: number): void {
+    const { memory, counters } = this.#context;
     const vnet = this.#vnet;
     if (this.#hasHeader && vnet.gsoType !== GSO_NONE) {
-      this.#segment(address, port, at, length);
+      this.#segment(path, peer, at, length);
       return;
     }
     if (this.#hasHeader && (vnet.flags & NEEDS_CSUM) !== 0) {
@@ -116,11 +135,13 @@ export class Outbound {
         return;
       }
     }
-    sender.add(address, port, at, length, 0, 0);
+    if (length > MAX_DATAGRAM) this.#refuse(path, COUNTER.outTooBig, TOO_BIG, at, length);
+    else path.sender.add(peer, at, length, 0, 0);
   }
 
-  #segment(address: number, port: number, at: number, length: number): void {
-    const { counters, sender } = this.#context;
+  #segment(path: FamilyPath, peer: number, at: number, length: number): void {
+    const { counters } = this.#context;
+    const { sender } = path;
     const segmenter = this.#segmenter;
     if (!segmenter.begin(at, length, this.#vnet)) {
       counters[COUNTER.outMalformed]!++;
@@ -129,22 +150,19 @@ export class Outbound {
     const { headerLength, gsoSize, payload } = segmenter;
     const room = (headerLength + 15) & ~15;
     for (let i = 0; i < segmenter.count; i++) {
-      if (this.#headersUsed + room > HEADER_AREA) {
-        sender.flush();
-        this.#headersUsed = 0;
-      }
+      if (this.#headersUsed + room > HEADER_AREA) this.#flush();
       const header = this.#headers + this.#headersUsed;
       this.#headersUsed += room;
       segmenter.header(i, header);
-      sender.add(address, port, header, headerLength, payload + i * gsoSize, segmenter.payloadLength(i));
+      sender.add(peer, header, headerLength, payload + i * gsoSize, segmenter.payloadLength(i));
     }
   }
 
-  /** Drops a packet and tells its sender. */
-  #refuse(counter: number, error: IcmpError, at: number, length: number): void {
-    const { counters, icmp, routes, writer } = this.#context;
+  /** Drops a packet and answers its sender. */
+  #refuse({ routes }: FamilyPath, counter: number, error: IcmpError, at: number, length: number): void {
+    const { counters, icmp, writer } = this.#context;
     counters[counter]!++;
-    const made = icmp.make(error, at, length, routes.ownAddress);
+    const made = icmp.make(error, at, length, routes.own, error === TOO_BIG ? MAX_DATAGRAM : 0);
     if (made === 0) return;
     writer.write(icmp.at, made);
     // The next error is made in the same place.

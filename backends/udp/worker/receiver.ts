@@ -11,13 +11,13 @@ import {
   CMSGHDR,
   MMSGHDR,
   MSG_TRUNC,
+  NAME_ROOM,
   SO_RXQ_OVFL,
-  SOCKADDR_IN,
   SOL_SOCKET,
   SOL_UDP,
   UDP_GRO,
 } from "../shared/structs.ts";
-import { BUFFER, type PacketIo } from "./packet_io.ts";
+import { BUFFER, type SocketIo } from "./packet_io.ts";
 import type { WorkerContext } from "./worker_context.ts";
 
 /** Messages of one recvmmsg: with UDP_GRO each may hold 64 KiB, without rarely more than an MTU. */
@@ -30,11 +30,12 @@ const CONTROL = 2 * CMSG_SPACE;
 /** Receives into buffers of its own; what came is valid until the next {@link receive}. */
 export class Receiver {
   readonly #memory: PacketMemory;
-  readonly #io: PacketIo;
+  readonly #io: SocketIo;
   readonly #counters: Float64Array;
   /** Most messages of one {@link receive}. */
   readonly capacity: number;
   readonly #gro: boolean;
+  readonly #nameLength: number;
   readonly #vector: number;
   readonly #names: number;
   readonly #controls: number;
@@ -45,15 +46,17 @@ export class Receiver {
   /** The socket's running count of drops. */
   #overflow = 0;
 
-  constructor({ memory, arena, base, io, offloads, counters }: WorkerContext) {
+  /** @param nameLength Length of the socket's addresses (struct sockaddr) in bytes. */
+  constructor({ memory, arena, base, offloads, counters }: WorkerContext, io: SocketIo, nameLength: number) {
     this.#memory = memory;
     this.#io = io;
+    this.#nameLength = nameLength;
     this.#counters = counters;
     this.#gro = offloads.has("gro");
     this.capacity = !offloads.has("batch") ? 1 : this.#gro ? GRO_MESSAGES : PLAIN_MESSAGES;
     this.#buffers = arena.take(this.capacity * this.#stride);
     this.#vector = arena.take(this.capacity * MMSGHDR.size);
-    this.#names = arena.take(this.capacity * 64);
+    this.#names = arena.take(this.capacity * NAME_ROOM);
     this.#controls = arena.take(this.capacity * CONTROL);
     const piecesAt = arena.take(this.capacity * IOVEC);
     const pieces = new PieceList(memory, piecesAt, this.capacity, base);
@@ -71,7 +74,7 @@ export class Receiver {
       u32[at >>> 2] = (base + to) % 2 ** 32;
       u32[(at >>> 2) + 1] = Math.floor((base + to) / 2 ** 32);
     };
-    point(message + MMSGHDR.name, this.#names + i * 64);
+    point(message + MMSGHDR.name, this.#names + i * NAME_ROOM);
     point(message + MMSGHDR.pieces, piece);
     point(message + MMSGHDR.control, this.#controls + i * CONTROL);
     u32[(message + MMSGHDR.pieceCount) >>> 2] = 1;
@@ -81,7 +84,7 @@ export class Receiver {
   #reset(i: number): void {
     const { u32 } = this.#memory;
     const message = (this.#vector + i * MMSGHDR.size) >>> 2;
-    u32[message + (MMSGHDR.nameLength >>> 2)] = SOCKADDR_IN.size;
+    u32[message + (MMSGHDR.nameLength >>> 2)] = this.#nameLength;
     u32[message + (MMSGHDR.controlLength >>> 2)] = CONTROL;
   }
 
@@ -90,7 +93,7 @@ export class Receiver {
     this.#counters[COUNTER.receiveCalls]!++;
     for (let i = 0; i < this.#dirty; i++) this.#reset(i);
     this.#dirty = 0;
-    const count = this.#io.receiveMany(this.#vector, this.capacity);
+    const count = this.#io.receive(this.#vector, this.capacity);
     if (count <= 0) return 0;
     this.#dirty = count;
     return count;
@@ -134,17 +137,8 @@ export class Receiver {
     this.#overflow = total;
   }
 
-  /** Outer source address of message `i`, as a signed number. */
-  address(i: number): number {
-    const { u8 } = this.#memory;
-    const at = this.#names + i * 64 + SOCKADDR_IN.address;
-    return (u8[at]! << 24) | (u8[at + 1]! << 16) | (u8[at + 2]! << 8) | u8[at + 3]!;
-  }
-
-  /** Outer source port of message `i`. */
-  port(i: number): number {
-    const { u8 } = this.#memory;
-    const at = this.#names + i * 64 + SOCKADDR_IN.port;
-    return (u8[at]! << 8) | u8[at + 1]!;
+  /** Where the sender's address (struct sockaddr) of message `i` stands. */
+  name(i: number): number {
+    return this.#names + i * NAME_ROOM;
   }
 }

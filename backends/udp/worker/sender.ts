@@ -17,14 +17,13 @@ import {
   MAX_DATAGRAM,
   MAX_SEGMENTS,
   MMSGHDR,
-  SOCKADDR_IN,
   SOL_UDP,
   UDP_SEGMENT,
 } from "../shared/structs.ts";
-import type { PacketIo } from "./packet_io.ts";
+import type { FamilyRoutes } from "./family_routes.ts";
+import type { SocketIo } from "./packet_io.ts";
 import type { WorkerContext } from "./worker_context.ts";
 
-const AF_INET = 2;
 /** Messages of one sendmmsg, and the pieces that all of them have (UIO_MAXIOV is 1024 for each). */
 const MAX_RUNS = 64, MAX_PIECES = 1024;
 /** How often a send is tried again when the kernel has no memory for it. */
@@ -48,15 +47,14 @@ function isTooNarrow(error: number): boolean {
 /** Collects and sends. The pieces that are added must stay unchanged until {@link flush} returns. */
 export class Sender {
   readonly #memory: PacketMemory;
-  readonly #io: PacketIo;
+  readonly #io: SocketIo;
+  readonly #routes: FamilyRoutes;
   readonly #counters: Float64Array;
   readonly #pieces: PieceList;
   readonly #piecesAt: number;
   readonly #vector: number;
-  readonly #names: number;
   readonly #controls: number;
-  readonly #low: number;
-  readonly #high: number;
+  readonly #base: number;
   readonly #batch: boolean;
   readonly #segment: boolean;
   /** Packets that are still to go one by one, by destination. */
@@ -67,56 +65,63 @@ export class Sender {
   readonly #size = new Int32Array(MAX_RUNS);
   readonly #total = new Int32Array(MAX_RUNS);
   readonly #count = new Int32Array(MAX_RUNS);
+  readonly #peer = new Int32Array(MAX_RUNS);
   #runs = 0;
   // The run that may still grow.
   #open = false;
-  #address = 0;
-  #port = 0;
 
-  constructor({ memory, arena, base, io, offloads, counters }: WorkerContext) {
+  /** @param nameLength Length of the addresses (struct sockaddr) that `routes` has, in bytes. */
+  constructor(
+    { memory, arena, base, offloads, counters }: WorkerContext,
+    io: SocketIo,
+    routes: FamilyRoutes,
+    nameLength: number,
+  ) {
     this.#memory = memory;
     this.#io = io;
+    this.#routes = routes;
     this.#counters = counters;
     this.#piecesAt = arena.take(MAX_PIECES * IOVEC);
     this.#pieces = new PieceList(memory, this.#piecesAt, MAX_PIECES, base);
     // One message more than there are runs: for datagrams that go one by one.
     this.#vector = arena.take((MAX_RUNS + 1) * MMSGHDR.size);
-    this.#names = arena.take((MAX_RUNS + 1) * SOCKADDR_IN.size);
     this.#controls = arena.take((MAX_RUNS + 1) * CMSG_SPACE);
-    this.#low = base % 2 ** 32;
-    this.#high = Math.floor(base / 2 ** 32);
+    this.#base = base;
     this.#batch = offloads.has("batch");
     this.#segment = offloads.has("segment");
-    for (let i = 0; i <= MAX_RUNS; i++) this.#initialise(i);
+    for (let i = 0; i <= MAX_RUNS; i++) this.#initialise(i, nameLength);
   }
 
-  #initialise(i: number): void {
+  #initialise(i: number, nameLength: number): void {
     const message = this.#vector + i * MMSGHDR.size, control = this.#controls + i * CMSG_SPACE;
     const { u32 } = this.#memory;
-    this.#pointer(message + MMSGHDR.name, this.#names + i * SOCKADDR_IN.size);
-    u32[(message + MMSGHDR.nameLength) >>> 2] = SOCKADDR_IN.size;
+    u32[(message + MMSGHDR.nameLength) >>> 2] = nameLength;
     this.#pointer(message + MMSGHDR.control, control);
     u32[(control + CMSGHDR.length) >>> 2] = CMSGHDR.size + 2;
     u32[(control + CMSGHDR.level) >>> 2] = SOL_UDP;
     u32[(control + CMSGHDR.type) >>> 2] = UDP_SEGMENT;
-    u32[(this.#names + i * SOCKADDR_IN.size) >>> 2] = AF_INET;
   }
 
+  /** Stores the address of an offset in the packet memory. */
   #pointer(at: number, to: number): void {
-    const low = this.#low + to;
-    this.#memory.u32[at >>> 2] = low;
-    this.#memory.u32[(at >>> 2) + 1] = this.#high + (low > 0xffffffff ? 1 : 0);
+    this.#point(at, this.#base + to);
+  }
+
+  /** Stores an address. */
+  #point(at: number, address: number): void {
+    // The store takes the lower 32 bits.
+    this.#memory.u32[at >>> 2] = address;
+    this.#memory.u32[(at >>> 2) + 1] = Math.floor(address / 2 ** 32);
   }
 
   /**
    * Adds a datagram of one or two pieces. Sends what has been collected first if there is no room left.
    *
-   * @param address Outer address as a number, its first byte the highest.
+   * @param peer The destination's slot in the routes.
    * @param secondLength 0 for a datagram of one piece.
    */
   add(
-    address: number,
-    port: number,
+    peer: number,
     first: number,
     firstLength: number,
     second: number,
@@ -125,9 +130,9 @@ export class Sender {
     const length = firstLength + secondLength;
     if (this.#pieces.count + 2 > MAX_PIECES) this.flush();
     let run = this.#runs - 1;
-    if (!this.#continues(run, address, port, length)) {
+    if (!this.#continues(run, peer, length)) {
       if (this.#runs === (this.#batch ? MAX_RUNS : 1)) this.flush();
-      run = this.#begin(address, port, length);
+      run = this.#begin(peer, length);
     }
     this.#pieces.add(first, firstLength);
     if (secondLength > 0) this.#pieces.add(second, secondLength);
@@ -144,33 +149,24 @@ export class Sender {
     return this.#runs === 0;
   }
 
-  #continues(run: number, address: number, port: number, length: number): boolean {
-    return this.#open && address === this.#address && port === this.#port && length <= this.#size[run]! &&
+  #continues(run: number, peer: number, length: number): boolean {
+    return this.#open && peer === this.#peer[run] && length <= this.#size[run]! &&
       this.#count[run]! < MAX_SEGMENTS && this.#total[run]! + length <= MAX_DATAGRAM;
   }
 
-  #begin(address: number, port: number, length: number): number {
+  #begin(peer: number, length: number): number {
     const run = this.#runs++;
     this.#firstPiece[run] = this.#pieces.count;
     this.#size[run] = length;
     this.#total[run] = this.#count[run] = 0;
-    this.#address = address;
-    this.#port = port;
-    this.#open = this.#segment && !this.#mustGoSingly(address);
-    this.#name(run, address, port);
+    this.#peer[run] = peer;
+    this.#open = this.#segment && !this.#mustGoSingly(peer);
+    this.#point(this.#vector + run * MMSGHDR.size + MMSGHDR.name, this.#routes.nameOf(peer));
     return run;
   }
 
-  #name(i: number, address: number, port: number): void {
-    const word = (this.#names + i * SOCKADDR_IN.size) >>> 2;
-    const { u32 } = this.#memory;
-    u32[word] = AF_INET | ((port & 0xff) << 24) | ((port & 0xff00) << 8);
-    u32[word + 1] = ((address & 0xff) << 24) | ((address & 0xff00) << 8) | ((address >>> 8) & 0xff00) |
-      (address >>> 24);
-  }
-
-  #mustGoSingly(address: number): boolean {
-    const place = address & (SINGLE_PLACES - 1);
+  #mustGoSingly(peer: number): boolean {
+    const place = peer & (SINGLE_PLACES - 1);
     if (this.#single[place] === 0) return false;
     this.#single[place]!--;
     return true;
@@ -185,7 +181,7 @@ export class Sender {
     let tries = NOBUFS_TRIES;
     for (let run = 0; run < runs;) {
       this.#counters[COUNTER.sendCalls]!++;
-      const sent = this.#io.sendMany(this.#vector + run * MMSGHDR.size, runs - run);
+      const sent = this.#io.send(this.#vector + run * MMSGHDR.size, runs - run);
       if (sent > 0) {
         run += sent;
         tries = NOBUFS_TRIES;
@@ -239,9 +235,7 @@ export class Sender {
 
   /** The run's destination among those that take no runs. */
   #placeOf(run: number): number {
-    const { u8 } = this.#memory;
-    const at = this.#names + run * SOCKADDR_IN.size + SOCKADDR_IN.address;
-    return ((u8[at + 2]! << 8) | u8[at + 3]!) & (SINGLE_PLACES - 1);
+    return this.#peer[run]! & (SINGLE_PLACES - 1);
   }
 
   #isSingle(run: number): boolean {
@@ -253,7 +247,7 @@ export class Sender {
     const { u32 } = this.#memory;
     const message = this.#vector + MAX_RUNS * MMSGHDR.size;
     this.#counters[COUNTER.splitSends]!++;
-    this.#pointer(message + MMSGHDR.name, this.#names + run * SOCKADDR_IN.size);
+    this.#point(message + MMSGHDR.name, this.#routes.nameOf(this.#peer[run]!));
     u32[(message + MMSGHDR.controlLength) >>> 2] = 0;
     const end = this.#firstPiece[run + 1]!;
     let left = this.#total[run]!;
@@ -265,7 +259,7 @@ export class Sender {
       this.#pointer(message + MMSGHDR.pieces, this.#piecesAt + first * IOVEC);
       u32[(message + MMSGHDR.pieceCount) >>> 2] = piece - first;
       this.#counters[COUNTER.sendCalls]!++;
-      const sent = this.#io.sendMany(message, 1);
+      const sent = this.#io.send(message, 1);
       if (sent === 1) continue;
       this.#lose(sent === -EAGAIN ? COUNTER.outBufferFull : COUNTER.outSendFailed, 1, length);
     }

@@ -9,7 +9,7 @@ import { MAX_CHAIN_PIECES, Merger } from "../../../lib/packet/merge.ts";
 import { IOVEC, PieceList } from "../../../lib/packet/pieces.ts";
 import { GSO_UDP_L4, VNET_HEADER, VnetHeader } from "../../../lib/packet/virtio.ts";
 import { COUNTER } from "../shared/counters.ts";
-import type { PacketIo } from "./packet_io.ts";
+import type { TunIo } from "./packet_io.ts";
 import type { SharedOffloads } from "../shared/offloads.ts";
 import type { WorkerContext } from "./worker_context.ts";
 
@@ -26,7 +26,7 @@ export class TunWriter {
   /** errno of a write that says that the device is gone; 0 while it is there. */
   fault = 0;
 
-  readonly #io: PacketIo;
+  readonly #io: TunIo;
   readonly #offloads: SharedOffloads;
   readonly #counters: Float64Array;
   readonly #merger: Merger;
@@ -40,7 +40,7 @@ export class TunWriter {
   /** What the last write of a single packet gave. */
   #lastResult = 0;
 
-  constructor({ memory, arena, base, io, offloads, counters }: WorkerContext) {
+  constructor({ memory, arena, base, offloads, counters }: WorkerContext, io: TunIo) {
     this.#memory = memory;
     this.#io = io;
     this.#offloads = offloads;
@@ -75,7 +75,7 @@ export class TunWriter {
       }
       this.#pieces.count = 0;
       merger.build(chain, this.#vnet, this.#header, this.#pieces);
-      const result = this.#io.writevTun(this.#piecesAt, this.#pieces.count);
+      const result = this.#io.writePieces(this.#piecesAt, this.#pieces.count);
       if (result >= 0) {
         this.#counters[COUNTER.tunWrites]!++;
         this.#counters[COUNTER.mergedPackets]! += packets;
@@ -116,12 +116,12 @@ export class TunWriter {
       this.#vnet.write(this.#memory, this.#header);
       pieces.add(this.#header, VNET_HEADER);
       pieces.add(at, length);
-      result = this.#io.writevTun(this.#piecesAt, 2);
+      result = this.#io.writePieces(this.#piecesAt, 2);
     } else if (at % 64 === 0) {
-      result = this.#io.writeTun(at, length);
+      result = this.#io.write(at, length);
     } else {
       pieces.add(at, length);
-      result = this.#io.writevTun(this.#piecesAt, 1);
+      result = this.#io.writePieces(this.#piecesAt, 1);
     }
     this.#lastResult = result;
     if (result >= 0) {
