@@ -48,7 +48,9 @@ export const udp: BackendType<UdpOptions> = {
   type: "udp",
   parse: parseUdpOptions,
   open(options, context) {
-    return Promise.resolve(new Udp(options, context));
+    const backend = new Udp(options, context);
+    backend.mtuOver(context.external);
+    return Promise.resolve(backend);
   },
 };
 
@@ -80,7 +82,7 @@ class Udp implements SessionBackend {
   }
 
   plan({ external }: Environment, lease: OwnSubnets): HostPlan {
-    const mtu = this.#options.mtu ?? this.#mtuOver(external);
+    const mtu = this.mtuOver(external);
     const link: DesiredTun = {
       kind: "tun",
       name: this.#device,
@@ -110,8 +112,13 @@ class Udp implements SessionBackend {
     };
   }
 
-  /** What the outer headers leave of the interface's MTU: with both families what the longer ones leave. */
-  #mtuOver({ name, mtu }: ExternalInterface): number {
+  /**
+   * The config's MTU, else what the outer headers leave of the interface's: with both families the longer ones.
+   *
+   * @throws {Error} If that is too little for IPv6.
+   */
+  mtuOver({ name, mtu }: ExternalInterface): number {
+    if (this.#options.mtu !== undefined) return this.#options.mtu;
     const left = mtu - UDP_HEADER - Math.max(...this.#families.map(({ headerBytes }) => headerBytes));
     if (this.#families.includes(IPV6) && left < MIN_MTU_IPV6) {
       const least = MIN_MTU_IPV6 + mtu - left;

@@ -233,7 +233,7 @@ Deno.test("with IPv6 the device has both families' addresses and routes, and the
 Deno.test("an interface that is too narrow for IPv6 inside is named, with what would do", async () => {
   const message = "The MTU 1300 of eth0 leaves 1252 bytes for packets in the tunnel, and IPv6 needs 1280: " +
     "raise it to 1328, or set Backend.MTU to 1280 to have outer packets fragmented";
-  await assert.rejects(() => planOf([IPV4, IPV6], 1300), { message });
+  await assert.rejects(async () => await planOf([IPV4, IPV6], 1300), { message });
 });
 
 Deno.test("MTU from the config, and a port of the host's own is published", async () => {
