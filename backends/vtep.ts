@@ -110,7 +110,7 @@ function stableMac(
     "links" | "networkId" | "machineId" | "external"
   >,
 ): Mac {
-  // Cloned machines share a machine-id, and network namespaces do: the interface's own MAC tells them apart.
+  // Cloned machines share a machine-id, and network namespaces do: the interface's own MAC distinguishes them.
   const hardware = links.find((link) => link.index === external.index)?.mac ?? "";
   const identity = [machineId, external.name, hardware, vni, networkId, family.name].join("\n");
   return localMac(createHash("sha256").update(identity).digest());

@@ -70,7 +70,7 @@ export const vxlan: BackendType<VxlanOptions> = {
   },
 };
 
-/** What a VTEP tells the others, in the original's spelling and order. */
+/** What a VTEP publishes, in the original's spelling and order. */
 interface VtepData {
   readonly VNI: number;
   readonly VtepMAC: Mac;

@@ -19,7 +19,7 @@ import { selfExtracting } from "./build/self_extracting.ts";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url)).replace(/\/$/, "");
 
-/** A program that hasn't told its version after this time doesn't start, in milliseconds. */
+/** A program that hasn't printed its version after this time doesn't start, in milliseconds. */
 const START_LIMIT = 30_000;
 
 /** The command line, read. */

@@ -17,7 +17,7 @@ import { removeLeftovers } from "./lab/leftovers.ts";
 
 /** After so many rounds etcd's state is saved anew: restores bring back what is up to so old. */
 const ROUNDS_A_SNAPSHOT = 4;
-/** A state that takes longer than this is told with what came right last, in seconds. */
+/** The report names what recovered last where a state takes longer than this, in seconds. */
 const SLOW = 3;
 const SLOW_LINES = 3;
 /** Lines that are printed of what a round left. */

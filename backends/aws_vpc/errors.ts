@@ -39,7 +39,7 @@ const KINDS: Readonly<Record<string, CloudErrorKind>> = {
   "InvalidRouteTableID.Malformed": "config",
   "InvalidNetworkInterfaceID.NotFound": "config",
   "InvalidNetworkInterfaceId.Malformed": "config",
-  // The id is the metadata service's: it can only be that EC2 hasn't heard yet of a new instance.
+  // The id is the metadata service's: EC2 just doesn't know a new instance yet.
   "InvalidInstanceID.NotFound": "conflict",
   "InvalidInstanceID.Malformed": "config",
   InvalidParameterValue: "config",

@@ -211,7 +211,7 @@ export class RoutePass<R extends CloudRoute> {
     const route = formatPrefix(destination);
     if (existing) {
       this.#count("replace");
-      this.#session.log.warn("Route led elsewhere, leads here again", { table, route, was: existing.hop });
+      this.#session.log.warn("Route pointed elsewhere, corrected", { table, route, was: existing.hop });
     } else {
       this.#count("create");
       this.#session.log.info("Route created", { table, route, hop: this.#identity?.hop });

@@ -29,7 +29,7 @@ export interface RouteLoopOptions {
   readonly record: RouteRecord;
 }
 
-/** A config error at start may be a cloud that hasn't heard yet of what was just made: so often it may be. */
+/** A config error at start may be a cloud that doesn't know yet what was just made: it is accepted this often. */
 export const CONFIG_TRIES = 3;
 /** Time between these tries, in milliseconds. */
 export const CONFIG_RETRY_MS = 500;

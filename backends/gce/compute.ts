@@ -188,7 +188,7 @@ export class Compute {
     signal.throwIfAborted();
     try {
       this.#client ??= await this.#connect();
-      // Trying again is the next pass's business.
+      // The next pass retries.
       return await run(this.#client, { signal, retry: false, timeout });
     } catch (error) {
       signal.throwIfAborted();

@@ -48,7 +48,7 @@ async function keepCopy(copy: string, key: string, log: Log): Promise<void> {
   try {
     if (await readKey(copy) !== key) await writeKey(copy, key);
   } catch (error) {
-    log.warn(`The key won't outlast a boot: ${messageOf(error)}`);
+    log.warn(`Cannot keep a copy of the key, a reboot makes a new one: ${messageOf(error)}`);
   }
 }
 
@@ -59,7 +59,7 @@ export async function readKey(path: string): Promise<string | undefined> {
     const { mode } = await Deno.stat(path);
     if (((mode ?? 0) & 0o077) !== 0) {
       const text = ((mode ?? 0) & 0o777).toString(8).padStart(4, "0");
-      throw new KeyFileError(`The key file ${path} has mode ${text}, so that others may read it: ${remedy}`);
+      throw new KeyFileError(`The key file ${path} has mode ${text}, which lets others read it: ${remedy}`);
     }
     const key = (await Deno.readTextFile(path)).trim();
     if (isKey(key)) return key;

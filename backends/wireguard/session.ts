@@ -1,7 +1,7 @@
 /**
  * The wireguard backend at work: keeps key, port and peers of its devices.
  *
- * Nothing tells when somebody changes a peer, so the devices are read again and again; how often follows from how long
+ * No notification comes when somebody changes a peer, so the devices are read again and again; how often follows from how long
  * that takes.
  *
  * @module
@@ -166,7 +166,7 @@ export class WireguardSession implements RunningBackend {
         } catch (error) {
           this.#session.problems.set(
             `wireguard ${table.device}`,
-            `cannot be changed, trying again: ${messageOf(error)}`,
+            `cannot be changed, retrying: ${messageOf(error)}`,
           );
         }
       }
@@ -195,7 +195,7 @@ export class WireguardSession implements RunningBackend {
       this.#reads.delete(table.device);
       this.#session.problems.set(
         `wireguard ${table.device}`,
-        `cannot be read, trying again: ${messageOf(error)}`,
+        `cannot be read, retrying: ${messageOf(error)}`,
         { notReady: true },
       );
     }
@@ -227,7 +227,7 @@ export class WireguardSession implements RunningBackend {
     const { problems } = this.#session;
     if (failures.length === 0) return problems.clear(`wireguard ${device}`, "all peers are written");
     const first = messageOf(failures[0]!.error);
-    problems.set(`wireguard ${device}`, `${failures.length} peers can't be written, trying again: ${first}`);
+    problems.set(`wireguard ${device}`, `${failures.length} peers can't be written, retrying: ${first}`);
   }
 
   /** A peer that is sent to and never answers is down, has another pre-shared key, or its port is closed. */

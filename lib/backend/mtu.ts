@@ -10,7 +10,7 @@ export function limitMtu(asked: number | undefined, largest: number): number {
   return Math.min(asked ?? largest, largest);
 }
 
-/** What to tell of a Backend.MTU that is more than the underlay can carry. Packets above its MTU would be lost. */
+/** The message about a Backend.MTU that is more than the underlay can carry. Packets above its MTU would be lost. */
 export function mtuProblem(
   asked: number,
   { name, mtu }: Pick<ExternalInterface, "name" | "mtu">,

@@ -29,7 +29,7 @@ export interface OwnSubnets {
   readonly subnets: PerFamily<Prefix>;
 }
 
-/** Everything that is to be on this host: a value, made anew whenever an input changes. */
+/** Everything that is to be on this host: a value, computed again whenever an input changes. */
 export interface HostPlan {
   /** MTU for containers, in bytes: what the subnet file says. */
   readonly mtu: number;
@@ -112,7 +112,7 @@ export type Backend = KernelBackend | SessionBackend;
 export interface OpenContext {
   readonly config: NetworkConfig;
   readonly external: ExternalInterface;
-  /** The etcd prefix, or the path of the SQLite store: what tells this network from others on the same host. */
+  /** The etcd prefix, or the path of the SQLite store: what identifies this network among others on the same host. */
   readonly networkId: string;
   /** The host's devices as they are now. */
   readonly links: readonly Link[];

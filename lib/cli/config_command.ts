@@ -32,7 +32,7 @@ export async function configCommand(
   }
   if (options.kubeSubnetMgr) {
     throw new UsageError(
-      `${command}: the network config of a cluster is no record. ${describeWrite(options)}`,
+      `${command}: a cluster's network config isn't in a store. ${describeWrite(options)}`,
     );
   }
   await using store = await openStore(options);

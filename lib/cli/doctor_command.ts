@@ -87,7 +87,7 @@ class Doctor {
 
   #interface(network: ResolvedNetwork | undefined): InterfaceChoice["external"] | undefined {
     const families = network?.config.families.map(({ family }) => family) ?? [IPV4];
-    const tell = (candidates: readonly InterfaceCandidate[]) => {
+    const print = (candidates: readonly InterfaceCandidate[]) => {
       for (const { name, addresses, taken, reason } of candidates) {
         console.log(
           `      interface ${name} (${addresses.join(", ")}): ${taken ? "taken" : "not taken"}, ${reason}`,
@@ -98,11 +98,11 @@ class Doctor {
       using socket = NetlinkSocket.open();
       const { external, candidates } = chooseExternal(socket, this.#options, families);
       this.#good("interface", `${external.name}, MTU ${external.mtu}`);
-      tell(candidates);
+      print(candidates);
       return external;
     } catch (error) {
       this.#fault("interface", describeFailure(error));
-      if (error instanceof InterfaceError) tell(error.candidates);
+      if (error instanceof InterfaceError) print(error.candidates);
       return undefined;
     }
   }

@@ -52,7 +52,7 @@ async function readConflist(path: string): Promise<string> {
   try {
     JSON.parse(text);
   } catch (error) {
-    throw new Error(`The network configuration ${path} is no JSON: ${messageOf(error)}`);
+    throw new Error(`The network configuration ${path} isn't JSON: ${messageOf(error)}`);
   }
   return text;
 }

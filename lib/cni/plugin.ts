@@ -85,7 +85,7 @@ async function check(conf: NetConf, environment: CniEnvironment, cache: ConfCach
   if (!delegated) {
     throw new CniError(
       CNI_ERROR.unknownContainer,
-      `Nothing is known of container ${containerId}: it was not added here`,
+      `Unknown container ${containerId}: it was not added here`,
     );
   }
   const now = delegateConf(conf, await readSubnetEnv(conf.subnetFile));
@@ -96,7 +96,7 @@ async function check(conf: NetConf, environment: CniEnvironment, cache: ConfCach
     throw new CniError(
       CNI_ERROR.delegate + 1,
       `Container ${containerId} was added with the ranges ${then}; the host's are now ${today}`,
-      "the host's subnet changed: the container must be made anew",
+      "the host's subnet changed: recreate the container",
     );
   }
   return await runDelegate(

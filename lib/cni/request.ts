@@ -141,11 +141,11 @@ function parse(text: string): JsonMap {
   } catch (error) {
     throw new CniError(
       CNI_ERROR.decoding,
-      `The network configuration is no JSON: ${(error as Error).message}`,
+      `The network configuration isn't JSON: ${(error as Error).message}`,
     );
   }
   if (isMap(value)) return value;
-  throw new CniError(CNI_ERROR.decoding, "The network configuration is no JSON object");
+  throw new CniError(CNI_ERROR.decoding, "The network configuration isn't a JSON object");
 }
 
 function isMap(value: unknown): value is JsonMap {

@@ -22,7 +22,7 @@ export interface FamilyConfig {
   readonly network: Prefix;
   /** Length of a host's subnet (SubnetLen, IPv6SubnetLen). */
   readonly subnetLength: number;
-  /** First and last subnet that may be leased, by their lowest address (SubnetMin, SubnetMax and their IPv6 kin). */
+  /** First and last subnet that may be leased, by their lowest address (SubnetMin, SubnetMax and their IPv6 counterparts). */
   readonly subnetMin: Ip;
   readonly subnetMax: Ip;
 }

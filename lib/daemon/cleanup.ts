@@ -33,7 +33,7 @@ import { openContext } from "./open_context.ts";
 import { statusSocketPath } from "./status_server.ts";
 import { networkIdOf, openSubnetManager } from "./store.ts";
 
-/** How long the store may take: what it would tell is welcome, and not needed. */
+/** How long the store may take: cleanup works without it, less completely. */
 const STORE_TIMEOUT_MS = 3_000;
 
 /** Names of the original's devices, by kind. */
@@ -66,7 +66,7 @@ async function lockOut(options: Options): Promise<DaemonLock | undefined> {
   } catch (error) {
     if (!(error instanceof LockedError)) throw error;
     throw new Error(
-      `${error.holder} is running and would make everything again: stop it first (systemctl stop flanneld)`,
+      `${error.holder} is running and would recreate everything: stop it first (systemctl stop flanneld)`,
     );
   }
 }
@@ -89,7 +89,7 @@ class Cleaner {
     this.#log = log;
   }
 
-  /** Does one part; a failure is told and counted. */
+  /** Does one part; a failure is logged and counted. */
   async step(what: string, work: () => Promise<readonly string[]>): Promise<void> {
     try {
       for (const removed of await work()) this.#log.info(`Removed ${removed}`);

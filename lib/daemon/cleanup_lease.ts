@@ -24,7 +24,9 @@ export async function publishedBy(
     const { attributes } = await network.backend.open(network.options, context);
     return { ...attributes, publicIps };
   } catch (error) {
-    log.warn(`Cannot tell what this host published, looking for its lease by address: ${messageOf(error)}`);
+    log.warn(
+      `Cannot find out what this host published, looking for its lease by address: ${messageOf(error)}`,
+    );
     return { publicIps, backendData: {} };
   }
 }

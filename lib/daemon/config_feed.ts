@@ -25,7 +25,7 @@ const REMIND_MS = 60_000;
 interface ConfigParts {
   readonly backends: BackendRegistry;
   readonly log: Log;
-  /** Hears under `config` what is waited for, and that the config in use is another one than the store's. */
+  /** Gets `config` while the daemon waits for one, and while the store's config isn't the one in use. */
   readonly problems: ProblemReporter;
   readonly signal: AbortSignal;
 }
@@ -41,20 +41,20 @@ export interface StoredNetwork extends ResolvedNetwork {
 }
 
 /**
- * Waits for a config that can be used. An absent, broken or unreachable one is looked for every second, for
- * ever: somebody may write or mend it. Each reason is told once, and again every minute.
+ * Waits for a config that can be used. Looks every second, without an end: somebody may write or correct the
+ * config. Logs each reason once, and again every minute.
  *
  * @param parts `describeWrite` says how a config is written into this store, for the log.
- * @throws {StoreError} For what waiting won't mend.
+ * @throws {StoreError} For what doesn't pass by waiting.
  */
 export async function waitForNetwork(
   store: Pick<SubnetManager, "readConfig">,
   { backends, log, problems, signal, describeWrite }: WaitParts,
 ): Promise<StoredNetwork> {
   const reminder = new Throttle(systemClock, REMIND_MS);
-  const say = (reason: string, tell: () => void) => {
+  const report = (reason: string, writeLines: () => void) => {
     problems.wait("config", reason);
-    if (reminder.pass(reason) !== undefined) tell();
+    if (reminder.pass(reason) !== undefined) writeLines();
   };
   while (true) {
     try {
@@ -65,17 +65,17 @@ export async function waitForNetwork(
         problems.clear("config");
         return { ...network, stored };
       }
-      const absent = `There is no network config yet; waiting for it. ${describeWrite}`;
-      say(absent, () => log.warn(absent));
+      const absent = `There is no network config yet; waiting for one. ${describeWrite}`;
+      report(absent, () => log.warn(absent));
     } catch (error) {
       if (signal.aborted || error instanceof StoreError) throw error;
       const message = messageOf(error);
-      say(message, () => {
+      report(message, () => {
         if (!(error instanceof ConfigError)) {
-          return log.warn("Cannot read the network config; trying again", { error: message });
+          return log.warn("Cannot read the network config; retrying", { error: message });
         }
         for (const fault of error.faults) log.error(`Network config: ${fault.message}`);
-        log.error(`The network config can't be used; waiting for a better one. ${describeWrite}`);
+        log.error(`The network config can't be used; waiting for another one. ${describeWrite}`);
       });
     }
     await pause(RETRY_MS, signal);
@@ -84,7 +84,7 @@ export async function waitForNetwork(
 }
 
 /**
- * Compares what the store says of the config with the one in use, and tells each change. A running host keeps the
+ * Compares the store's config with the one in use, and reports each difference. A running host keeps the
  * config it started with, but for PeerFilter: changing subnets or backends under running containers is the operator's
  * decision.
  */
@@ -131,7 +131,7 @@ export class ConfigFollower {
   async #judge(text: string | undefined): Promise<boolean> {
     const { backends, log, problems } = this.#parts;
     if (text === undefined) {
-      problems.set("config", "the network config was deleted; this host goes on with the one it has");
+      problems.set("config", "the network config was deleted; this host keeps the config it started with");
       return false;
     }
     try {
@@ -141,9 +141,9 @@ export class ConfigFollower {
       await this.#onPeerFilter(config.peerFilter);
       const isSame = JSON.stringify(complete) === JSON.stringify(this.#complete);
       if (isSame) {
-        problems.clear("config", "the one in use again");
+        problems.clear("config", "the store has the config in use");
         const isRewritten = before === JSON.stringify(complete);
-        if (isRewritten) log.info("The network config was written again, with nothing changed");
+        if (isRewritten) log.info("The network config was written again, unchanged");
       } else {
         log.info("The network config changed", { config: JSON.stringify(complete) });
         problems.set("config", "the network config changed; restart flanneld on each host to use it");
@@ -151,7 +151,7 @@ export class ConfigFollower {
       return isSame;
     } catch (error) {
       const what =
-        "the network config changed to one that can't be used; this host goes on with the one it has";
+        "the network config changed to one that can't be used; this host keeps the config it started with";
       problems.set("config", `${what}: ${messageOf(error)}`);
       return false;
     }

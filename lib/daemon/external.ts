@@ -85,7 +85,7 @@ export async function settleExternal(
   families: readonly Family[],
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<ExternalInterface> {
-  const tell = (candidates: InterfaceChoice["candidates"]) => {
+  const logChoice = (candidates: InterfaceChoice["candidates"]) => {
     for (const { name, addresses, taken, reason } of candidates) {
       log.info(`Interface ${name}: ${taken ? "taken" : "not taken"}, ${reason}`, {
         addresses: addresses.join(" "),
@@ -101,11 +101,11 @@ export async function settleExternal(
         signal.throwIfAborted();
         continue;
       }
-      tell(candidates);
+      logChoice(candidates);
       return external;
     }
   } catch (error) {
-    if (error instanceof InterfaceError) tell(error.candidates);
+    if (error instanceof InterfaceError) logChoice(error.candidates);
     throw error;
   }
 }

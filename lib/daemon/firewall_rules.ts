@@ -68,7 +68,7 @@ export class FirewallRules implements Disposable {
 
   /** Keeps the rules until the signal fires. A host that can't have them is not ready, and still in the network. */
   async keep(signal: AbortSignal): Promise<void> {
-    this.#services.problems.wait(KEY, "the rules are not in yet");
+    this.#services.problems.wait(KEY, "rules not written yet");
     while (!signal.aborted && !await this.#open()) await pause(this.#interval, signal);
     await this.#firewall?.keep(signal, this.#interval, (error) => this.#report(error));
   }
@@ -103,10 +103,10 @@ export class FirewallRules implements Disposable {
     const { problems } = this.#services;
     if (error === undefined) {
       this.#areIn = true;
-      problems.clear(KEY, "the rules are in");
+      problems.clear(KEY, "rules written");
     } else {
       // Rules that were in are still in for all we know.
-      problems.set(KEY, `cannot keep the rules, trying again: ${messageOf(error)}`, {
+      problems.set(KEY, `cannot keep the rules, retrying: ${messageOf(error)}`, {
         notReady: !this.#areIn,
       });
     }

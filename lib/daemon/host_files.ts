@@ -56,7 +56,7 @@ export class HostFiles {
       problems.clear("lease file", "written");
     } catch (error) {
       const cost = "if this host's address changes before the next start, it may get another subnet";
-      problems.set("lease file", `cannot write ${path}, trying again; ${cost}: ${messageOf(error)}`);
+      problems.set("lease file", `cannot write ${path}, retrying; ${cost}: ${messageOf(error)}`);
     }
   }
 
@@ -85,7 +85,7 @@ export class HostFiles {
       await this.writeSubnet(this.#subnet!);
       problems.clear("subnet file", "written");
     } catch (error) {
-      problems.set("subnet file", `${messageOf(error)}; trying again`, { notReady: true });
+      problems.set("subnet file", `${messageOf(error)}; retrying`, { notReady: true });
     }
   }
 }

@@ -68,11 +68,11 @@ export class LeaseHealth {
     const { key } = membership.own;
     if (membership.remaining <= 0) {
       const why = error ?? "no answer from the store";
-      problems.set("lease", `${key} has expired and cannot be renewed, trying again: ${why}`, {
+      problems.set("lease", `${key} has expired and cannot be renewed, retrying: ${why}`, {
         notReady: true,
       });
     } else if (overdueMs >= PATIENCE_MS) {
-      problems.set("lease", `${key} cannot be renewed, trying again: ${error}`, { notReady: true });
+      problems.set("lease", `${key} cannot be renewed, retrying: ${error}`, { notReady: true });
     } else problems.clear("lease", "renewed");
   }
 

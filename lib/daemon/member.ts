@@ -262,7 +262,7 @@ export class Member implements AsyncDisposable {
     return { changed: true, ...later };
   }
 
-  /** Tells the log, and the other hosts by the lease, what the external interface is now. */
+  /** Logs the external interface as it is now, and publishes it with the lease. */
   #publish(external: ExternalInterface, before: ExternalInterface): void {
     const { log, manager, backend } = this.parts;
     const addresses = familiesOf(external.addresses).map(({ name }) => formatIp(external.addresses[name]!));

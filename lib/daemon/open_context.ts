@@ -54,7 +54,7 @@ async function readMachineId(log: Log): Promise<string> {
     return (await Deno.readTextFile(MACHINE_ID)).trim();
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
-      log.warn(`Cannot read ${MACHINE_ID}, going on without: ${messageOf(error)}`);
+      log.warn(`Cannot read ${MACHINE_ID}, continuing without: ${messageOf(error)}`);
     }
     return "";
   }

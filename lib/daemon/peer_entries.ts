@@ -52,7 +52,7 @@ export class PeerEntries implements Disposable {
     return this.#problems;
   }
 
-  /** Another plan: every peer's entries are made anew; only what differs is written. */
+  /** Another plan: every peer's entries are computed again; only what differs is written. */
   replan(plan: HostPlan): void {
     this.#plan = plan;
     this.#apply([...this.#peers.peers.keys()]);

@@ -138,7 +138,7 @@ class PeerFilterSync implements Disposable {
   #report(error?: unknown): void {
     if (this.#stop.signal.aborted) return;
     if (error === undefined) this.#parts.problems.clear(KEY, "in force");
-    else this.#parts.problems.set(KEY, `cannot keep the filter, trying again: ${messageOf(error)}`);
+    else this.#parts.problems.set(KEY, `cannot keep the filter, retrying: ${messageOf(error)}`);
   }
 
   #count(): void {

@@ -1,5 +1,5 @@
 /**
- * The backend's plan for this host, made anew whenever the external interface or the way to a peer changes.
+ * The backend's plan for this host, computed again whenever the external interface or the way to a peer changes.
  *
  * @module
  */

@@ -76,7 +76,7 @@ async function runTasks(
   tasks: TaskGroup,
 ): Promise<void> {
   const { log, metrics, problems } = services;
-  problems.wait("start", "not yet in the network");
+  problems.wait("start", "not in the network yet");
   // The store first: what it is made of loads in the background.
   await using manager = await openSubnetManager(options, { log, metrics, problems });
   await using status = new StatusServer(options, { problems, metrics, log });
@@ -151,7 +151,7 @@ function withPublicIps(options: Options, { ipv4, ipv6 }: PerFamily<Ip>): Options
   return { ...options, publicIp: ipv4 ?? options.publicIp, publicIpv6: ipv6 ?? options.publicIpv6 };
 }
 
-/** What the subnet file of an earlier run says; a file that can't be read is told and passed over. */
+/** What the subnet file of an earlier run says; a file that can't be read is logged and skipped. */
 async function previousFile(
   path: string,
   log: PartLog,

@@ -19,7 +19,7 @@ export function readStatus(path: string): Promise<JsonObject> {
     response.on("end", () => {
       const status = parse(text);
       if (status) resolve(status);
-      else reject(new Error(`its answer is no JSON (status ${response.statusCode}): is that a flanneld?`));
+      else reject(new Error(`its answer isn't JSON (status ${response.statusCode}): is that a flanneld?`));
     });
     response.on("error", reject);
   });

@@ -1,5 +1,5 @@
 /**
- * Where the daemon tells how it does: on -healthz-port, and on a Unix socket beside the subnet file for
+ * Where the daemon reports its state: on -healthz-port, and on a Unix socket beside the subnet file for
  * `flanneld status`.
  *
  * @module
@@ -62,7 +62,7 @@ export class StatusServer implements AsyncDisposable {
         }),
       onAcceptError: (message) => {
         if (message === undefined) problems.clear("health port", "accepts connections");
-        else problems.set("health port", `cannot accept connections, trying again: ${message}`);
+        else problems.set("health port", `cannot accept connections, retrying: ${message}`);
       },
     };
     this.#http = options.healthzPort > 0
@@ -97,7 +97,7 @@ export class StatusServer implements AsyncDisposable {
       await Deno.chmod(this.#path, 0o600);
       this.#problems.clear("status socket", "open");
     } catch (error) {
-      this.#problems.set("status socket", `cannot serve flanneld status, trying again: ${messageOf(error)}`);
+      this.#problems.set("status socket", `cannot serve flanneld status, retrying: ${messageOf(error)}`);
     }
   }
 

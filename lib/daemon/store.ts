@@ -81,7 +81,7 @@ export async function openSubnetManager(
 }
 
 /**
- * What tells this network from others on the same host: devices and firewall rules carry it. It is -etcd-prefix
+ * What identifies this network among others on the same host: devices and firewall rules carry it. It is -etcd-prefix
  * with every store.
  */
 export function networkIdOf(options: Pick<Options, "etcdPrefix">): string {

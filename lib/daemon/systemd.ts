@@ -1,5 +1,5 @@
 /**
- * Telling the service manager, where there is one.
+ * Notifies the service manager, where there is one.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { notify, notifyEnvironment } from "../observe/sd_notify.ts";
 import type { ProblemReporter } from "../observe/types.ts";
 import { pause } from "../time/pause.ts";
 
-/** Tells systemd; that it can't be told is a problem, and changes nothing else. */
+/** Notifies systemd; a failure is a problem, and changes nothing else. */
 export function notifySystemd(state: Readonly<Record<string, string>>, problems: ProblemReporter): void {
   try {
     notify(Deno.env.get("NOTIFY_SOCKET") || undefined, state);

@@ -4,10 +4,10 @@
  * @module
  */
 
-/** How long tasks may take to end after they were told to, in milliseconds. */
+/** How long tasks may take to end after the signal to end, in milliseconds. */
 const GRACE_MS = 700;
 
-/** Runs tasks until the signal fires or one of them fails; then all are told to end, and waited for. */
+/** Runs tasks until the signal fires or one of them fails; then signals all to end, and waits for them. */
 export class TaskGroup {
   readonly #stop = new AbortController();
   readonly #failed = Promise.withResolvers<never>();
@@ -52,7 +52,7 @@ export class TaskGroup {
     await Promise.race([this.#failed.promise, Promise.resolve()]);
   }
 
-  /** Tells the tasks to end and waits for them, but not for ever. */
+  /** Signals the tasks to end and waits for them, up to a limit. */
   async settle(): Promise<void> {
     this.#stop.abort();
     const grace = Promise.withResolvers<void>();

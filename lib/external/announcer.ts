@@ -1,5 +1,5 @@
 /**
- * Tells the wire which MAC this host's addresses have, after each change of the external interface.
+ * Announces on the wire which MAC this host's addresses have, after each change of the external interface.
  *
  * Other hosts keep what they learned: to an interface that comes back with another MAC they send to the old one for
  * up to a minute, and so do switches that have the MAC at another port. The kernel announces nothing by itself

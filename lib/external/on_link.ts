@@ -7,7 +7,7 @@ import { lookupRoute } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
 
-/** Answers for one link. They are kept, so that it can be told whether the kernel still gives the same ones. */
+/** Answers for one link. They are kept to compare them with what the kernel gives later. */
 export class OnLinkAnswers {
   readonly #socket: NetlinkSocket;
   readonly #linkIndex: number;

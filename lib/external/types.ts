@@ -64,7 +64,7 @@ export interface InterfaceChoice {
   readonly candidates: readonly InterfaceCandidate[];
 }
 
-/** No interface fits. The message names what was asked, what exists and how to mend it. */
+/** No interface fits. The message names what was asked, what exists and how to fix it. */
 export class InterfaceError extends Error {
   override readonly name = "InterfaceError";
   constructor(message: string, readonly candidates: readonly InterfaceCandidate[]) {

@@ -76,7 +76,7 @@ const ERRORS: readonly (readonly [number, string, string])[] = [
 
 const BY_NUMBER = new Map(ERRORS.map(([number, name, text]) => [number, { name, text }]));
 
-/** Numbers of the errors that this program tells apart. */
+/** Numbers of the errors that this program distinguishes. */
 export const ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EBADF = 9, EAGAIN = 11;
 export const EACCES = 13, EEXIST = 17, ENODEV = 19, EINVAL = 22, EPROTO = 71;
 export const EBADFD = 77;

@@ -48,7 +48,7 @@ export class PollSet {
   /**
    * Waits on a pool thread until something is ready. The event loop runs on meanwhile.
    *
-   * @param timeoutMs In milliseconds; -1 waits for ever.
+   * @param timeoutMs In milliseconds; -1 waits without limit.
    * @returns How many descriptors are ready; 0 too when a signal came in between.
    */
   async wait(timeoutMs = -1): Promise<number> {

@@ -55,7 +55,7 @@ export function systemRunner(options: RunnerOptions = {}): CommandRunner {
   const env = {
     // Services and plain users often have no sbin in their path, and that is where firewall programs are.
     PATH: options.path ?? `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`,
-    // Messages are read, if only to tell "no such table" from other errors.
+    // Messages are read to distinguish "no such table" from other errors.
     LC_ALL: "C",
   };
   return async (command, args, stdin) => {

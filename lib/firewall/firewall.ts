@@ -25,7 +25,7 @@ export type { FirewallMode } from "./keepers.ts";
 export interface FirewallOptions {
   /** nftables if the config says EnableNFTables. */
   readonly mode: FirewallMode;
-  /** What tells this network from others on the same host: the etcd prefix or the path of the SQLite store. */
+  /** What identifies this network among others on the same host: the etcd prefix or the path of the SQLite store. */
   readonly networkId: string;
   readonly log: Log;
   readonly metrics?: Metrics;

@@ -60,7 +60,7 @@ interface ChainGoal {
  * What has to change so that the tables hold `rules`; empty when they do.
  *
  * Rules that are not ours are never touched. Ours are: the chains by name, jumps to them, and what old
- * releases of the original put straight into POSTROUTING and FORWARD, told by its comment and our network.
+ * releases of the original put straight into POSTROUTING and FORWARD, recognized by its comment and our network.
  */
 export function planIptables(
   saved: SavedTables,

@@ -34,7 +34,7 @@ export interface FirewallNames {
 /**
  * The names for a network.
  *
- * @param networkId What tells the network from others on the same host: the etcd prefix or the path of the SQLite store.
+ * @param networkId What identifies the network among others on the same host: the etcd prefix or the path of the SQLite store.
  */
 export function firewallNames(networkId: string): FirewallNames {
   const suffix = networkSuffix(networkId);

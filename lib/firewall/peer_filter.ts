@@ -34,7 +34,7 @@ import { WriteBackoff } from "./write_backoff.ts";
 export interface PeerFilterOptions {
   /** What the filter guards. */
   readonly tunnel: Tunnel;
-  /** What tells this network from others on the same host: the etcd prefix or the path of the SQLite store. */
+  /** What identifies this network among others on the same host: the etcd prefix or the path of the SQLite store. */
   readonly networkId: string;
   readonly log: Log;
   readonly metrics?: Metrics;

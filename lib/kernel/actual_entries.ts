@@ -19,7 +19,7 @@ import type { Entry } from "./entries.ts";
 import type { ActualEntry } from "./diff.ts";
 
 /**
- * Protocol number of our routes and next hops: how they are told from everybody else's
+ * Protocol number of our routes and next hops: what distinguishes them from everybody else's
  * (rtm_protocol and nh_protocol; linux/rtnetlink.h leaves 5 to 255 to user space, /etc/iproute2/rt_protos
  * lists the ones in use).
  */

@@ -2,7 +2,7 @@
  * Keeps one host as its plan says: devices and entries together, whatever happens to them.
  *
  * Notifications are hints: each that touches what is ours brings a full pass soon. A pass every minute is the
- * truth, for what no notification told.
+ * truth, for changes without a notification.
  *
  * @module
  */
@@ -49,7 +49,7 @@ export interface KeptPlan {
 
 /** What a change of the host means for the plan. */
 export interface HostChange {
-  /** The plan was made anew. */
+  /** Whether the plan is another one now. */
   readonly changed: boolean;
   /** Look again after this long though nothing happens, in milliseconds. */
   readonly again?: number;
@@ -271,7 +271,7 @@ export class HostKeeper {
   #tell(problem: string | undefined): void {
     this.#problem = problem;
     const { problems } = this.#options;
-    if (problem) problems.set("kernel", `cannot reconcile, trying again: ${problem}`);
+    if (problem) problems.set("kernel", `cannot reconcile, retrying: ${problem}`);
     else problems.clear("kernel", "reconciled");
   }
 }

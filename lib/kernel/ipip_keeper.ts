@@ -19,7 +19,7 @@ export function ensureIpip(
   const difference = existing && ipipDifference(existing, desired);
   if (existing && !difference) return { link: existing, created: false };
   if (existing) {
-    log.warn(`Device ${desired.name} is made again`, { because: difference });
+    log.warn(`Device ${desired.name} recreated`, { because: difference });
     deleteLink(socket, existing.index);
   }
   const { name, mtu, local } = desired;

@@ -29,7 +29,7 @@ import { ensureVxlan } from "./vxlan_keeper.ts";
 export interface LinkKeeperOptions {
   readonly socket: NetlinkSocket;
   readonly networks: readonly Prefix[];
-  /** Tells this network from others on the host. */
+  /** Identifies this network among others on the host. */
   readonly networkId: string;
   readonly log: Log;
   readonly metrics: Metrics;

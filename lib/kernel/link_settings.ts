@@ -41,7 +41,7 @@ export function applyTxChecksum(name: string, setting: ChecksumOffload, problems
     problems.clear(key, "set");
   } catch (error) {
     const value = wanted ? "on" : "off";
-    problems.set(key, `cannot set tx-checksum-ip-generic to ${value}, trying again: ${messageOf(error)}`);
+    problems.set(key, `cannot set tx-checksum-ip-generic to ${value}, retrying: ${messageOf(error)}`);
   }
 }
 

@@ -14,7 +14,7 @@ import type { Nexthop } from "../netlink/types.ts";
 /** How many routes are made without next-hop objects: what they cost grows with the square. */
 export const PLAIN_ROUTES = 1_000;
 
-/** Our ids lie between these two, so that they are easily told from those of routing daemons (which count up from 1). */
+/** Our ids lie between these two, so that they differ from those of routing daemons (which count up from 1). */
 const FIRST_ID = 0x4600_0000;
 const LAST_ID = 0x46ff_ffff;
 
@@ -28,7 +28,7 @@ export class Nexthops {
   readonly #unused = new Set<number>();
   #next: number;
 
-  /** @param networkId Tells this network from others on the host: their ids start elsewhere. */
+  /** @param networkId Identifies this network: others on the host begin at other ids. */
   constructor(networkId: string) {
     let hash = 0;
     for (const char of networkId) hash = (hash * 31 + char.codePointAt(0)!) >>> 0;

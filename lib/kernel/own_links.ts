@@ -18,7 +18,7 @@ export class LinkConflictError extends Error {
 
 /** The error for a device that has one of our names and isn't ours. */
 export function strangerError({ name, kind, alias }: Link): LinkConflictError {
-  const instead = /\.\d+$/.test(name) ? ", or let the network use another device (Backend.VNI of vxlan)" : "";
+  const instead = /\.\d+$/.test(name) ? ", or have the network use another device (Backend.VNI of vxlan)" : "";
   return new LinkConflictError(
     `Cannot use the device ${name}: there is one of kind ${kind ?? "physical"}` +
       `${alias ? ` marked "${alias}"` : ""} that isn't ours. Delete it (ip link del ${name})${instead}`,
@@ -40,12 +40,12 @@ export function isOwnLink(link: Link, networkId: string): boolean {
   return link.alias === undefined || link.alias === linkAlias(networkId);
 }
 
-/** What tells one device of a network from the others that carry the same mark. */
+/** What distinguishes one device of a network from the others with the same mark. */
 export type LinkIdentity =
   | { readonly kind: "vxlan"; readonly vni: number; readonly family: Family }
   | { readonly kind: "tun" }
   | { readonly kind: "ipip" }
-  /** Devices of this kind are told apart by their names alone: it is one that has none of these. */
+  /** Devices of this kind differ by their names alone: it is one that has none of these. */
   | { readonly kind: "wireguard"; readonly kernelKind: string; readonly names: readonly string[] };
 
 /** The identity of a device as it is to be. */

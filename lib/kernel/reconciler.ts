@@ -53,7 +53,7 @@ export interface ReconcilerOptions {
   readonly socket: NetlinkSocket;
   /** Our networks; routes elsewhere are never ours. */
   readonly networks: readonly Prefix[];
-  /** Tells this network from others on the host. */
+  /** Identifies this network among others on the host. */
   readonly networkId: string;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -22,7 +22,7 @@ export function ensureTun(
 ): { link: Link; created: boolean } {
   if (existing && hasQueues(existing, desired.multiQueue)) return { link: existing, created: false };
   if (existing) {
-    log.warn(`Device ${desired.name} is made again`, { because: "its number of queues can't be changed" });
+    log.warn(`Device ${desired.name} recreated`, { because: "its number of queues can't be changed" });
     deleteLink(socket, existing.index);
   }
   const { name, vnetHeader, multiQueue } = desired;

@@ -34,7 +34,7 @@ export function ensureVxlan(
   const difference = existing && vxlanDifference(existing, desired, underlay.index);
   if (existing && !difference) return { link: existing, created: false };
   if (existing) {
-    log.warn(`Device ${desired.name} is made again`, { because: difference });
+    log.warn(`Device ${desired.name} recreated`, { because: difference });
     deleteLink(socket, existing.index);
   }
   const { vni, local, learning, gbp } = desired;

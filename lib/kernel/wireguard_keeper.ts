@@ -37,7 +37,7 @@ export function ensureWireguard(
   const { program, args } = implementation;
   startProgram(program, [...args, name]);
   const link = findLink(socket, name);
-  if (!link) throw new Error(`${program} ended well and made no device ${name}`);
+  if (!link) throw new Error(`${program} ended with status 0 but made no device ${name}`);
   log.info(`Started ${program} for the device ${name}`);
   return { link, created: true };
 }

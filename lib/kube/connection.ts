@@ -1,7 +1,7 @@
 /**
  * One connection to an API server: HTTP/2 where the server speaks it, else HTTP/1.1.
  *
- * A watch is silent for minutes where nothing changes, so that silence doesn't tell a dead connection from a quiet
+ * A watch is silent for minutes where nothing changes, so that silence doesn't distinguish a dead connection from a quiet
  * one. HTTP/2 has pings for that, which cost the server nothing; over HTTP/1.1 a request of the server's version on
  * a second connection stands in.
  *

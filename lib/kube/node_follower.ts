@@ -120,7 +120,7 @@ export class NodeFollower {
       this.#version = undefined;
     } else if (!this.#connected && performance.now() - this.#since > DOUBT_MS) {
       if (await this.#isSameCluster?.(signal) ?? true) return;
-      this.#log.warn("The own Node is another one than before the outage: listing all Nodes again");
+      this.#log.warn("The own Node was replaced during the outage: listing all Nodes again");
       this.#version = undefined;
     }
   }
@@ -159,7 +159,7 @@ export class NodeFollower {
     // What is gone, or lies in the server's future, can't be watched from; the list says what is now.
     if (isGone(error) || isInTheFuture(error)) this.#version = undefined;
     const message = messageOf(error);
-    if (message !== this.#lastError) this.#log.warn(`Cannot follow the Nodes, trying again: ${message}`);
+    if (message !== this.#lastError) this.#log.warn(`Cannot follow the Nodes, retrying: ${message}`);
     this.#lastError = message;
   }
 }

@@ -12,7 +12,7 @@ import { JsonSkimmer, type Pick, type SkimmedJson } from "./json_skim.ts";
 /** What is kept of a Node. */
 export interface NodeRecord {
   readonly name: string;
-  /** Another one for a Node that was deleted and made anew under the same name. */
+  /** Another one for a Node that was deleted and recreated under the same name. */
   readonly uid: string;
   readonly resourceVersion: string;
   /** When it was made: RFC 3339, to the second. */

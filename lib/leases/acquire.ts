@@ -39,12 +39,12 @@ export async function acquireLease(options: AcquireOptions): Promise<AcquiredLea
     try {
       const acquired = await new Acquisition(options, unproven).run();
       if (acquired) return acquired;
-      log.debug("Another host was faster: looking at the leases again");
+      log.debug("Another host took the subnet first: reading the leases again");
     } catch (error) {
       signal?.throwIfAborted();
       if (isFinal(error)) throw error;
       if (throttle.pass() !== undefined) {
-        log.warn("Cannot acquire a lease yet, trying again", { error: messageOf(error) });
+        log.warn("Cannot acquire a lease yet, retrying", { error: messageOf(error) });
       }
     }
     await backoff.wait(signal);
@@ -107,8 +107,8 @@ class Acquisition {
     const older = olderRival(stored, lease, snapshot);
     if (!older) return true;
     this.#o.log.error(
-      "The subnets of this host's lease belong to an older lease: taking others; containers with addresses of " +
-        "these must be restarted",
+      "The subnets of this host's lease belong to an older lease: taking others; restart the " +
+        "containers with addresses of these",
       { key: stored.key, older: older.key, holder: older.value.slice(0, 200) },
     );
     return false;
@@ -156,7 +156,7 @@ class Acquisition {
     if (proven && !sameHost(lease.attributes, this.#o.attributes)) {
       return this.#o.log.info("This host's address changed since its last run: it keeps its lease", fields);
     }
-    this.#o.log.info("The lease of this host said something else before: overwritten", fields);
+    this.#o.log.info("This host's lease overwritten with its present attributes", fields);
   }
 
   /** Whether nobody writes the value of the lease that was taken over back. @throws {HeldElsewhereError} */
@@ -173,7 +173,7 @@ class Acquisition {
   }
 
   async #dropMisfit(stored: StoredLease): Promise<boolean> {
-    this.#o.log.warn("This host's lease can't be used any more: deleting it", { key: stored.key });
+    this.#o.log.warn("This host's lease can't be used any more, deleting it", { key: stored.key });
     return await this.#o.store.deleteLease(stored, this.#call);
   }
 }

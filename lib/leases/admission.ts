@@ -10,7 +10,7 @@ import { familiesOf, type PerFamily } from "../net/family.ts";
 import { containsPrefix, formatPrefix, type Prefix, prefixesOverlap } from "../net/prefix.ts";
 import { PrefixIndex } from "./prefix_index.ts";
 
-/** What a lease lays claim to. */
+/** What a lease claims. */
 export interface Claim {
   readonly subnets: PerFamily<Prefix>;
   /** Orders claims by age: the lower one is the older. */

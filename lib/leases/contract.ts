@@ -34,7 +34,7 @@ export type ListedChange =
 
 /** Who gets the leases. */
 export interface LeaseSink {
-  /** What was last told of a key: a lease that didn't change may be told as the same object, at no cost. */
+  /** What was last passed on under a key: an unchanged lease may be passed on as the same object, at no cost. */
   get(key: string): ListedLease | undefined;
   /** All leases: what isn't among them is gone. */
   list(leases: Iterable<ListedLease>): void;
@@ -55,11 +55,11 @@ export interface OwnLease {
 
 /** How following the store goes. */
 export interface FollowHealth {
-  /** Whether changes are told at the moment. */
+  /** Whether changes come in at the moment. */
   readonly connected: boolean;
   /** Milliseconds since that began or ended. */
   readonly sinceMs: number;
-  /** The version of the store up to which everything was told; empty before the first list. */
+  /** The version of the store up to which everything was passed on; empty before the first list. */
   readonly version: string;
   /** Lists that were read because changes could not be followed without a gap. */
   readonly resyncs: number;
@@ -83,7 +83,7 @@ export interface Joined {
   readonly membership: Membership;
   /** How it came by its subnets, for the log: reused, previous, new, assigned. */
   readonly origin: string;
-  /** Tells the leases that were read on the way. To be called once, and not kept: it may hold all of them. */
+  /** Passes on the leases that {@link SubnetManager.join} read. Call it once, and don't keep it: it may hold all of them. */
   readonly first: (sink: LeaseSink) => void;
 }
 
@@ -104,7 +104,7 @@ export interface Membership {
    */
   keep(signal: AbortSignal, onPublished: (own: OwnLease) => void): Promise<void>;
   /**
-   * Tells every change since {@link Joined.first}, and a list where there was a gap, until the signal fires. No
+   * Passes on every change since {@link Joined.first}, and a list where there was a gap, until the signal fires. No
    * error of a store that is still there ends it; {@link health} says how it goes.
    *
    * @param onConfig Called with the network config (null: there is none) when it may have changed.
@@ -162,13 +162,13 @@ export interface SubnetManager extends AsyncDisposable {
    * What the store knows of this host; stores that know hosts by their leases alone don't have it. Waits for a store
    * that doesn't answer.
    *
-   * @throws {StoreError} For what waiting won't mend. @throws The signal's reason.
+   * @throws {StoreError} For what doesn't pass by waiting. @throws The signal's reason.
    */
   self?(options?: CallOptions): Promise<KnownHost>;
   /**
    * Takes a subnet, or learns which one is assigned. Waits for a store that doesn't answer, as long as it takes.
    *
-   * @throws {OutOfSubnetsError | HeldElsewhereError | StoreError} For what waiting won't mend.
+   * @throws {OutOfSubnetsError | HeldElsewhereError | StoreError} For what doesn't pass by waiting.
    * @throws The signal's reason.
    */
   join(request: JoinRequest): Promise<Joined>;

@@ -67,7 +67,7 @@ export class LeaseCreation {
 
   /**
    * The transaction keeps two hosts from one key. With two families, two keys can share one subnet: then the
-   * earlier one keeps it. What happened between our look and our write tells.
+   * earlier one keeps it. What happened between our read and our write decides.
    */
   async #isAlone(held: StoredLease, subnets: PerFamily<Prefix>): Promise<boolean> {
     if (familiesOf(subnets).length < 2) return true;
@@ -125,7 +125,7 @@ export class LeaseCreation {
       .map(({ name }) => formatIp(lease!.attributes.publicIps[name]!));
     this.#o.log.error(
       "This host's earlier subnet is leased to another public IP, and nothing proves that the lease is this " +
-        "host's: taking a new subnet; containers with addresses of the earlier one must be restarted",
+        "host's: taking a new subnet; restart the containers with addresses of the earlier one",
       { subnet: formatPrefix(subnet), key: holder.key, holder: ips.join(" ") || holder.value.slice(0, 80) },
     );
   }

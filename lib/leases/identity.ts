@@ -63,7 +63,7 @@ export class HostIdentity {
 
 /**
  * Whether both are one host's by what they publish: the first family in which both have an address decides. Hosts
- * behind one address are told apart by the port of the udp backend.
+ * behind one address differ by the port of the udp backend.
  */
 export function sameHost(a: LeaseAttributes, b: LeaseAttributes): boolean {
   const family = FAMILIES.find(({ name }) => a.publicIps[name] && b.publicIps[name]);

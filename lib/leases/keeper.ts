@@ -116,7 +116,7 @@ export class LeaseKeeper {
   observeSnapshot(snapshot: LeaseSnapshot): void {
     const stored = this.#find(snapshot);
     if (stored?.revision === this.#held.revision) return;
-    // The list may be older than what was written meanwhile: a new one will tell.
+    // The list may be older than what was written meanwhile: a new one decides.
     this.#recheck = true;
     this.#wake();
   }
@@ -136,7 +136,7 @@ export class LeaseKeeper {
         if (signal.aborted) return;
         if (error instanceof LeaseLostError || error instanceof StoreGoneError) throw error;
         if (this.#throttle.pass() !== undefined) {
-          this.#o.log.warn("Cannot renew the lease, trying again", {
+          this.#o.log.warn("Cannot renew the lease, retrying", {
             key: this.#held.key,
             remaining: Math.round(this.remaining),
             error: messageOf(error),
@@ -232,7 +232,7 @@ export class LeaseKeeper {
     if (verdict.kind === "lost") throw new LeaseLostError(verdict.message);
     if (verdict.kind === "claim") return await this.#claim(stored, signal);
     if (this.#held.expires && !stored.expires) {
-      this.#o.log.info("The lease is a reservation now: it doesn't expire", { key: stored.key });
+      this.#o.log.info("The lease is a reservation now and doesn't expire", { key: stored.key });
     }
     const soon = this.#o.clock.now() + ADOPTED_RENEW_MS * (0.5 + this.#o.clock.random() / 2);
     if (!this.#held.expires && stored.expires) this.#expiresAt = soon;
@@ -288,7 +288,7 @@ export class LeaseKeeper {
       this.#recheck = true;
       return;
     }
-    this.#o.log.warn("The lease had expired, its subnet was still free: created again", { key });
+    this.#o.log.warn("Lease expired, its subnet still free: lease recreated", { key });
     this.#hold(created, began);
   }
 

@@ -33,7 +33,7 @@ export interface KeeperOptions {
   readonly metrics?: Metrics;
 }
 
-/** What keeps the lease from being as it should be. */
+/** What is wrong with the lease. */
 export interface LeaseTrouble {
   /** Milliseconds since the renewal is due; absent while it isn't, or is under way for the first time. */
   readonly overdueMs?: number;

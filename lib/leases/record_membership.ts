@@ -33,7 +33,7 @@ export class RecordMembership implements Membership {
   readonly #options: RecordOptions;
   readonly #subnets: PerFamily<Prefix>;
   readonly #keeper: LeaseKeeper;
-  /** Up to where {@link Joined.first} tells the leases; the list itself isn't kept. */
+  /** Up to where {@link Joined.first} passes on the leases; the list itself isn't kept. */
   readonly #cursor: StoreCursor;
   #sync: LeaseSync | undefined;
   #onPublished: (own: OwnLease) => void = () => {};

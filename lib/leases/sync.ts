@@ -1,6 +1,6 @@
 /**
  * Follows a store of records: list, then watch from the list's revision, for as long as it runs. One
- * watch tells of leases and of the network config.
+ * watch reports leases and the network config.
  *
  * @module
  */
@@ -41,8 +41,8 @@ export interface SyncOptions {
 }
 
 /**
- * The longest time between two lists, in milliseconds: whatever a watch didn't tell, for whatever reason, is
- * right after it. Up to a quarter less, by chance, so that hosts that started together don't list together.
+ * The longest time between two lists, in milliseconds: it corrects whatever a watch
+ * missed. Up to a quarter less, by chance, so that hosts that started together don't list together.
  */
 const LIST_INTERVAL_MS = 600_000;
 /** A store that is silent for this long makes the host not ready, in milliseconds. */
@@ -52,7 +52,7 @@ const CATCH_UP_MS = 5_000;
 /** The key of the problem. */
 const PROBLEM = "store";
 
-/** Lists and watches until told to stop. */
+/** Lists and watches until the signal fires. */
 export class LeaseSync {
   readonly #o: SyncOptions;
   readonly #metrics: Metrics;
@@ -174,7 +174,7 @@ export class LeaseSync {
     if (batch.events.length === 0) return;
     this.#metrics.count(
       "lease_events_total",
-      "Changes of leases that the store told",
+      "Changes of leases that the store reported",
       {},
       batch.events.length,
     );
@@ -206,16 +206,16 @@ export class LeaseSync {
   }
 
   /**
-   * Says how it stands. A host that hears nothing of its peers for a while isn't ready, though its data path works;
+   * Reports the state. A host that learns nothing about its peers for a while isn't ready, though its data path works;
    * and a watch that begins is no watch that lasts.
    */
   #report(): void {
     const lasted = this.#o.clock.now() - this.#since;
     this.#isProblem = !this.#connected || lasted < STORE_BACKOFF.longest;
     if (!this.#isProblem) {
-      return this.#problems.clear(PROBLEM, "follows the leases again");
+      return this.#problems.clear(PROBLEM, "following the leases");
     }
-    const text = `cannot follow the leases, trying again: ${this.#lastError ?? "no answer yet"}`;
+    const text = `cannot follow the leases, retrying: ${this.#lastError ?? "no answer yet"}`;
     this.#problems.set(PROBLEM, text, { notReady: !this.#connected && lasted >= SILENCE_MS });
   }
 

@@ -14,7 +14,7 @@ export interface LeaseAttributes {
   readonly publicIps: PerFamily<Ip>;
   /** Type of its backend; udp, alloc and the clouds leave it out. */
   readonly backendType?: string;
-  /** What its backend tells the others, per family (BackendData, BackendV6Data). */
+  /** What its backend publishes, per family (BackendData, BackendV6Data). */
   readonly backendData: PerFamily<Json>;
 }
 
@@ -50,7 +50,7 @@ export interface StoredConfig {
 export interface StoreCursor {
   readonly revision: bigint;
   /**
-   * What tells this history from another one with the same revisions, as a store that was restored or replaced
+   * What distinguishes this history from another one with the same revisions, as a store that was restored or replaced
    * has it. Only the store that gave it can read it; without it the revisions alone are compared.
    */
   readonly history?: unknown;
@@ -83,7 +83,7 @@ export class CompactedError extends Error {
 
 /**
  * A store that can't be used and won't become usable by waiting: wrong credentials, a bad certificate, a
- * corrupt file. The message names the endpoint or file, the cause and how to mend it.
+ * corrupt file. The message names the endpoint or file, the cause and how to fix it.
  */
 export class StoreError extends Error {
   override readonly name: string = "StoreError";
@@ -107,9 +107,9 @@ export interface CallOptions {
 
 /**
  * Where config and leases live. Every method that changes a lease is one transaction on the key's revision:
- * of two hosts that want the same key, one gets it and the other is told.
+ * of two hosts that want the same key, one gets it and the other learns that.
  *
- * Methods reject with {@link StoreError} for what waiting won't mend, and with any other error for what a
+ * Methods reject with {@link StoreError} for what doesn't pass by waiting, and with any other error for what a
  * later call may survive (an endpoint that is down, a time-out).
  */
 export interface LeaseStore extends AsyncDisposable {

@@ -1,5 +1,5 @@
 /**
- * How a tunnel's outer packets are told from all others.
+ * What a tunnel's outer packets look like on the wire.
  *
  * @module
  */

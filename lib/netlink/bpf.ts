@@ -17,7 +17,7 @@ export interface FilterRules {
   readonly ignorePortIds?: readonly number[];
   /**
    * Drops the news of new and changed forwarding entries of all bridges and VXLAN devices. The kernel doesn't
-   * say who made them, so that one's own can't be told from others'; that of removed ones still comes.
+   * say who made them, so that the own can't be recognized; that of removed ones still comes.
    * @default false
    */
   readonly ignoreNewFdb?: boolean;

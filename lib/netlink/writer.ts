@@ -130,10 +130,10 @@ export class MessageWriter {
   /** The 6 bytes of a MAC address. @throws {RangeError} If `mac` is none. */
   attributeMac(type: number, mac: Mac): void {
     const at = this.#attribute(type, 6);
-    if (mac.length !== 17) throw new RangeError(`${JSON.stringify(mac)} is no MAC address`);
+    if (mac.length !== 17) throw new RangeError(`${JSON.stringify(mac)} isn't a MAC address`);
     for (let i = 0; i < 6; i++) {
       const byte = hexDigit(mac.charCodeAt(i * 3)) << 4 | hexDigit(mac.charCodeAt(i * 3 + 1));
-      if (byte < 0) throw new RangeError(`${JSON.stringify(mac)} is no MAC address`);
+      if (byte < 0) throw new RangeError(`${JSON.stringify(mac)} isn't a MAC address`);
       this.#bytes[at + i] = byte;
     }
   }

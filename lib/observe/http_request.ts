@@ -54,7 +54,7 @@ function checkHost(fields: readonly string[], isNeeded: boolean): void {
   for (const field of fields) {
     const colon = field.indexOf(":");
     const name = field.slice(0, Math.max(colon, 0));
-    if (!TOKEN.test(name)) throw new BadRequestError(400, "a header line that is no field");
+    if (!TOKEN.test(name)) throw new BadRequestError(400, "a malformed header line");
     if (name.toLowerCase() === "host") hosts.push(field.slice(colon + 1).trim());
   }
   if (hosts.length > 1 || (isNeeded && hosts.length === 0)) {
@@ -62,12 +62,12 @@ function checkHost(fields: readonly string[], isNeeded: boolean): void {
   }
   // uri-host [ ":" port ] (RFC 3986, 3.2.2); empty is allowed.
   const good = /^(\[[0-9A-Fa-fv:.%~_-]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/;
-  if (!hosts.every((host) => good.test(host))) throw new BadRequestError(400, "the Host field is no host");
+  if (!hosts.every((host) => good.test(host))) throw new BadRequestError(400, "a malformed Host field");
 }
 
 /** The path of an origin-form (`/x?y`) or absolute-form (`http://host/x`) target. */
 function pathOf(target: string): string {
   const path = target.startsWith("/") ? target : /^https?:\/\/[^/?#]*([^]*)$/i.exec(target)?.[1];
-  if (path === undefined) throw new BadRequestError(400, "the target is no path");
+  if (path === undefined) throw new BadRequestError(400, "the target isn't a path");
   return path.split(/[?#]/, 1)[0] || "/";
 }

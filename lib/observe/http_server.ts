@@ -1,7 +1,7 @@
 /**
  * A small HTTP/1 server for probes: it answers one GET or HEAD a connection, within limits that hold.
  *
- * Deno.serve waits for ever for a request that never comes, and ends when the process has no file descriptor left
+ * Deno.serve waits without limit for a request that never comes, and ends when the process has no file descriptor left
  * (EMFILE); Deno's node:http never accepts again after that. Both cost more memory (docs/adr/0008).
  *
  * @module

@@ -24,9 +24,9 @@ export interface Problem {
 interface Entry extends Problem {
   /** False: the host waits, nothing is wrong. */
   readonly wrong: boolean;
-  readonly toldAt: number;
+  readonly loggedAt: number;
   /** Whether the text as it is now stands in the log. */
-  readonly told: boolean;
+  readonly logged: boolean;
 }
 
 /** What the registry writes to; none of it is needed by one that is only read. */
@@ -91,12 +91,12 @@ export class Problems implements ProblemReporter {
     const before = this.#entries.get(key);
     const now = this.#now();
     const isNew = before?.wrong !== wrong;
-    const isTold = !isNew && before.text === text && before.told;
-    const told = isTold || isNew || now - before.toldAt >= LINE_INTERVAL_MS;
-    const toldAt = told && !isTold ? now : before?.toldAt ?? now;
+    const wasLogged = !isNew && before.text === text && before.logged;
+    const logged = wasLogged || isNew || now - before.loggedAt >= LINE_INTERVAL_MS;
+    const loggedAt = logged && !wasLogged ? now : before?.loggedAt ?? now;
     const since = isNew ? now : before.since;
-    this.#entries.set(key, { key, text, since, notReady, wrong, told, toldAt });
-    if (wrong && told && !isTold) this.#log?.child(key).warn(text);
+    this.#entries.set(key, { key, text, since, notReady, wrong, logged, loggedAt });
+    if (wrong && logged && !wasLogged) this.#log?.child(key).warn(text);
     if (before?.wrong && !wrong) this.#gauge(key, 0);
     if (wrong && isNew) {
       this.#gauge(key, 1);

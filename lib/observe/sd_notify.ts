@@ -1,5 +1,5 @@
 /**
- * Telling systemd how the service does (sd_notify(3)): datagrams to the socket in $NOTIFY_SOCKET.
+ * Notifies systemd of the service's state (sd_notify(3)): datagrams to the socket in $NOTIFY_SOCKET.
  *
  * Deno's own Unix datagram sockets are behind an unstable flag, so they are made by the C library.
  *
@@ -52,7 +52,7 @@ export function notifyEnvironment(
 /**
  * Sends one notification, like `{ READY: "1", STATUS: "leased 10.5.72.0/24" }`. Never waits.
  *
- * @returns False if no service manager wants to hear.
+ * @returns False if there is no service manager to notify.
  * @throws {SystemError} If the socket doesn't take it.
  * @throws {RangeError} If $NOTIFY_SOCKET is no Unix socket.
  */

@@ -14,7 +14,7 @@ export interface Log {
   info(message: string, fields?: LogFields): void;
   /** Something is wrong and the daemon copes. */
   warn(message: string, fields?: LogFields): void;
-  /** Something is wrong and people must act: says how to mend it. */
+  /** Something is wrong and people must act: says how to fix it. */
   error(message: string, fields?: LogFields): void;
 }
 
@@ -33,7 +33,7 @@ export interface Metrics {
   count(name: string, help: string, labels?: Labels, by?: number): void;
   /** Sets a gauge. */
   gauge(name: string, help: string, value: number, labels?: Labels): void;
-  /** Has `collect` called before each read-out, for values that are asked rather than told. */
+  /** Has `collect` called before each read-out, for values that are read on demand. */
   onCollect(collect: () => void): Disposable;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Frames that tell a wire's hosts which MAC an address has now: gratuitous ARP and unsolicited neighbour
+ * Frames that announce to a wire's hosts which MAC an address has now: gratuitous ARP and unsolicited neighbour
  * advertisements. Whoever has an entry for the address replaces it at once, instead of sending to the old MAC until
  * the entry is doubted.
  *

@@ -22,7 +22,7 @@ export interface MergeKinds {
 /** Bits of {@link MergeCandidate.slot}. */
 export const SLOT_BITS = 6;
 
-/** Value of {@link MergeCandidate.slot} for a packet whose flow can't be told. */
+/** Value of {@link MergeCandidate.slot} for a packet whose flow is unknown. */
 export const NO_FLOW = -1;
 
 const CORRECT = 0xffff;
@@ -64,7 +64,7 @@ export class MergeCandidate {
     const tcp = ip.protocol === h.TCP;
     if (!tcp && ip.protocol !== h.UDP) return;
     if (length - l4 < (tcp ? h.TCP_HEADER : h.UDP_HEADER)) return;
-    // Same flow, same slot: the lower address bits and the ports tell flows apart well enough.
+    // Same flow, same slot: the lower address bits and the ports distinguish flows well enough.
     const { view } = this.#memory;
     const addresses = v4
       ? view.getInt32(at + 12) ^ view.getInt32(at + 16)

@@ -56,7 +56,7 @@ export class Segmenter {
     const l4 = vnet.checksumStart;
     const minimum = protocol === h.TCP ? h.TCP_HEADER : h.UDP_HEADER;
     if (l4 + minimum > length) return false;
-    // hdr_len is a hint; where the payload starts is told by the L4 header alone.
+    // hdr_len is a hint; only the L4 header says where the payload starts.
     const l4Header = protocol === h.TCP ? (u8[at + l4 + h.TCP_DATA_OFFSET]! >>> 4) << 2 : h.UDP_HEADER;
     const headerLength = l4 + l4Header;
     if (l4Header < minimum || headerLength > MAX_HEADERS || headerLength >= length) return false;
@@ -82,7 +82,7 @@ export class Segmenter {
     if (!tcp && type !== GSO_UDP_L4) return 0;
     const protocol = tcp ? h.TCP : h.UDP;
     if (vnet.checksumOffset !== (tcp ? h.TCP_CHECKSUM : h.UDP_CHECKSUM)) return 0;
-    // IPv6 may have extension headers before L4; only csum_start tells where that is.
+    // IPv6 may have extension headers before L4; only csum_start says where that is.
     const placed = ip.version === 4
       ? ip.protocol === protocol && vnet.checksumStart === ip.headerLength
       : vnet.checksumStart >= h.IPV6_HEADER &&

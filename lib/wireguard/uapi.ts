@@ -150,7 +150,7 @@ function parseDevice(answer: string): WireguardDevice {
   return { listenPort: device.listenPort, peers: device.peers, ...publicKeyFrom(device.publicKey) };
 }
 
-/** The interface tells the private key only; nobody else needs to see it. */
+/** The interface gives the private key only; nobody else needs to see it. */
 function publicKeyFrom(privateHex: string | undefined): { publicKey?: string } {
   if (privateHex === undefined || privateHex === NO_KEY) return {};
   return { publicKey: publicKeyOf(keyFromHex(privateHex)) };

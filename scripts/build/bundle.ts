@@ -24,7 +24,7 @@ import {
 } from "./rewrite.ts";
 import { run } from "./run.ts";
 
-/** Modules that a package loads in vain: path, and what is enough instead. */
+/** Modules that a package loads without use: path, and what is enough instead. */
 const UNUSED_MODULES: readonly (readonly [RegExp, string])[] = [
   [/\/@googleapis\/compute\/[^/]+\/build\/alpha\.js$/, "exports.compute_alpha = {};"],
   [/\/@googleapis\/compute\/[^/]+\/build\/beta\.js$/, "exports.compute_beta = {};"],
@@ -51,7 +51,7 @@ async function localModules(root: string, entry: string): Promise<string[]> {
 /**
  * All files that modules of the program name by `import.meta.url`, those that workers name included.
  *
- * @throws {Error} if two modules mean different files by one specifier: in a bundle they couldn't be told apart
+ * @throws {Error} if two modules mean different files by one specifier: in a bundle they couldn't be distinguished
  */
 export async function namedFiles(root: string, main: string): Promise<NamedFile[]> {
   const found = new Map<string, NamedFile>();

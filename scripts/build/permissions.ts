@@ -15,7 +15,7 @@ const PROGRAMS: readonly string[] = [
   ),
 ];
 
-/** What Deno may tell of the host. */
+/** What Deno may report of the host. */
 const SYSTEM = [
   "hostname",
   "homedir",
@@ -30,7 +30,7 @@ const SYSTEM = [
 /**
  * The daemon's permissions. Not all: no other program than the firewall's, no code from elsewhere.
  *
- * Files and addresses can't be told beforehand: options name the subnet file, the store, certificates and endpoints.
+ * Files and addresses aren't known beforehand: options name the subnet file, the store, certificates and endpoints.
  * Foreign functions (netlink, TUN) can be had as a whole only; on systemd hosts the unit's capabilities and
  * ProtectSystem draw the line that Deno can't.
  */

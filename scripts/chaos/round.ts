@@ -14,7 +14,7 @@ const PING_LIMIT = 5_000;
 /** How long it may take until every host's state is that of a fresh start, in milliseconds. */
 const STATE_LIMIT = 10_000;
 /**
- * What didn't heal in time gets so long in all, to tell "late" from "never", in milliseconds. A daemon may report a
+ * What didn't heal in time gets so long in all, to distinguish "late" from "never", in milliseconds. A daemon may report a
  * problem for so long, too: it waits a while before it trusts what came back.
  */
 const PATIENCE = 60_000;

@@ -11,7 +11,7 @@ import { ipBatch } from "./process.ts";
 
 /** A subnet file's values, as they stand there. */
 export interface SubnetFile {
-  /** `10.5.72.1/24` and its IPv6 kin. */
+  /** `10.5.72.1/24` and its IPv6 counterpart. */
   readonly subnets: PerFamily<string>;
   readonly mtu: number;
   readonly text: string;

@@ -144,7 +144,7 @@ export class Lab implements AsyncDisposable {
    * Pings every container from every other one over every family.
    *
    * @param milliseconds For this long a pair that doesn't answer is asked again: daemons that are ready may
-   *   hear of each other only a moment later. @default 5000
+   *   learn of each other only a moment later. @default 5000
    * @throws {Error} Naming the pairs that never answered.
    */
   async pingAll(milliseconds = 5000): Promise<void> {

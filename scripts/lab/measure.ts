@@ -52,7 +52,7 @@ export function parsePing(stdout: string, stderr: string): PingCount {
  * TCP throughput from one namespace to another, in Mbit/s as received.
  *
  * @param address The receiver's address.
- * @param seconds Length of the measurement: a whole number, at least 1 (to iperf3, 0 and 0.5 mean "for ever").
+ * @param seconds Length of the measurement: a whole number, at least 1 (to iperf3, 0 and 0.5 mean "no end").
  * @throws {RangeError} If `seconds` isn't.
  */
 export async function throughput(

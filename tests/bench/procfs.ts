@@ -1,5 +1,5 @@
 /**
- * What the kernel tells of a process and of its network namespace, read cheaply enough to poll.
+ * Figures of a process and of its network namespace from the kernel, read cheaply enough to poll.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** Docker and containerd on the subnets, as docs/install.md tells it. */
+/** Docker and containerd on the subnets, as docs/install.md describes. */
 import assert from "node:assert/strict";
 import { until } from "../../scripts/lab/process.ts";
 import type { SystemdHost } from "../../scripts/lab/systemd_host.ts";

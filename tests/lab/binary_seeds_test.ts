@@ -59,7 +59,7 @@ labTest(
 );
 
 labTest(
-  "walk-through: two daemons on a host, told apart by -subnet-file and -etcd-prefix",
+  "walk-through: two daemons on a host, each with its -subnet-file and -etcd-prefix",
   { hosts: 1, config: null },
   async (lab) => {
     const host = lab.host(1);

@@ -11,7 +11,7 @@ import { ping } from "../../scripts/lab/measure.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { DUAL } from "./heal_network.ts";
 
-/** How long a daemon may take until all is as it should be. */
+/** How long a daemon may take until the network is complete. */
 const START_LIMIT = 20_000;
 
 /** One network on all hosts of the lab. */
@@ -172,7 +172,7 @@ labTest("three networks on the same hosts; cleaning one up leaves the others as 
   assert.deepEqual(await dumps(), onlyHostGw, "as before the default network came");
   for (const member of hostGw) {
     assert.deepEqual(((await member.status()).kernel as JsonObject).failures, []);
-    assert.equal(member.daemon.count(/Another program changed|put right/), 0, member.daemon.log);
+    assert.equal(member.daemon.count(/Another program changed|corrected/), 0, member.daemon.log);
   }
 });
 

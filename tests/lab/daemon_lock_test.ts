@@ -52,6 +52,6 @@ labTest("cleanup refuses while a daemon waits for its config", { hosts: 1, confi
     mayFail: true,
   });
   assert.equal(code, 1);
-  assert.match(stderr, /flanneld \(process \d+\) is running and would make everything again: stop it first/);
+  assert.match(stderr, /flanneld \(process \d+\) is running and would recreate everything: stop it first/);
   assert.equal((await daemon.stop()).code, 0);
 });

@@ -75,7 +75,7 @@ labTest("a deleted device is back within 2 s with its MAC and all entries", {}, 
   await lab.pingAll(1000);
 });
 
-labTest("a device that was taken down, or lost its address, is put right within 2 s", {}, async (lab) => {
+labTest("a device that is down or without its address is corrected within 2 s", {}, async (lab) => {
   const { host, restored } = await start(lab);
   await host.ip(`link set ${DEVICE} down`);
   await restored("the device");

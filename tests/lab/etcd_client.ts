@@ -58,7 +58,7 @@ export async function until(
 export interface Following extends AsyncDisposable {
   readonly peers: PeerSet;
   readonly sync: LeaseSync;
-  /** The config's texts in the order in which they were told; undefined: there was none. */
+  /** The config's texts in the order in which they came; undefined: there was none. */
   readonly configs: readonly (string | undefined)[];
 }
 

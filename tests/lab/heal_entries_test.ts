@@ -1,4 +1,4 @@
-/** Whatever somebody does to our device or its entries is put right within 2 s, and traffic with it. */
+/** Changes of our device or its entries are corrected within 2 s, and traffic recovers. */
 import assert from "node:assert/strict";
 import { labTest } from "./lab_test_case.ts";
 import { until } from "../../scripts/lab/process.ts";
@@ -107,7 +107,7 @@ const BREAKAGES: readonly Breakage[] = [
 ];
 
 for (const { name, families } of FAMILY_SETS) {
-  labTest(`vxlan, ${name}: whatever is done to the overlay is put right within 2 s`, {
+  labTest(`vxlan, ${name}: changes of the overlay are corrected within 2 s`, {
     families,
   }, async (lab) => {
     await startNetwork(lab);

@@ -1,4 +1,4 @@
-/** Notifications that the kernel drops (ENOBUFS): what they would have told is found all the same. */
+/** Notifications that the kernel drops (ENOBUFS): the daemon finds the changes all the same. */
 import assert from "node:assert/strict";
 import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";

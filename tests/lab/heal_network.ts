@@ -11,7 +11,7 @@ import type { Host } from "../../scripts/lab/host.ts";
 import type { Lab } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 
-/** How fast the daemon must put right what the kernel tells it of, in milliseconds. */
+/** How fast the daemon must correct what the kernel reports, in milliseconds. */
 export const HEAL_LIMIT = 2_000;
 
 /** Which families a network has. */

@@ -73,7 +73,7 @@ labTest(`vxlan, ${PEERS} dual-stack peers: all entries are back within 2 s`, {
   await untilCount(host, PEERS * 6, "after tables were flushed");
 });
 
-labTest(`host-gw, ${PEERS} dual-stack peers: a flap is repaired within 2 s, and told in a few lines`, {
+labTest(`host-gw, ${PEERS} dual-stack peers: a flap is repaired within 2 s, and takes a few log lines`, {
   hosts: 1,
   families: DUAL.families,
   store: "sqlite",

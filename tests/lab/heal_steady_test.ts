@@ -20,7 +20,7 @@ async function cpuSeconds(pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** Changes something of our devices that is nothing to us: the kernel tells of it, and the daemon looks. */
+/** Changes something of our devices that doesn't matter to us: the kernel reports it, and the daemon looks. */
 async function provokePasses(host: Host, milliseconds: number): Promise<number> {
   const end = performance.now() + milliseconds;
   let count = 0;

@@ -72,7 +72,7 @@ const SPECIALS: readonly string[] = [
 ];
 
 for (const special of SPECIALS) {
-  namespaceTest(import.meta, `a device with "${special}" is made again without it`, () => {
+  namespaceTest(import.meta, `a device with "${special}" is recreated without it`, () => {
     using socket = NetlinkSocket.open();
     const options = setUp(socket);
     ensureLinks([VXLAN], options);

@@ -100,7 +100,7 @@ namespaceTest(import.meta, "an object that a pass removed isn't used again", asy
 
 namespaceTest(
   import.meta,
-  "an object that somebody leads elsewhere, or deletes, is made again by a pass",
+  "a pass corrects a next-hop object that another program changed or deleted",
   async () => {
     using host = await crowdedHost();
     await add(host, "a", tunnelRoute("10.5.7.0/24"));

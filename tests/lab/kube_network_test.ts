@@ -47,7 +47,7 @@ kubeTest(
   },
 );
 
-kubeTest("kube: annotations that are wiped, a Node made anew, a condition taken away: all are back", {
+kubeTest("kube: deleted annotations, a recreated Node and a removed condition come back", {
   hosts: 2,
 }, async ({ lab, kube, startAll }) => {
   await startAll();
@@ -119,7 +119,7 @@ kubeTest("kube: changes of peers are followed, also those that came while the AP
     async () => (await fdb()).includes("da:0c:77:ea:0a:7b") && !(await fdb()).includes(VtepMAC),
     5_000,
   );
-  // Another podCIDR, as of a Node made anew, while the server is away.
+  // Another podCIDR, as of a recreated Node, while the server is away.
   await kube.call("stop");
   await kube.call("delete", "nodes", "node3");
   const anew = nodeObject(33);

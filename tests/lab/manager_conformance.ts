@@ -79,7 +79,7 @@ function joinTests(test: Test): void {
     assert.deepEqual(again.membership.own.subnets, own.subnets);
   });
 
-  test("the first list tells the others, and not the own lease as a peer", async (fixture) => {
+  test("the first list has the others, and not the own lease as a peer", async (fixture) => {
     await using first = await join(fixture, 1);
     assert.equal(first.peers.peers.size, 0);
     await using second = await join(fixture, 2);
@@ -112,7 +112,7 @@ function followTests(test: Test): void {
     assert.equal(second.membership.own.value, second.published.at(-1));
   });
 
-  test("a network config that is written again is told", async (fixture) => {
+  test("a network config that is written again is reported", async (fixture) => {
     await fixture.writeConfig('{"Network":"10.5.0.0/16"}');
     await using host = await join(fixture, 1);
     await until("it follows", () => host.membership.health().connected);
@@ -162,7 +162,7 @@ function leaveTests(test: Test, { assigns }: ManagerKind): void {
 /** A host that is in the network, with everything that a daemon does there. */
 interface RunningHost extends AsyncDisposable, Pick<Joined, "membership"> {
   readonly peers: PeerSet;
-  /** The config's texts in the order in which they were told. */
+  /** The config's texts in the order in which they came. */
   readonly configs: (string | undefined)[];
   /** What it has published since it joined. */
   readonly published: string[];

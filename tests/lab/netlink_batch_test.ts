@@ -102,7 +102,7 @@ namespaceTest(import.meta, "netlink: an interrupted dump is repeated until it is
   assert.ok(parsed > 2 * count, `${parsed} messages were read`);
 });
 
-namespaceTest(import.meta, "netlink: a dump that others interrupt for ever ends in an error", () => {
+namespaceTest(import.meta, "netlink: a dump that others interrupt each time ends in an error", () => {
   using socket = NetlinkSocket.open();
   using other = NetlinkSocket.open();
   withLo(socket);

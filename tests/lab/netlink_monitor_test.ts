@@ -40,7 +40,7 @@ function setUp(socket: NetlinkSocket): number {
   return index;
 }
 
-namespaceTest(import.meta, "netlink monitor: tells what others change, of every kind", async () => {
+namespaceTest(import.meta, "netlink monitor: reports others' changes of every kind", async () => {
   using socket = NetlinkSocket.open();
   const linkIndex = setUp(socket);
   await using monitor = NetlinkMonitor.open({
@@ -120,7 +120,7 @@ namespaceTest(
   },
 );
 
-namespaceTest(import.meta, "netlink monitor: lost notifications are told, then it goes on", async () => {
+namespaceTest(import.meta, "netlink monitor: reports lost notifications and reads on", async () => {
   using socket = NetlinkSocket.open();
   setUp(socket);
   await using monitor = NetlinkMonitor.open({ groups: ["ipv4-route", "link"], receiveBufferBytes: 4096 });

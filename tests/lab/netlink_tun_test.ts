@@ -15,7 +15,7 @@ import { NetlinkSocket } from "../../lib/netlink/socket.ts";
 import { silentLog } from "../../lib/observe/types.ts";
 import { namespaceTest } from "./netns.ts";
 
-/** The flags that are chosen, without those that tell states. */
+/** The flags that are chosen, without those that show states. */
 const CHOSEN = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR;
 
 namespaceTest(import.meta, "tun: a device has the options asked for and a name of the kernel's", () => {

@@ -64,16 +64,16 @@ function configTests(test: Test): void {
       await store.writeConfig("a");
       const from = await store.listLeases();
       await other.writeConfig("b");
-      const told: unknown[] = [];
+      const seen: unknown[] = [];
       using stop = new Stop();
       for await (const { config, events } of store.watchLeases(from, { signal: stop.signal })) {
-        if (config !== undefined) told.push(config?.text);
-        told.push(...events.map(keyOf));
-        if (told.length === 1) await other.createLease(KEY, VALUE, 60);
-        if (told.length === 2) await other.writeConfig("c");
-        if (told.length === 3) break;
+        if (config !== undefined) seen.push(config?.text);
+        seen.push(...events.map(keyOf));
+        if (seen.length === 1) await other.createLease(KEY, VALUE, 60);
+        if (seen.length === 2) await other.writeConfig("c");
+        if (seen.length === 3) break;
       }
-      assert.deepEqual(told, ["b", KEY, "c"]);
+      assert.deepEqual(seen, ["b", KEY, "c"]);
     },
   );
 
@@ -211,7 +211,7 @@ function watchTests(test: Test): void {
     }
   });
 
-  test("a watch tells every change from its revision on, in order, old and new", async (fixture, store) => {
+  test("a watch reports every change from its revision on, in order, old and new", async (fixture, store) => {
     const other = await fixture.open();
     const { revision } = await store.listLeases();
     const created = (await other.createLease(KEY, "1", 60))!;

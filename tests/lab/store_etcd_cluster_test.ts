@@ -53,7 +53,7 @@ function onlyMember(cluster: EtcdCluster, number: number): string {
   return `-etcd-endpoints=http://${cluster.members[number - 1]!.address}:2379`;
 }
 
-// Its watch kept silent for ever, and the host was ready meanwhile.
+// Its watch stayed silent, and the host was ready meanwhile.
 clusterTest("a member without its quorum, and no other endpoint: not ready, with the reason", async (
   _,
   cluster,
@@ -83,7 +83,7 @@ clusterTest(
   ) => {
     await host.startReady();
     await cut(cluster, 1, 2380);
-    // Until the member knows that it has no leader, it tells nothing.
+    // Until the member knows that it has no leader, it reports nothing.
     await putPeer(cluster, 1);
     await untilRoute(host, 1, 12_000);
     await putPeer(cluster, 2);

@@ -21,7 +21,7 @@ async function stored(etcd: Etcd): Promise<{ lease: bigint; mod_revision: number
   return { ...kv, lease: BigInt(/"lease":(\d+)/.exec(text)?.[1] ?? 0) };
 }
 
-// Each renewal was a new etcd lease and a write that every host of the network was told of.
+// Each renewal was a new etcd lease and a write that every host of the network got.
 test("a renewal keeps the etcd lease alive: no write, no event, no second etcd lease", async () => {
   await using etcd = await Etcd.start();
   await using store = openAt(etcd.endpoint);

@@ -76,7 +76,7 @@ const CHANGES: Record<string, (scene: Scene, held: StoredLease[]) => Promise<unk
   "nothing of ours": ({ etcd }) => etcd.ctl("put", "/elsewhere", "x"),
 };
 
-// The watch went on from the revision that the old history had reached, and never told what the new one held.
+// The watch went on from the revision that the old history had reached, and never reported what the new one held.
 for (const [what, change] of Object.entries(CHANGES)) {
   test(`restored from a snapshot, past the known revision, without ${what}`, () =>
     scene(async (s, held) => {
@@ -140,7 +140,7 @@ test("a reconnect to the same history lists nothing", () =>
   }));
 
 // The config's watch had a cursor of its own, which nothing moved after a compaction.
-test("compacted while the line is cut: the config's changes are told, before and after", () =>
+test("compacted while the line is cut: the config's changes are reported, before and after", () =>
   scene(async (s) => {
     await until("the config", () => s.following.configs.at(-1) === "a", 5000);
     s.proxy.cut();

@@ -73,7 +73,7 @@ test("a rotation that is half done leaves the old ones in use, and is a problem 
     assert.equal(problem?.key, "etcd certificates");
     assert.match(
       problem.text,
-      /-etcd-certfile .*clientCert.pem with -etcd-keyfile .*clientKey.pem: they are no pair.*read before/,
+      /-etcd-certfile .*clientCert.pem with -etcd-keyfile .*clientKey.pem: they don't belong together.*the earlier one/,
     );
 
     await Deno.writeTextFile(certFile, "");

@@ -94,7 +94,7 @@ test("simple tokens that expire after a second", async () => {
   await useAll(store, proxy, 1, () => new Promise((resolve) => setTimeout(resolve, 2500)));
 });
 
-// A server without users was remembered as one for ever.
+// A server without users was remembered as one until the next start.
 test("authentication that is enabled later, and disabled again", async () => {
   await using etcd = await Etcd.start();
   await using proxy = new TcpProxy(etcd.endpoint);

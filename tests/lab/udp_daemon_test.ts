@@ -54,7 +54,7 @@ labTest(
   },
 );
 
-// With the built permissions accept_local stayed 0: a local sender without a route to its peer waited for ever.
+// With the built permissions accept_local stayed 0: a local sender without a route to its peer waited without end.
 labTest("udp: a local sender to a subnet that nobody has gets an ICMP error", {
   hosts: 1,
   config: CONFIG,
@@ -96,7 +96,7 @@ labTest("udp: a killed daemon's device, routes and pings are back within a secon
 });
 
 labTest(
-  "udp: the device is made again when somebody deletes it",
+  "udp: a deleted device is recreated",
   { hosts: 2, config: CONFIG },
   async (lab) => {
     await lab.startAll();

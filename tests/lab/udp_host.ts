@@ -23,7 +23,7 @@ import { type Ip, parseIp } from "../../lib/net/ip.ts";
 import { firstIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import { type Log, noMetrics, noProblems } from "../../lib/observe/types.ts";
 
-/** What the program is told on its command line, as JSON. */
+/** What the program gets on its command line, as JSON. */
 export interface UdpHostSpec {
   /** The network, this host's subnet and its outer address, in each family in use. */
   readonly networks: readonly string[];

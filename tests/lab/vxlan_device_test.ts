@@ -218,10 +218,10 @@ for (const type of ["vxlan", "host-gw"]) {
     const host = lab.host(1);
     const largest = type === "vxlan" ? 1430 : 1500;
     assert.equal((await host.startReady()).mtu, largest);
-    const told = new RegExp(
+    const line = new RegExp(
       `Backend\\.MTU 8000 is more than eth0 .* can carry: using the largest, ${largest}`,
     );
-    // A change of a device of ours brings a pass, which must neither fail nor tell it again.
+    // A change of a device of ours brings a pass, which must neither fail nor log it again.
     if (type === "vxlan") await host.ip("link set flannel.1 mtu 1000");
     await host.ip("link set eth0 mtu 1501", "link set eth0 mtu 1500");
     if (type === "vxlan") {
@@ -229,16 +229,16 @@ for (const type of ["vxlan", "host-gw"]) {
         return (await host.ipJson("link", "show", "dev", "flannel.1"))[0]!.mtu === 1450;
       }, HEAL_LIMIT);
     }
-    assert.equal(host.daemon.count(told), 1, host.daemon.log);
+    assert.equal(host.daemon.count(line), 1, host.daemon.log);
     const { problems } = JSON.parse(await host.fetchText("/status"));
-    assert.match(JSON.stringify(problems), told);
+    assert.match(JSON.stringify(problems), line);
     await host.ip("link set eth0 mtu 9000");
     await until("the MTU that was asked for", async () => (await host.waitReady()).mtu === 8000, HEAL_LIMIT);
     assert.doesNotMatch(await host.fetchText("/status"), /Backend\.MTU/);
   });
 }
 
-labTest("devices that went with the interface are made anew with the MACs of the lease", {
+labTest("devices that went with the interface are recreated with the MACs of the lease", {
   hosts: 2,
   families: DUAL.families,
 }, async (lab) => {

@@ -14,7 +14,7 @@ import { Watcher } from "./heal_watcher.ts";
 /** A host as the original set it up. */
 interface OriginalHost {
   readonly host: Host;
-  /** Third part of its subnet 10.5.N.0/24, and its kin fc00:0:0:N::/64. */
+  /** Third part of its subnet 10.5.N.0/24, and fc00:0:0:N::/64. */
   readonly number: number;
   readonly macs: { readonly ipv4: string; readonly ipv6: string };
 }

@@ -66,7 +66,7 @@ labTest("wireguard: what somebody changes on the device is put back within 2 s",
     2_500,
   );
   await host.exec(["ip", "link", "delete", "flannel-wg"]);
-  await until("the device is made again", async () => {
+  await until("the device is recreated", async () => {
     const { stdout } = await host.exec(["ip", "link", "show", "flannel-wg"], { mayFail: true });
     return stdout.includes("UP") && (await peers(host)).length === 1;
   }, 4_000);

@@ -40,7 +40,7 @@ export class Cluster {
 
   writeConfig(text: string): void {
     this.#config = { text, revision: BigInt(++this.version) };
-    this.#tell();
+    this.#passOn();
   }
 
   /** The node's subnet is its own from its first day. */
@@ -54,10 +54,10 @@ export class Cluster {
   annotate(name: string, attributes: LeaseAttributes): void {
     this.node(name).attributes = attributes;
     this.version++;
-    this.#tell();
+    this.#passOn();
   }
 
-  #tell(): void {
+  #passOn(): void {
     for (const listener of [...this.listeners]) listener();
   }
 }

@@ -14,7 +14,7 @@ import type { Link } from "../../lib/netlink/types.ts";
 import { noMetrics, silentLog } from "../../lib/observe/types.ts";
 import { BackendOptions } from "../../lib/options/spec.ts";
 
-/** What tells the network from others on the host. */
+/** What identifies the network among others on the host. */
 export const NETWORK_ID = "/coreos.com/network";
 const DUAL = JSON.stringify({
   Network: "10.5.0.0/16",

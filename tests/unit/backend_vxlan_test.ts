@@ -145,7 +145,7 @@ Deno.test("the VTEP's MAC is the existing device's, else one this host comes to 
   assert.deepEqual(adopted, { name: "flannel.1", mac: "3e:4b:bc:75:ce:43" });
   const { mac } = findVtep(IPV4, options, context());
   assert.match(mac, /^.[26ae]:/, "locally administered, unicast");
-  // Made anew, it has the MAC that peers know from the lease, though the host's hardware is another.
+  // Recreated, it has the MAC that peers know from the lease, though the host's hardware is another.
   const [known, changed] = ["3e:4b:bc:75:ce:44", [
     link({ index: 2, name: "eth0", mac: "52:54:00:00:00:02" }),
   ]];

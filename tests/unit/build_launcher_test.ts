@@ -34,7 +34,7 @@ Deno.test("launcher: it becomes the program: same pid, its name in ps, no parent
   await Promise.all([child.stderr.cancel(), child.stdin.close()]);
 });
 
-Deno.test("launcher: the program's folder is the user's alone, and its environment is told of", async () => {
+Deno.test("launcher: the program's folder is the user's alone, and its environment names it", async () => {
   await using lab = await LauncherLab.create();
   const program = await lab.build("flanneld", `echo "$program"; umask; env`);
   const { stdout, stderr } = await lab.run(["sh", "-c", `umask 027; exec "$0"`, program]);

@@ -28,7 +28,7 @@ Deno.test("build: workers and assets are pointed to their new places, and an unk
   assert.throws(() => rewriteModuleUrls(text, new Map()), /Cannot place "\.\/worker\.ts"/);
 });
 
-Deno.test("build: a chunk that was CommonJS is told from one that has names of its own", () => {
+Deno.test("build: a chunk that was CommonJS is distinguished from one that has names of its own", () => {
   const commonJs = `var require_lib = 1;\nexport default require_lib();\n/*! a licence */\n`;
   assert.equal(isCommonJsChunk(commonJs), true);
   assert.equal(isCommonJsChunk(`${commonJs}export {\n  name\n};\n`), false);

@@ -109,7 +109,7 @@ function result(values: Partial<RoundResult>): RoundResult {
   };
 }
 
-Deno.test("chaos: the table tells times, median, worst and what was lost", () => {
+Deno.test("chaos: the table shows times, median, worst and what was lost", () => {
   const end = { host: "h2", code: 1, lastLines: [] };
   const results = [
     result({ pingSeconds: 0.5 }),

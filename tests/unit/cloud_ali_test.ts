@@ -72,7 +72,7 @@ Deno.test("ali-vpc: a first start makes one route and waits for it, a restart ch
   assert.ok(ali.calls.length > 0);
 });
 
-Deno.test("ali-vpc: a replaced instance's entry is deleted, waited for and made anew", async () => {
+Deno.test("ali-vpc: a replaced instance's entry is deleted, waited for and recreated", async () => {
   await using ali = new FakeAli();
   await using host = new Host(ali, "i-a", "192.168.0.10");
   ali.faults.now = host.test.clock.now;

@@ -97,7 +97,7 @@ Deno.test("cloud decide: nothing is touched but what is ours, whatever the table
   }
 });
 
-Deno.test("cloud decide: a table that was put right needs at most its rivals removed, then nothing", () => {
+Deno.test("cloud decide: a corrected table needs at most its rivals removed, then nothing", () => {
   for (let seed = 1; seed <= 2000; seed++) {
     const once = apply(randomSituation(randomOf(seed)));
     assert.deepEqual(decide(once).puts, [], `seed ${seed}`);

@@ -108,7 +108,7 @@ Deno.test("tencent-vpc: another host's route is replaced in one step, a second o
   ]);
 });
 
-Deno.test("tencent-vpc: an own route that was disabled is deleted and made anew", async () => {
+Deno.test("tencent-vpc: an own route that was disabled is deleted and recreated", async () => {
   await using tencent = new FakeTencent();
   await using host = new Host(tencent, "ins-a", "172.16.0.10");
   tencent.addRoute("10.20.7.0/24", "172.16.0.10", { enabled: false });

@@ -37,7 +37,7 @@ for (const body of ["internal error\n", "", "<html>", "[]", "null"]) {
   Deno.test(`status: an answer that is no status is one sentence: ${JSON.stringify(body)}`, async () => {
     await withServer(answer(body, "500 Internal Server Error"), async (path) => {
       await assert.rejects(readStatus(path), {
-        message: `Cannot ask flanneld on ${path}: its answer is no JSON (status 500): is that a flanneld?`,
+        message: `Cannot ask flanneld on ${path}: its answer isn't JSON (status 500): is that a flanneld?`,
       });
     });
   });

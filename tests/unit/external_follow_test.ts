@@ -11,7 +11,7 @@ class TestHost implements LinkReader {
   links: Link[] = [{ index: 2, name: "eth0", flags: 1, mtu: 1500 }];
   all: LinkAddress[] = [];
 
-  /** `172.30.0.1/24`, on link 2 unless told otherwise. */
+  /** `172.30.0.1/24`, on link 2 unless a link is given. */
   set(...texts: (string | [string, number])[]): void {
     this.all = texts.map((each) => {
       const [text, flags] = typeof each === "string" ? [each, PERMANENT] : each;
@@ -126,7 +126,7 @@ Deno.test("a link-local address never takes a global one's place", () => {
   assert.equal(look(follower, host, 60_000), "fd00::1");
 });
 
-Deno.test("a renamed interface is followed, and found again by either name when it is made anew", () => {
+Deno.test("a renamed interface is followed, and found by either name when it is recreated", () => {
   const { host, follower } = start("172.30.0.1");
   const names = (now: number) => {
     const { name, index } = follower.refresh(host, now).external;

@@ -147,7 +147,7 @@ Deno.test("interface: default routes by metric, several next hops, one link for 
   );
 });
 
-Deno.test("interface: a refusal names what was asked, what exists and how to mend it", () => {
+Deno.test("interface: a refusal names what was asked, what exists and how to fix it", () => {
   const here = "Interfaces here: lo (127.0.0.1), eth0 (10.0.2.15, fe80::2), " +
     "eth1 (192.168.50.4, 192.168.50.5, fe80::3, fd00::3), flannel.1 (10.5.1.0). " +
     "Name the one that reaches the other hosts with -iface NAME, or give it the address that it lacks";

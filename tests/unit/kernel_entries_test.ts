@@ -37,7 +37,7 @@ function random(seed: number): (below: number) => number {
   };
 }
 
-Deno.test("a change of one owner tells just the keys that changed, with what was there", () => {
+Deno.test("a change of one owner reports just the keys that changed, with what was there", () => {
   const desired = new DesiredEntries();
   const changes: EntryChanges = new Map();
   desired.set("a", [neighbour("10.5.1.0", MAC), route("10.5.1.0/24", "10.5.1.0")], changes);

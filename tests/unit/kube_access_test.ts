@@ -124,7 +124,7 @@ Deno.test("kubeconfig: what flanneld can't do is refused, with the way out", () 
   }));
 
 // The parser's message quoted the text around the fault: a token in the log.
-Deno.test("kubeconfig: a file that is no JSON or YAML is an error that quotes nothing of it", () =>
+Deno.test("kubeconfig: the error about a file that isn't JSON or YAML quotes nothing of it", () =>
   withFolder(async (folder) => {
     const path = `${folder}/config`;
     for (const text of ['{"users": "s3cret" x', 'a: b: "s3cret"\n  - c', '{"s3cret', "users: [s3cret"]) {

@@ -11,7 +11,7 @@ import { until } from "../fakes/session.ts";
 
 const PREFIX = "flannel.alpha.coreos.com/";
 
-/** A server with some Nodes, a client of it, and what a follower tells. */
+/** A server with some Nodes, a client of it, and what a follower reports. */
 class Setup implements AsyncDisposable {
   nodes = new Map<string, NodeRecord>();
   lists = 0;

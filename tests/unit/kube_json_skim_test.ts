@@ -71,7 +71,7 @@ Deno.test("skimmer: agrees with JSON.parse on random objects in random chunks", 
   }
 });
 
-Deno.test("skimmer: what is no JSON, or ends early, is an error and not a wrong value", () => {
+Deno.test("skimmer: a text that isn't JSON or ends early is an error, not a wrong value", () => {
   for (
     const text of ["<html>", '{"a":1', '{"a" 1}', '{"a":}', "{a:1}", '{"a":1]', '{"a":tru}', '{"b":{"c":"x}}']
   ) {

@@ -162,7 +162,7 @@ Deno.test(
 );
 
 Deno.test(
-  "acquire: an earlier subnet outside today's config is told and left",
+  "acquire: an earlier subnet outside today's config is logged and not taken",
   inStore(async (store) => {
     const o = options(store, { previous: { ipv4: parsePrefix("10.9.8.0/24") } });
     assert.equal((await acquireLease(o)).origin, "new");

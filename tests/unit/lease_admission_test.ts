@@ -27,30 +27,35 @@ const put = (key: string, created: number, address?: string): LeaseEvent => ({
 const gone = (key: string): LeaseEvent => ({ kind: "delete", key, revision: 99n });
 
 function make(own = { key: OWN, createRevision: 10n }) {
-  const told: LeaseFault[] = [];
+  const named: LeaseFault[] = [];
   const changed: string[][] = [];
   const peers = new PeerSet({
     networks: NETWORKS,
     own: { key: own.key, subnets: decodeLeaseKey(own.key)!, since: own.createRevision },
-    onRefused: (refused) => told.push(...refused),
+    onRefused: (refused) => named.push(...refused),
   });
   const feed = recorded(peers, own.key);
   peers.subscribe((keys) => changed.push([...keys].sort()));
   const apply = (...events: LeaseEvent[]) => feed.change({ events });
   const accepted = () => [...peers.peers.keys()].sort();
   const refused = () => [...peers.refused.keys()].sort();
-  return { peers, feed, told, changed, apply, accepted, refused };
+  return { peers, feed, named, changed, apply, accepted, refused };
 }
 
 Deno.test("a subnet outside the network is refused: the underlay's own prefix, half the internet, a larger one", () => {
-  const { peers, told, apply, accepted } = make();
+  const { peers, named, apply, accepted } = make();
   apply(put("172.30.0.0-16", 1), put("128.0.0.0-1", 2), put("10.0.0.0-8", 3), put("10.6.0.0-24", 4));
   assert.deepEqual(accepted(), []);
   assert.equal(
     peers.refused.get("172.30.0.0-16"),
     "its subnet 172.30.0.0/16 is outside the network 10.5.0.0/16",
   );
-  assert.deepEqual(told.map(({ key }) => key), ["172.30.0.0-16", "128.0.0.0-1", "10.0.0.0-8", "10.6.0.0-24"]);
+  assert.deepEqual(named.map(({ key }) => key), [
+    "172.30.0.0-16",
+    "128.0.0.0-1",
+    "10.0.0.0-8",
+    "10.6.0.0-24",
+  ]);
   assert.equal(peers.malformed, 0);
   apply(gone("172.30.0.0-16"));
   assert.equal(peers.refused.size, 3);
@@ -121,13 +126,13 @@ Deno.test("another text of one key is another lease of the same subnet: the olde
 });
 
 Deno.test("a refusal is named once, and again for another reason", () => {
-  const { apply, told } = make();
+  const { apply, named } = make();
   const bad = put("10.5.2.0-25", 6);
   apply(put("10.5.2.0-24", 5), bad, bad);
   apply(put("10.5.2.0-25", 6, "172.30.0.8"));
-  assert.equal(told.length, 1);
+  assert.equal(named.length, 1);
   apply(put("10.5.2.0-23", 4));
-  assert.deepEqual(told.slice(1).map(({ key }) => key).sort(), ["10.5.2.0-24", "10.5.2.0-25"]);
+  assert.deepEqual(named.slice(1).map(({ key }) => key).sort(), ["10.5.2.0-24", "10.5.2.0-25"]);
 });
 
 Deno.test("20,000 peers below a lease of the whole network: each change is judged in no time", () => {

@@ -44,7 +44,7 @@ Deno.test("the password in an etcd endpoint is never shown", () => {
   }
 });
 
-Deno.test("etcd errors: what may be mended by waiting, what not", () => {
+Deno.test("etcd errors: which may pass by waiting, and which don't", () => {
   const cases: [number, string, string, RegExp][] = [
     [
       14,
@@ -139,7 +139,7 @@ Deno.test("etcd watch: progress moves the cursor, without events", () => {
   assert.equal(cursor.revision, 70n);
 });
 
-Deno.test("etcd watch: fragments are one batch, told when the last one is there", () => {
+Deno.test("etcd watch: fragments become one batch when the last one is there", () => {
   const cursor = new WatchCursor(10n);
   assert.equal(cursor.take(response(11, { fragment: true, events: [event("a", 11)] })), undefined);
   assert.equal(cursor.revision, 10n);
@@ -151,7 +151,7 @@ Deno.test("etcd watch: fragments are one batch, told when the last one is there"
 Deno.test("etcd watch: compacted, cancelled", () => {
   const start = () => new WatchCursor(10n);
   assert.throws(() => start().take(response(99, { canceled: true, compact_revision: "50" })), CompactedError);
-  // A member that is behind, or has another history: the proof that comes before each watch tells them apart.
+  // A member that is behind, or has another history: the proof that comes before each watch distinguishes them.
   assert.equal(start().take(response(4, { created: true })), undefined);
   const denied = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
   assert.throws(

@@ -36,7 +36,7 @@ Deno.test("a renewal that fails for ten seconds makes the host not ready, one th
   assert.deepEqual(look({}), []);
   assert.deepEqual(look({ trouble: { overdueMs: 9_000, error: "permission denied" } }), []);
   assert.deepEqual(look({ trouble: { overdueMs: 10_000, error: "permission denied" } }), [
-    "lease: 10.5.1.0-24 cannot be renewed, trying again: permission denied",
+    "lease: 10.5.1.0-24 cannot be renewed, retrying: permission denied",
   ]);
   assert.deepEqual(look({ trouble: {} }), []);
 });
@@ -44,7 +44,7 @@ Deno.test("a renewal that fails for ten seconds makes the host not ready, one th
 Deno.test("a lease that has expired makes the host not ready at once", () => {
   const { look } = make();
   assert.deepEqual(look({ remaining: -1, trouble: { overdueMs: 1, error: "connection refused" } }), [
-    "lease: 10.5.1.0-24 has expired and cannot be renewed, trying again: connection refused",
+    "lease: 10.5.1.0-24 has expired and cannot be renewed, retrying: connection refused",
   ]);
   assert.deepEqual(look({ remaining: Infinity, trouble: {} }), []);
 });

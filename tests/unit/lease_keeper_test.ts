@@ -83,7 +83,7 @@ Deno.test(
 );
 
 Deno.test(
-  "keeper: a failed renewal is tried again from 100 ms to 5 s, and told once in 30 s",
+  "keeper: a failed renewal is retried after 100 ms to 5 s, and logged once in 30 s",
   scene(async (s) => {
     await s.clock.advance((TTL - MARGIN) * SECOND);
     const waits = s.clock.sleeps.filter((ms) => ms <= 5000);
@@ -188,7 +188,7 @@ Deno.test(
   scene(async (s) => {
     await s.store.deleteLease(s.keeper.held);
     const reserved = (await s.store.createLease(KEY, '{"PublicIP":"172.30.0.2"}', undefined))!;
-    // An operator's put replaces value and expiry in one step; the watch tells just that.
+    // An operator's put replaces value and expiry in one step; the watch reports just that.
     s.keeper.observe(putOf(reserved));
     await s.clock.advance(0);
     assert.deepEqual(await s.now().then((lease) => [lease!.value, lease!.expires]), [OURS, false]);
@@ -223,7 +223,7 @@ Deno.test(
   }),
 );
 
-Deno.test("keeper: its own write, told by the watch before the write's answer", () => {
+Deno.test("keeper: its own write comes by the watch before the write's answer", () => {
   let keeper: LeaseKeeper | undefined;
   return scene(async (s) => {
     keeper = s.keeper;

@@ -21,29 +21,29 @@ const snapshot = (...leases: StoredLease[]) => ({ revision: 1n, leases });
 function make(own: string = OWN) {
   const faults: LeaseFault[] = [];
   const refusals: LeaseFault[] = [];
-  const told: (readonly string[])[] = [];
+  const seen: (readonly string[])[] = [];
   const peers = new PeerSet({
     networks: [CONFIG4.network, CONFIG6.network],
     own: { key: own, subnets: decodeLeaseKey(own)!, since: 0n },
     onFault: (fault) => faults.push(fault),
     onRefused: (refused) => refusals.push(...refused),
   });
-  peers.subscribe((keys) => told.push(keys));
-  return { peers, feed: recorded(peers, own), faults, refusals, told };
+  peers.subscribe((keys) => seen.push(keys));
+  return { peers, feed: recorded(peers, own), faults, refusals, seen };
 }
 
 Deno.test("a first snapshot adds all but the own lease; an empty one is a state too", () => {
-  const { peers, feed, told } = make();
+  const { peers, feed, seen } = make();
   assert.deepEqual(feed.list(snapshot()), []);
-  assert.deepEqual(told, []);
+  assert.deepEqual(seen, []);
   const changes = feed.list(snapshot(stored(OWN), stored(A), stored(B)));
   assert.deepEqual(changes.map(({ kind, key }) => [kind, key]), [["added", A], ["added", B]]);
   assert.deepEqual([...peers.peers.keys()], [A, B]);
-  assert.deepEqual(told, [[A, B]]);
+  assert.deepEqual(seen, [[A, B]]);
 });
 
 Deno.test("a second snapshot removes, adds and changes, and is silent about what is the same", () => {
-  const { feed, told } = make();
+  const { feed, seen } = make();
   feed.list(snapshot(stored(OWN), stored(A), stored(B), stored("10.5.4.0-24")));
   const other = encodeLeaseValue(host("172.30.0.9", "aa:bb:cc:dd:ee:ff"));
   const changes = feed.list(
@@ -56,7 +56,7 @@ Deno.test("a second snapshot removes, adds and changes, and is silent about what
   ]);
   assert.deepEqual(changes[0]?.before?.attributes, host("172.30.0.2"));
   assert.deepEqual(changes[0]?.after?.attributes, host("172.30.0.9", "aa:bb:cc:dd:ee:ff"));
-  assert.equal(told.length, 2);
+  assert.equal(seen.length, 2);
 });
 
 Deno.test("the own lease is ignored on every path, in every text form", () => {
@@ -84,15 +84,15 @@ Deno.test("several events of one key are one change", () => {
 });
 
 Deno.test("a renewal, or the same said in other words, is no change", () => {
-  const { feed, told } = make();
+  const { feed, seen } = make();
   feed.list(snapshot(stored(A)));
   const words =
     '{"BackendData":{"VtepMAC":"3e:4b:bc:75:ce:43","VNI":1},"BackendType":"vxlan","PublicIP":"172.30.0.2"}';
   assert.deepEqual(feed.change(batch(put(A), put(A, words))), []);
-  assert.equal(told.length, 1);
+  assert.equal(seen.length, 1);
 });
 
-Deno.test("a malformed lease is told once for each key and value, counted, and changes nothing else", () => {
+Deno.test("a malformed lease is reported once for each key and value, counted, and changes nothing else", () => {
   const { peers, feed, faults } = make();
   const first = feed.list(snapshot(stored("junk"), stored(A, "not json"), stored(B)));
   assert.deepEqual(first.map(({ key }) => key), [B]);
@@ -112,14 +112,14 @@ Deno.test("a malformed lease is told once for each key and value, counted, and c
 });
 
 Deno.test("a listener that left is not called", () => {
-  const { peers, feed, told } = make();
+  const { peers, feed, seen } = make();
   const keys: string[] = [];
   const subscription = peers.subscribe((changed) => keys.push(...changed));
   feed.change(batch(put(A)));
   subscription[Symbol.dispose]();
   feed.change(batch(gone(A)));
   assert.deepEqual(keys, [A]);
-  assert.equal(told.length, 2);
+  assert.equal(seen.length, 2);
 });
 
 Deno.test("any order of batches and snapshots ends in the state of a fresh list", () => {
@@ -139,7 +139,7 @@ Deno.test("any order of batches and snapshots ends in the state of a fresh list"
         else truth.set(key, value);
         events.push(value === undefined ? gone(key) : put(key, value));
       }
-      // What isn't told as events is seen by the next snapshot.
+      // The next snapshot shows what no event reported.
       if (Math.random() < 0.5) feed.change(batch(...events));
       else feed.list(snapshot(...[...truth].map(([key, value]) => stored(key, value))));
     }

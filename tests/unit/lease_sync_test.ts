@@ -208,7 +208,7 @@ Deno.test("sync: a dead store costs a try each 5 s and one line", () => {
     const waits = s.clock.sleeps.filter((ms) => ms < 10_000 && ms !== 1000);
     assert.deepEqual(waits.slice(0, 6), [75, 150, 300, 600, 1200, 2400]);
     assert.deepEqual(s.log.lines.map(({ level, message }) => `${level} ${message}`), [
-      "warn cannot follow the leases, trying again: connection refused",
+      "warn cannot follow the leases, retrying: connection refused",
     ]);
     assert.equal(s.sync.health().connected, false);
     assert.equal(s.sync.health().lastError, "connection refused");
@@ -243,7 +243,7 @@ Deno.test("sync: says when the store is back, and the waits begin anew", () => {
     dead = false;
     await s.clock.advance(20_000);
     await until(() => s.sync.health().connected);
-    assert.match(s.log.of("info").join(), /follows the leases again.*afterSeconds/);
+    assert.match(s.log.of("info").join(), /following the leases.*afterSeconds/);
     assert.deepEqual(s.problems.list(), []);
   }, (store) => ({
     watch: async function* (revision, signal) {
@@ -271,10 +271,10 @@ Deno.test("sync: not ready once the store is silent for 10 s, with the reason, a
     assert.deepEqual(s.problems.notReady(), []);
     await s.clock.advance(3_000);
     assert.deepEqual(s.problems.notReady(), [
-      "store: cannot follow the leases, trying again: no answer yet",
+      "store: cannot follow the leases, retrying: no answer yet",
     ]);
     await s.clock.advance(10_000);
-    assert.match(s.problems.notReady().join(), /trying again: etcd at http:\/\/a: no leader/);
+    assert.match(s.problems.notReady().join(), /retrying: etcd at http:\/\/a: no leader/);
     dead = false;
     await s.clock.advance(30_000);
     await until(() => s.sync.health().connected);
@@ -287,7 +287,7 @@ Deno.test("sync: not ready once the store is silent for 10 s, with the reason, a
   }))();
 });
 
-// Whatever the watch says: what it didn't tell was missing until the next restart.
+// What the watch missed stayed missing until the next restart.
 Deno.test("sync: lists again at least every 10 minutes, and stays connected meanwhile", () => {
   let lists = 0;
   return scene(async (s) => {
@@ -305,7 +305,7 @@ Deno.test("sync: lists again at least every 10 minutes, and stays connected mean
     assert.deepEqual(s.log.lines, []);
   }, (store) => ({
     list: () => (lists++, store.listLeases()),
-    // Stands, and tells nothing.
+    // Stands, and reports nothing.
     watch: async function* (revision, signal) {
       yield { revision, events: [] };
       await new Promise<void>((resolve) => signal!.addEventListener("abort", () => resolve()));

@@ -62,7 +62,7 @@ Deno.test("ffi: a wake-up ends a poll on another thread and stays until it is re
   assert.equal(set.waitSync(0), 0);
 });
 
-Deno.test("ffi: poll tells which of several descriptors is ready", () => {
+Deno.test("ffi: poll says which of several descriptors is ready", () => {
   using first = new WakeFd();
   using second = new WakeFd();
   const set = new PollSet([{ fd: first.fd, events: POLLIN }, { fd: second.fd, events: POLLIN }]);

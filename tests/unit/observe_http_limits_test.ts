@@ -46,7 +46,7 @@ async function ask(server: ReturnType<typeof serve>, text: string): Promise<[str
   return [answer.split("\r\n", 1)[0]!, answer.slice(answer.indexOf("\r\n\r\n") + 4)];
 }
 
-// Deno.serve waited for ever for the rest of a request.
+// Deno.serve waited without limit for the rest of a request.
 for (
   const [what, sent] of [["sends nothing", ""], ["never ends its request", "GET / HTTP/1.1\r\nHo"]] as const
 ) {

@@ -22,7 +22,7 @@ async function get(port: number, path: string, init?: RequestInit): Promise<[num
   return [response.status, await response.text()];
 }
 
-Deno.test("HTTP: healthz is 200, readyz tells the reasons until there are none", async () => {
+Deno.test("HTTP: healthz is 200, readyz names the reasons until there are none", async () => {
   const problems = new Problems();
   problems.wait("lease", "no subnet yet");
   await using server = serveHealth(options({ problems }));

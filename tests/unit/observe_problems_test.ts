@@ -18,13 +18,13 @@ function problems() {
 Deno.test("problems: readiness, status, metrics and log show the same", () => {
   const { lines, metrics, clock, problems: registry } = problems();
   assert.equal(metrics.value("ready"), 1);
-  registry.set("peer filter", "cannot count, trying again");
-  registry.set("kernel", "cannot reconcile flannel.1, trying again", { notReady: true });
+  registry.set("peer filter", "cannot count, retrying");
+  registry.set("kernel", "cannot reconcile flannel.1, retrying", { notReady: true });
   assert.deepEqual(registry.list(), [
-    { key: "peer filter", text: "cannot count, trying again", since: 1_000_000, notReady: false },
-    { key: "kernel", text: "cannot reconcile flannel.1, trying again", since: 1_000_000, notReady: true },
+    { key: "peer filter", text: "cannot count, retrying", since: 1_000_000, notReady: false },
+    { key: "kernel", text: "cannot reconcile flannel.1, retrying", since: 1_000_000, notReady: true },
   ]);
-  assert.deepEqual(registry.notReady(), ["kernel: cannot reconcile flannel.1, trying again"]);
+  assert.deepEqual(registry.notReady(), ["kernel: cannot reconcile flannel.1, retrying"]);
   assert.equal(metrics.value("ready"), 0);
   assert.equal(metrics.value("problem", { key: "kernel" }), 1);
   clock.now += 3_000;
@@ -35,8 +35,8 @@ Deno.test("problems: readiness, status, metrics and log show the same", () => {
   assert.equal(metrics.value("problem", { key: "kernel" }), 0);
   assert.equal(metrics.value("problems_total", { key: "kernel" }), 1);
   assert.deepEqual(lines, [
-    "warning peer filter: cannot count, trying again",
-    "warning kernel: cannot reconcile flannel.1, trying again",
+    "warning peer filter: cannot count, retrying",
+    "warning kernel: cannot reconcile flannel.1, retrying",
     "info kernel: reconciled afterSeconds=3",
   ]);
 });

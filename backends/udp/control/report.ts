@@ -1,5 +1,5 @@
 /**
- * What the forwarder tells people: metrics and status.
+ * What the forwarder reports: metrics and status.
  *
  * @module
  */

@@ -179,7 +179,7 @@ export class UdpSession implements AsyncDisposable {
         return ends;
       } catch (error) {
         if (!mayPass(error) || performance.now() > deadline) throw error;
-        const text = `${messageOf(error)}, trying again`;
+        const text = `${messageOf(error)}, retrying`;
         // The reconciler makes the device: at start a moment later, and at run time its loss is reported already.
         if (!(error instanceof NoTunError)) problems.set(PROBLEM, text, { notReady: true });
       }

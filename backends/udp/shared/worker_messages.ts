@@ -1,5 +1,5 @@
 /**
- * What a forwarder worker is told, and what it tells.
+ * The messages to and from a forwarder worker.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export interface WorkerSetup {
   readonly offloads: SharedArrayBuffer;
 }
 
-/** Why a worker stopped: it was told to; the TUN is gone; or it failed, which is a defect. */
+/** Why a worker stopped: it was asked to; the TUN is gone; or it failed, which is a defect. */
 export type WorkerEnd =
   | { readonly kind: "stopped" }
   | { readonly kind: "tun"; readonly errno: number }

@@ -1,5 +1,5 @@
 /**
- * What etcd is told and shown of this host: user, password, and certificates, which are read again when their
+ * What this host presents to etcd: user, password, and certificates, which are read again when their
  * files change.
  *
  * @module
@@ -46,7 +46,7 @@ export class CredentialSource {
   /**
    * Reads the files.
    *
-   * @param onProblem Told what keeps changed files from being used; undefined once nothing does any more.
+   * @param onProblem Called with what keeps changed files from being used, and with undefined once they are in use.
    * @throws {StoreError} If a file can't be used.
    */
   constructor(options: CredentialOptions, onProblem: (problem: string | undefined) => void = () => {}) {
@@ -78,7 +78,7 @@ export class CredentialSource {
   async refresh(): Promise<boolean> {
     const state = stateOf(this.#files);
     if (state === this.#state) {
-      this.#tell(undefined);
+      this.#report(undefined);
       return false;
     }
     try {
@@ -86,20 +86,22 @@ export class CredentialSource {
       if (credentials.cert && credentials.key && !await arePair(credentials.cert, credentials.key)) {
         const [cert, key] = ["cert", "key"].map((part) => this.#files.find((file) => file.part === part)!);
         throw new StoreError(
-          `Cannot use -etcd-certfile ${cert!.path} with -etcd-keyfile ${key!.path}: they are no pair`,
+          `Cannot use -etcd-certfile ${cert!.path} with -etcd-keyfile ${
+            key!.path
+          }: they don't belong together`,
         );
       }
       this.#current = credentials;
     } catch (error) {
-      this.#tell(`${messageOf(error)}; the one read before stays in use`);
+      this.#report(`${messageOf(error)}; the earlier one stays in use`);
       return false;
     }
     this.#state = state;
-    this.#tell(undefined);
+    this.#report(undefined);
     return true;
   }
 
-  #tell(problem: string | undefined): void {
+  #report(problem: string | undefined): void {
     if (problem === this.#problem) return;
     this.#problem = problem;
     this.#onProblem(problem);

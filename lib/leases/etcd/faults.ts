@@ -42,7 +42,7 @@ const SENTENCES: readonly (readonly [RegExp, FaultKind, string?])[] = [
   [/invalid auth token/, "token"],
   // A JWT names the revision of users and roles at which it was made; any change of them makes it old.
   [/revision (of auth store|in header) is old/, "token"],
-  // etcd doesn't tell a watch that the session has ended apart from one that may not be.
+  // etcd gives one error for a watch whose session has ended and for one that isn't permitted.
   [/^watch refused: .*permission denied/, "token"],
   [
     /authentication failed/,

@@ -1,5 +1,5 @@
 /**
- * Telling one history of an etcd from another.
+ * Recognizes whether an etcd still has the history that this host knows.
  *
  * Revisions are counters: an etcd that was wiped, or restored from an older snapshot, counts from there again,
  * and may have passed the revision that a client knows before the client comes back. A watch from that revision
@@ -86,7 +86,7 @@ function difference(known: History, set: RangeResponse, now: KeyValue | undefine
   if (Number(set.count) !== count) return `it held ${count} leases, and now says that it held ${set.count}`;
   const newest = BigInt(set.kvs[0]?.mod_revision ?? 0);
   if (newest > BigInt(last?.revision ?? 0)) {
-    return `it has a change at revision ${newest} that it didn't tell`;
+    return `it has a change at revision ${newest} that its watch didn't report`;
   }
   if (!last) return undefined;
   const same = now

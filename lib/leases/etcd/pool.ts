@@ -72,7 +72,7 @@ export class EtcdPool implements Disposable {
       for (let i = 0; i < this.endpoints.length; i++) {
         const index = (first + i) % this.endpoints.length;
         const endpoint = this.endpoints[index]!;
-        // Who has little patience hears of every endpoint.
+        // With little time left, the error names every endpoint.
         const share = left(patience) / (this.endpoints.length - i);
         const outcome = await this.#attempt(endpoint, attempt, atMost(waits, share), patience.signal);
         if (!("fault" in outcome)) {

@@ -41,7 +41,7 @@ export interface KubeMembershipParts extends NodeSource {
   readonly attributes: LeaseAttributes;
   /** Whether the condition NetworkUnavailable is kept at False. */
   readonly setCondition: boolean;
-  /** The version up to which {@link Joined.first} tells the Nodes. */
+  /** The version up to which {@link Joined.first} passes on the Nodes. */
   readonly version: string;
   readonly log: Log;
   readonly problems: ProblemReporter;
@@ -190,14 +190,14 @@ export class KubeMembership implements Membership {
   #judgeSubnets(node: NodeRecord): LeaseLostError | undefined {
     const { subnets, nodeName } = this.#parts;
     const now = subnetsOfNode(node);
-    // One that was taken away for a moment, as while a Node is made anew, comes back.
+    // One that was taken away for a moment, as while a Node is recreated, comes back.
     if (typeof now === "string") return undefined;
     for (const family of familiesOf(subnets)) {
       const [had, has] = [subnets[family.name]!, now[family.name]];
       if (!has || samePrefix(had, has)) continue;
       return new LeaseLostError(
         `Node ${nodeName} has podCIDR ${formatPrefix(has)} now, and had ${formatPrefix(had)}: ` +
-          "flanneld ends so that the next start takes it; Pods with addresses of the old one must be made anew",
+          "flanneld ends so that the next start takes it; recreate the Pods with addresses of the old one",
       );
     }
     return undefined;

@@ -1,8 +1,8 @@
 /**
- * Nodes as leases, told to whoever keeps the peers.
+ * Nodes as leases, passed on to the set of peers.
  *
  * Kubelets write to their Nodes all the time, and most of what they write is nothing to us: a Node that says the same
- * is told as the same object, which costs its keeper nothing.
+ * is passed on as the same object, which costs its keeper nothing.
  *
  * @module
  */

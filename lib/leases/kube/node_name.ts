@@ -23,7 +23,7 @@ export async function findNodeName(
   const pod = env("POD_NAME"), namespace = env("POD_NAMESPACE");
   if (!pod || !namespace) {
     throw new StoreError(
-      "Cannot tell which Node this host is: set NODE_NAME (or POD_NAME and POD_NAMESPACE); " +
+      "Cannot find out which Node this host is: set NODE_NAME (or POD_NAME and POD_NAMESPACE); " +
         `on most hosts NODE_NAME is ${hostname()}`,
     );
   }

@@ -253,7 +253,7 @@ export class LockedError extends Error {
   override readonly name = "LockedError";
 }
 
-/** Tells what waiting may mend (a lock) from what it won't. */
+/** Distinguishes what may pass by waiting (a lock) from what doesn't. */
 function guarded<T>(path: string, use: () => T): T {
   try {
     return use();
@@ -276,7 +276,7 @@ function isSqlite(error: unknown): error is Error {
   return error instanceof Error && (error as { code?: unknown }).code === "ERR_SQLITE_ERROR";
 }
 
-/** What tells one file from another one of the same name. */
+/** What distinguishes a file from another one of the same name. */
 type FileId = Pick<Deno.FileInfo, "dev" | "ino">;
 
 function fileId(path: string): FileId | undefined {

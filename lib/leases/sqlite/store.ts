@@ -1,7 +1,7 @@
 /**
  * Leases in one SQLite file: for one machine, with any number of processes on it.
  *
- * Whoever looks removes what has expired, and so every watcher is told. Other processes' changes are seen
+ * Whoever looks removes what has expired, and so every watcher sees it. Other processes' changes are seen
  * within 100 ms.
  *
  * @module

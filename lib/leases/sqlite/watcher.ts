@@ -69,7 +69,7 @@ export class SqliteWatcher implements Disposable {
     });
   }
 
-  /** Tells all watches that this process changed something. */
+  /** Wakes all watches: this process changed something. */
   wake(): void {
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();

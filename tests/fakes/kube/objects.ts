@@ -125,7 +125,7 @@ export class ObjectStore {
     const before = this.get(resource, key);
     this.#objects.get(resource)!.delete(key);
     const object = this.#stamp(before);
-    this.#tell({ version: this.#version, type: "DELETED", resource, object });
+    this.#notify({ version: this.#version, type: "DELETED", resource, object });
     return object;
   }
 
@@ -160,7 +160,7 @@ export class ObjectStore {
     const stored = this.#stamp(object);
     const table = this.#objects.get(resource) ?? new Map<string, KubeObject>();
     this.#objects.set(resource, table.set(keyOf(object), stored));
-    this.#tell({ version: this.#version, type, resource, object: stored });
+    this.#notify({ version: this.#version, type, resource, object: stored });
     return stored;
   }
 
@@ -169,7 +169,7 @@ export class ObjectStore {
     return { ...object, metadata: { ...object.metadata, resourceVersion } };
   }
 
-  #tell(event: StoredEvent): void {
+  #notify(event: StoredEvent): void {
     this.#history.push(event);
     if (this.#history.length > HISTORY * 1.5) {
       this.#history = this.#history.slice(-HISTORY);

@@ -252,7 +252,7 @@ export class FakeApiServer implements AsyncDisposable {
     }
     // Headers go out at once, as the real server's do.
     response.flushHeaders?.();
-    const tell = (event: StoredEvent) => {
+    const notify = (event: StoredEvent) => {
       if (event.resource === call.resource && isSelected(event.object)) {
         write(event.type, this.#full(call.resource, event.object));
       }
@@ -261,13 +261,13 @@ export class FakeApiServer implements AsyncDisposable {
       for (const object of this.store.list(call.resource).filter(isSelected)) {
         write("ADDED", this.#full(call.resource, object));
       }
-    } else for (const event of this.store.eventsAfter(call.resource, from)) tell(event);
-    await this.#follow(response, tell, { query, kind: KINDS[call.resource]!, write });
+    } else for (const event of this.store.eventsAfter(call.resource, from)) notify(event);
+    await this.#follow(response, notify, { query, kind: KINDS[call.resource]!, write });
   }
 
   async #follow(
     response: Response,
-    tell: (event: StoredEvent) => void,
+    notify: (event: StoredEvent) => void,
     { query, kind, write }: {
       query: URLSearchParams;
       kind: string;
@@ -283,7 +283,7 @@ export class FakeApiServer implements AsyncDisposable {
     };
     const wantsBookmarks = query.get("allowWatchBookmarks") === "true";
     const bookmarks = wantsBookmarks ? setInterval(bookmark, this.#options.bookmarkMs ?? 60_000) : undefined;
-    using _watching = this.store.watch(tell);
+    using _watching = this.store.watch(notify);
     this.#watches.add(resolve);
     response.on("close", resolve);
     try {
