@@ -18,7 +18,9 @@ export class LinkConflictError extends Error {
 
 /** The error for a device that has one of our names and isn't ours. */
 export function strangerError({ name, kind, alias }: Link): LinkConflictError {
-  const instead = /\.\d+$/.test(name) ? ", or have the network use another device (Backend.VNI of vxlan)" : "";
+  const instead = /\.\d+$/.test(name)
+    ? ", or have the network use another device (Backend.VNI of vxlan)"
+    : "";
   return new LinkConflictError(
     `Cannot use the device ${name}: there is one of kind ${kind ?? "physical"}` +
       `${alias ? ` marked "${alias}"` : ""} that isn't ours. Delete it (ip link del ${name})${instead}`,

@@ -111,7 +111,7 @@ for (const cloud of CLOUDS) {
       };
       await fake.ask({ do: "expireCredentials" });
       await repaired("the route to be taken back with new keys");
-      await untilLogged(a, /leads here again/);
+      await untilLogged(a, /pointed elsewhere, corrected/);
       await fake.ask({ do: "down" });
       await until("host 1 to notice the silence", async () => {
         return /cloud_retries_total\{[^}]*"unavailable"/.test(await a.fetchText("/metrics"));

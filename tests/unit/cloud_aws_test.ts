@@ -90,7 +90,7 @@ Deno.test("aws-vpc: a taken route is ours again after the next pass, in one step
   await host.test.clock.tick();
   assert.deepEqual(aws.changes, ["ReplaceRoute"]);
   assert.deepEqual(routes(aws), [...FOREIGN, "10.20.7.0/24 eni-0a"]);
-  assert.match(host.test.log.text, /leads here again[^]*eni-0b/);
+  assert.match(host.test.log.text, /pointed elsewhere, corrected[^]*eni-0b/);
 });
 
 Deno.test("aws-vpc: only black holes without a lease and own stale routes go, all else stays", async () => {

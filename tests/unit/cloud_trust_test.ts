@@ -205,7 +205,7 @@ Deno.test("after a reboot a host whose route stood doesn't wait for a silent clo
     table.take("10.20.7.0/24");
     table.failures.set("put", refusals("quota", 1));
     await until("the route is restored", () => table.routes.some((route) => route.upToDate));
-    assert.match(host.log.text, /leads here again/);
+    assert.match(host.log.text, /pointed elsewhere, corrected/);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

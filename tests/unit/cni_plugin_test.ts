@@ -125,7 +125,7 @@ Deno.test("cni ADD: a host that isn't ready is tried again later; what is wrong 
   await Deno.writeTextFile(`${setup.folder}/subnet.env`, "FLANNEL_NETWORK=10.5.0.0/16\n");
   const table: [string, Parameters<Setup["call"]>[1], number, RegExp][] = [
     ["ADD", {}, 7, /no FLANNEL_SUBNET .*no FLANNEL_MTU/],
-    ["ADD", { conf: "{" }, 6, /no JSON/],
+    ["ADD", { conf: "{" }, 6, /JSON/],
     ["ADD", { conf: setup.conf({ cniVersion: "9.9.9" }) }, 1, /9\.9\.9.*1\.1\.0/],
     ["ADD", { conf: setup.conf({ delegate: { name: "x" } }) }, 7, /delegate must not have name/],
     ["ADD", { conf: setup.conf({ delegate: { ipam: {} } }) }, 7, /delegate must not have ipam/],

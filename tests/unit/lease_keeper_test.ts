@@ -290,7 +290,7 @@ Deno.test("keeper: expired while the store was away: created again if still free
     dead = false;
     await s.clock.advance(10 * SECOND);
     assert.equal((await s.now())!.value, OURS);
-    assert.match(s.log.of("warn").join(), /had expired.*created again/);
+    assert.match(s.log.of("warn").join(), /expired.*lease recreated/);
     assert.deepEqual(s.keeper.held, await s.now());
   }, { script: (store) => offline(store, () => dead) })();
 });
