@@ -293,7 +293,7 @@ export class UdpRig implements AsyncDisposable {
     };
   }
 
-  /** What host `index` (0 or 1) is told: the other one is its only peer. */
+  /** The configuration of host `index` (0 or 1): the other one is its only peer. */
   spec(index: 0 | 1, options: JsonObject = {}, more: Partial<UdpHostSpec> = {}): UdpHostSpec {
     const own = this.hosts[index], other = this.hosts[1 - index]!;
     return {

@@ -197,7 +197,7 @@ udpTest("ECN goes through: ECT and CE arrive, and CWR does after them", async (r
   assert.equal(received, sent);
   assert.ok(await ipCounter(two.container, rig.mode.traffic, "InECT0Pkts") > 100);
   assert.ok(await ipCounter(two.container, rig.mode.traffic, "InCEPkts") > 0);
-  assert.ok(await netCounter(one.container, "TcpExt", "TCPDeliveredCE") > 0, "the sender heard of it");
+  assert.ok(await netCounter(one.container, "TcpExt", "TCPDeliveredCE") > 0, "the sender learned of it");
 });
 
 udpTest("TTLs that run out and missing routes are answered, on both sides", async (rig) => {

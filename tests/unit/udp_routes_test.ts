@@ -156,7 +156,7 @@ tableTest("the longest prefix wins, and the shorter one is there again once it i
   assert.equal(address(3), false);
 });
 
-tableTest("senders are told apart by port, and shared by peers behind one address and port", (plan) => {
+tableTest("senders are distinguished by port, and shared by peers behind one address and port", (plan) => {
   const tables = new Tables(plan);
   const address = text(plan.outer(5));
   tables.set("a", tables.peer(1, { address, port: 8285 }));

@@ -1,5 +1,5 @@
 /**
- * A worker does without an offload when the kernel refuses it; here people hear of it.
+ * A worker does without an offload when the kernel refuses it; the log says so.
  *
  * @module
  */
@@ -49,7 +49,7 @@ export class OffloadWatch implements Disposable {
     const now = this.#known = this.#offloads.current;
     for (const offload of OFFLOADS) {
       if (!before?.[offload] || now[offload]) continue;
-      log.warn(`The kernel refused ${OFFLOAD_TEXT[offload]}: going on without`, {
+      log.warn(`The kernel refused ${OFFLOAD_TEXT[offload]}, continuing without`, {
         offloads: describeOffloads(now),
       });
     }

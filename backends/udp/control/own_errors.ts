@@ -1,5 +1,5 @@
 /**
- * Local senders hear of packets that can't be forwarded.
+ * Local senders learn of packets that can't be forwarded.
  *
  * @module
  */
