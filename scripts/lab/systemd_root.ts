@@ -36,14 +36,14 @@ export function whyNoSystemdRoot(): string | undefined {
 }
 
 /** The release's code name. */
-async function release(): Promise<string> {
+export async function release(): Promise<string> {
   const name = /^VERSION_CODENAME=(\w+)$/m.exec(await Deno.readTextFile("/etc/os-release"))?.[1];
   if (name === undefined) throw new Error("/etc/os-release names no VERSION_CODENAME: is this a Debian?");
   return name;
 }
 
 /** This machine's own files of apt sources that have the release. */
-async function sourceFiles(suite: string): Promise<string[]> {
+export async function sourceFiles(suite: string): Promise<string[]> {
   const names = await Array.fromAsync(Deno.readDir(SOURCES), ({ name }) => `${SOURCES}/${name}`)
     .catch(() => []);
   const paths = ["/etc/apt/sources.list", ...names.filter((name) => /\.(list|sources)$/.test(name))];
