@@ -25,8 +25,10 @@ export type Command =
   | readonly ["faults", Partial<Omit<Faults, "failing">> & { failing?: [string, number][] }]
   | readonly ["rules", string, readonly Rule[]]
   | readonly ["rewind", number]
+  | readonly ["addToken", string, string, number?]
+  | readonly ["revokeToken", string]
   | readonly ["fill" | "churn", number, number]
-  | readonly ["cut" | "endWatches" | "compact" | "stop" | "listen" | "requests" | "port"];
+  | readonly ["cut" | "endWatches" | "compact" | "stop" | "listen" | "requests" | "port" | "pid"];
 
 class Control {
   readonly #server: FakeApiServer;
@@ -60,6 +62,10 @@ class Control {
       }
       case "rules":
         return server.access.setRules(command[1], command[2]);
+      case "addToken":
+        return server.access.addToken(command[1], command[2], command[3]);
+      case "revokeToken":
+        return server.access.revokeToken(command[1]);
       case "rewind":
         return store.rewind(command[1]);
       case "fill":
@@ -78,6 +84,8 @@ class Control {
         return await server.listen(this.#port);
       case "requests":
         return server.requests.splice(0);
+      case "pid":
+        return Deno.pid;
       case "port":
         return this.#port;
     }
