@@ -6,11 +6,12 @@
 import type { JsonObject } from "../../lib/config/types.ts";
 import { OptionReader } from "../../lib/backend/option_reader.ts";
 import type { ParsedOptions } from "../../lib/backend/types.ts";
+import { type ConfigKeys, readConfigKeys } from "../cloud/keys.ts";
 
 /** What the config's Backend object says for ali-vpc. */
 export interface AliVpcOptions {
   /** Keys from the config; absent: from the environment, else the instance's role. */
-  readonly keys: { readonly id: string; readonly secret: string } | undefined;
+  readonly keys: ConfigKeys | undefined;
   /** Ids of the route tables to write to; empty: found by the vSwitch, else the VPC's system table. */
   readonly routeTableIds: readonly string[];
 }
@@ -18,14 +19,7 @@ export interface AliVpcOptions {
 /** Reads `AccessKeyID` and `AccessKeySecret`, both or neither, and `RouteTableID`, a string or an array of strings. */
 export function parseAliVpcOptions(options: JsonObject): ParsedOptions<AliVpcOptions> {
   const reader = new OptionReader(options);
-  const id = reader.string("AccessKeyID", {});
-  const secret = reader.string("AccessKeySecret", { secret: true });
-  if (id !== undefined && secret === undefined && reader.faults.length === 0) {
-    reader.fault("AccessKeySecret", "must be set where AccessKeyID is", true);
-  }
-  if (secret !== undefined && id === undefined && reader.faults.length === 0) {
-    reader.fault("AccessKeyID", "must be set where AccessKeySecret is");
-  }
+  const keys = readConfigKeys(reader);
   const ids = reader.strings("RouteTableID");
   if (!ids.every((one) => /^vtb-[0-9A-Za-z-]+$/.test(one))) {
     reader.fault(
@@ -34,7 +28,7 @@ export function parseAliVpcOptions(options: JsonObject): ParsedOptions<AliVpcOpt
     );
   }
   return reader.finish({
-    keys: id !== undefined && secret !== undefined ? { id, secret } : undefined,
+    keys,
     routeTableIds: [...new Set(ids)],
   });
 }

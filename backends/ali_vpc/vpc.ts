@@ -5,7 +5,8 @@
  */
 import type { Env } from "../cloud/backend.ts";
 import { CloudError } from "../cloud/errors.ts";
-import { type AliKeys, findAliKeys } from "./credentials.ts";
+import { type CloudKeys, findKeys } from "../cloud/keys.ts";
+import { ALI_KEYS } from "./credentials.ts";
 import { classify } from "./errors.ts";
 import type { AliMetadata } from "./metadata.ts";
 import type { AliVpcOptions } from "./options.ts";
@@ -57,7 +58,7 @@ type Client = InstanceType<Module["default"]>;
 interface Connection {
   readonly module: Module;
   readonly client: Client;
-  readonly keys: AliKeys;
+  readonly keys: CloudKeys;
 }
 
 /** Milliseconds; the SDK's own limits are longer than a daemon wants to hang. */
@@ -175,7 +176,7 @@ export class Vpc {
     const { options, env, metadata, now } = this.#source;
     const until = this.#connection?.keys.until;
     if (this.#connection && (until === undefined || now() < until - KEYS_MARGIN_MS)) return this.#connection;
-    const keys = await findAliKeys(options, env, metadata, signal);
+    const keys = await findKeys(ALI_KEYS, options.keys, env, metadata, signal);
     const module = await loadSdk();
     const client = new module.default(
       {

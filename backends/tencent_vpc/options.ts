@@ -5,13 +5,14 @@
  */
 import { OptionReader } from "../../lib/backend/option_reader.ts";
 import type { ParsedOptions } from "../../lib/backend/types.ts";
+import { type ConfigKeys, readConfigKeys } from "../cloud/keys.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import type { Family } from "../../lib/net/family.ts";
 
 /** What the config's Backend object says for tencent-vpc. */
 export interface TencentVpcOptions {
   /** Keys from the config; absent: from the environment, else the instance's role. */
-  readonly keys: { readonly id: string; readonly secret: string } | undefined;
+  readonly keys: ConfigKeys | undefined;
   /** Ids of the route tables to write to; empty: that of the instance's subnet. */
   readonly routeTableIds: readonly string[];
 }
@@ -22,14 +23,7 @@ export function parseTencentVpcOptions(
   enabled: readonly Family[],
 ): ParsedOptions<TencentVpcOptions> {
   const reader = new OptionReader(options);
-  const id = reader.string("AccessKeyID", {});
-  const secret = reader.string("AccessKeySecret", { secret: true });
-  if (id !== undefined && secret === undefined && reader.faults.length === 0) {
-    reader.fault("AccessKeySecret", "must be set where AccessKeyID is", true);
-  }
-  if (secret !== undefined && id === undefined && reader.faults.length === 0) {
-    reader.fault("AccessKeyID", "must be set where AccessKeySecret is");
-  }
+  const keys = readConfigKeys(reader);
   const ids = reader.strings("RouteTableID");
   if (!ids.every((one) => /^rtb-[0-9A-Za-z]+$/.test(one))) {
     reader.fault("RouteTableID", "must be the id of a route table, like rtb-azd4dt1c, or several");
@@ -42,7 +36,7 @@ export function parseTencentVpcOptions(
     });
   }
   return reader.finish({
-    keys: id !== undefined && secret !== undefined ? { id, secret } : undefined,
+    keys,
     routeTableIds: [...new Set(ids)],
   });
 }

@@ -6,7 +6,8 @@
 import type { Env } from "../cloud/backend.ts";
 import { CloudError } from "../cloud/errors.ts";
 import { askHttp } from "../cloud/http.ts";
-import { findTencentKeys, type TencentKeys } from "./credentials.ts";
+import { type CloudKeys, findKeys } from "../cloud/keys.ts";
+import { TENCENT_KEYS } from "./credentials.ts";
 import { classify } from "./errors.ts";
 import type { TencentMetadata } from "./metadata.ts";
 import type { TencentVpcOptions } from "./options.ts";
@@ -61,7 +62,7 @@ export interface TencentSource {
 export class TencentVpc {
   readonly #region: string;
   readonly #source: TencentSource;
-  #keys: TencentKeys | undefined;
+  #keys: CloudKeys | undefined;
 
   constructor(region: string, source: TencentSource) {
     this.#region = region;
@@ -196,11 +197,11 @@ export class TencentVpc {
     throw known;
   }
 
-  async #currentKeys(signal: AbortSignal): Promise<TencentKeys> {
+  async #currentKeys(signal: AbortSignal): Promise<CloudKeys> {
     const { options, env, metadata } = this.#source;
     const until = this.#keys?.until;
     if (this.#keys && (until === undefined || Date.now() < until - KEYS_MARGIN_MS)) return this.#keys;
-    return this.#keys = await findTencentKeys(options, env, metadata, signal);
+    return this.#keys = await findKeys(TENCENT_KEYS, options.keys, env, metadata, signal);
   }
 }
 

@@ -33,7 +33,7 @@ export interface TunnelEnds {
 }
 
 /** The external interface lost its addresses; it may get some again. */
-export class NoAddressError extends Error {
+class NoAddressError extends Error {
   override readonly name = "NoAddressError";
 }
 
