@@ -4,32 +4,30 @@
  * @module
  */
 import type { BackendRegistry } from "../backend/registry.ts";
-import type { Backend, HostPlan, RunningBackend } from "../backend/types.ts";
+import type { Backend, HostPlan, RunningBackend, SessionBackend } from "../backend/types.ts";
 import { Announcer } from "../external/announcer.ts";
 import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
 import type { JsonObject } from "../config/types.ts";
-import { messageOf } from "../errors.ts";
-import type { Entry } from "../kernel/entries.ts";
 import { type HostChange, HostKeeper } from "../kernel/host_keeper.ts";
-import { removeFormerRoutes } from "../kernel/remove.ts";
 import type { LeaseSink, Membership, SubnetManager } from "../leases/contract.ts";
 import { PeerSet } from "../leases/peer_set.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
-import { FAMILIES, familiesOf, perFamily } from "../net/family.ts";
+import { FAMILIES, familiesOf } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
 import { FirewallRules } from "./firewall_rules.ts";
+import { removeFormerNetwork } from "./former_network.ts";
 import { HostFiles } from "./host_files.ts";
 import { LeaseHealth } from "./lease_health.ts";
 import { reportLeases } from "./lease_report.ts";
 import { PeerEntries } from "./peer_entries.ts";
 import type { PeerFilterSwitch } from "./peer_filter_sync.ts";
-import { Planner } from "./planner.ts";
+import { keptPlan, Planner } from "./planner.ts";
 import { networkIdOf } from "./store.ts";
 import { feedWatchdog } from "./systemd.ts";
 import type { TaskGroup } from "./task_group.ts";
@@ -109,58 +107,101 @@ export class Member implements AsyncDisposable {
   }
 
   /**
-   * Brings the host's own side up and writes the subnet file, then everything else; keeps all of it from then on.
-   * Resolves when the firewall rules are in, or have failed for a first time.
+   * The phases of joining, in their order. What each of them starts goes on until the daemon ends. Resolves when the
+   * firewall rules are in, or have failed for a first time.
+   *
+   * @param first Puts the leases that were read with the own one into the peers.
    */
   async start(first: (sink: LeaseSink) => void): Promise<void> {
-    const { backend, tasks, log, metrics, problems, socket } = this.parts;
-    const monitor = NetlinkMonitor.open({
+    const { backend } = this.parts;
+    const changes = this.#watchKernel();
+    first(this.peers);
+    await this.#guardTunnel();
+    this.#makeDevices();
+    this.#followStore();
+    if (backend.carrier === "session") {
+      this.#keepHost(changes);
+      await this.#startSession(backend);
+    }
+    await this.#writeSubnetFile();
+    this.#announcer.refresh(this.external);
+    this.#keepFiles();
+    this.#keepFirewall();
+    if (backend.carrier === "kernel") this.#keepHost(changes);
+    await this.rules.tried;
+  }
+
+  /** What changes from here on isn't missed. */
+  #watchKernel(): NetlinkMonitor {
+    const { socket, tasks } = this.parts;
+    return NetlinkMonitor.open({
       groups: ["link", "ipv4-address", "ipv6-address", "ipv4-route", "ipv6-route", "neighbour", "nexthop"],
       ignorePortIds: [socket.portId],
       signal: tasks.signal,
     });
-    first(this.peers);
-    // In force before the device is there: no packet of a stranger comes in first.
-    const { peerFilter } = this.parts.network.config;
-    if (peerFilter) await (await this.#loadPeerFilter()).set(true);
-    this.#removeFormerRoutes();
+  }
+
+  /** With PeerFilter: in force before the device is there, so that no packet of a stranger comes in first. */
+  async #guardTunnel(): Promise<void> {
+    if (this.parts.network.config.peerFilter) await (await this.#loadPeerFilter()).set(true);
+  }
+
+  /** The host's own side. The peers' entries are known from here on, and written by the first pass. */
+  #makeDevices(): void {
+    removeFormerNetwork(this.parts);
     this.#setPlan();
     this.entries.follow();
-    tasks.start((signal) => this.membership.keep(signal, (own) => void this.#files.keepLease(own)));
-    tasks.start((signal) =>
-      this.membership.follow(this.peers, (config) => this.#config.take(config), signal)
-    );
+  }
+
+  /** The own lease, the others' and the config; and what can be told of them. */
+  #followStore(): void {
+    const { tasks, problems } = this.parts;
+    const { membership } = this;
+    tasks.start((signal) => membership.keep(signal, (own) => void this.#files.keepLease(own)));
+    tasks.start((signal) => membership.follow(this.peers, (config) => this.#config.take(config), signal));
     tasks.start((signal) => this.leaseHealth.watch(signal));
     tasks.start((signal) => feedWatchdog(signal, problems));
-    const keepHost = () => tasks.start((signal) => this.host.run(monitor, signal, () => this.#followHost()));
-    if (backend.carrier === "session") {
-      // It may wait for a cloud for a long time; it has no peers' entries that could delay the subnet file.
-      keepHost();
-      this.#running = await backend.start({
-        lease: this.membership.own,
-        plan: this.plan,
-        external: this.external,
-        peers: this.peers,
-        peersAreCurrent: () => this.membership.health().connected,
-        log: log.child(this.parts.network.config.backend.type),
-        metrics,
-        problems,
-        signal: tasks.signal,
-        publish: (attributes) =>
-          this.membership.publish({ ...attributes, publicIps: this.external.publicIps }),
-        fail: (error) => tasks.fail(error),
-      });
-    }
-    await this.#writeSubnetFile();
-    this.#announcer.refresh(this.external);
-    tasks.start((signal) => this.rules.keep(signal));
-    tasks.start(async (signal) => {
+  }
+
+  /**
+   * Devices and entries, in a first full pass and from then on. For backends with a session, which may wait for a
+   * cloud for a long time, it begins before that: they have no peers' entries that could delay the subnet file.
+   */
+  #keepHost(changes: NetlinkMonitor): void {
+    this.parts.tasks.start((signal) => this.host.run(changes, signal, () => this.#followHost()));
+  }
+
+  /** Resolves when the backend is ready. */
+  async #startSession(backend: SessionBackend): Promise<void> {
+    const { network, tasks, log, metrics, problems } = this.parts;
+    const { membership } = this;
+    this.#running = await backend.start({
+      lease: membership.own,
+      plan: this.plan,
+      external: this.external,
+      peers: this.peers,
+      peersAreCurrent: () => membership.health().connected,
+      log: log.child(network.config.backend.type),
+      metrics,
+      problems,
+      signal: tasks.signal,
+      publish: (attributes) => membership.publish({ ...attributes, publicIps: this.external.publicIps }),
+      fail: (error) => tasks.fail(error),
+    });
+  }
+
+  #keepFiles(): void {
+    this.parts.tasks.start(async (signal) => {
       await this.#files.keepLease(this.membership.own);
       await this.#files.keep(signal);
     });
-    if (!peerFilter) tasks.start(async () => (await this.#loadPeerFilter()).follow(false));
-    if (backend.carrier === "kernel") keepHost();
-    await this.rules.tried;
+  }
+
+  #keepFirewall(): void {
+    const { network, tasks } = this.parts;
+    tasks.start((signal) => this.rules.keep(signal));
+    // Of an earlier run with PeerFilter something may be left.
+    if (!network.config.peerFilter) tasks.start(async () => (await this.#loadPeerFilter()).follow(false));
   }
 
   /** Loaded when it is used: where PeerFilter is off, nothing before the subnet file needs it. */
@@ -203,40 +244,18 @@ export class Member implements AsyncDisposable {
     (await this.#peerFilter)?.[Symbol.dispose]();
   }
 
-  /** The network may be another one than that of the last run. */
-  #removeFormerRoutes(): void {
-    const { socket, formerNetworks: former, network, log, problems } = this.parts;
-    try {
-      const networks = network.config.families.map((family) => family.network);
-      for (const removed of removeFormerRoutes(socket, { former, networks })) {
-        log.child("kernel").info(`Removed the ${removed} of the former network`);
-      }
-    } catch (error) {
-      problems.set("former network", `cannot remove its routes: ${messageOf(error)}`);
-    }
-  }
-
   #setPlan(): void {
     const { problems } = this.parts;
     if (this.plan.problem === undefined) problems.clear("mtu", "the underlay carries Backend.MTU");
     else problems.set("mtu", this.plan.problem);
-    const blackholes: Entry[] = this.parts.options.ipBlackholeRoute
-      ? familiesOf(this.membership.own.subnets).map((family) => ({
-        kind: "blackhole",
-        destination: this.membership.own.subnets[family.name]!,
-      }))
-      : [];
-    this.host.setPlan({ links: this.plan.links, entries: [...this.plan.entries, ...blackholes] });
+    this.host.setPlan(keptPlan(this.plan, this.membership.own, this.parts.options));
   }
 
   async #writeSubnetFile(): Promise<void> {
     const { options, network } = this.parts;
     const { families } = network.config;
     await this.#files.writeSubnet({
-      networks: perFamily(
-        families.map(({ family }) => family),
-        (family) => families.find((config) => config.family === family)?.network,
-      ),
+      networks: Object.fromEntries(families.map(({ family, network }) => [family.name, network])),
       subnets: this.membership.own.subnets,
       mtu: this.plan.mtu,
       ipMasq: options.ipMasq,

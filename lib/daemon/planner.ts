@@ -6,7 +6,11 @@
 import type { Backend, HostPlan, OwnSubnets } from "../backend/types.ts";
 import type { ExternalFollower } from "../external/follow.ts";
 import type { ExternalInterface } from "../external/types.ts";
+import type { Entry } from "../kernel/entries.ts";
+import type { KeptPlan } from "../kernel/host_keeper.ts";
+import { familiesOf } from "../net/family.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
+import type { Options } from "../options/table.ts";
 import { followExternal, type InterfaceOptions, KernelEnvironment, linkReader } from "./external.ts";
 
 /** What a planner works with. */
@@ -62,4 +66,15 @@ export class Planner {
     this.#plan = backend.plan(this.#environment, lease);
     return { before, ...later };
   }
+}
+
+/** What of a plan the kernel is to hold, with what the options add. */
+export function keptPlan(
+  plan: HostPlan,
+  { subnets }: OwnSubnets,
+  { ipBlackholeRoute }: Pick<Options, "ipBlackholeRoute">,
+): KeptPlan {
+  const own = ipBlackholeRoute ? familiesOf(subnets).map((family) => subnets[family.name]!) : [];
+  const blackholes = own.map((destination): Entry => ({ kind: "blackhole", destination }));
+  return { links: plan.links, entries: [...plan.entries, ...blackholes] };
 }
