@@ -50,7 +50,7 @@ function parseSubnetEnv(text: string, path: string): SubnetEnv {
     try {
       return value.split(",").filter(Boolean).map((cidr) => parseCidr(cidr).prefix);
     } catch {
-      throw wrong(`has ${name}=${value}, which is no CIDR`);
+      throw wrong(`has ${name}=${value}, which isn't a CIDR`);
     }
   };
   const networks = ["FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"].flatMap(prefixes);
@@ -63,7 +63,7 @@ function parseSubnetEnv(text: string, path: string): SubnetEnv {
   if (missing.length > 0) throw wrong(`has no ${missing.join(", no ")}`);
   const mtu = Number(values.get("FLANNEL_MTU"));
   if (!Number.isInteger(mtu) || mtu <= 0) {
-    throw wrong(`has FLANNEL_MTU=${values.get("FLANNEL_MTU")}, which is no MTU`);
+    throw wrong(`has FLANNEL_MTU=${values.get("FLANNEL_MTU")}, which isn't an MTU`);
   }
   return { networks, subnets, mtu, ipMasq: values.get("FLANNEL_IPMASQ") === "true" };
 }

@@ -8,7 +8,7 @@
  */
 import type { Json, JsonObject } from "./types.ts";
 
-/** A text that is no JSON: `line 3, column 5: …`, counted from 1. */
+/** A text that isn't JSON: `line 3, column 5: …`, counted from 1. */
 export class JsonSyntaxError extends Error {
   override readonly name = "JsonSyntaxError";
   constructor(readonly line: number, readonly column: number, readonly problem: string) {
@@ -164,7 +164,7 @@ class Parser {
     const word = /^[-+.\w]+/.exec(this.#text.slice(this.#at, this.#at + 400))![0];
     if (!/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(word)) {
       const quote = /^\d+(\.\d+){2,}/.test(word) ? " (addresses must stand in double quotes)" : "";
-      this.#fail(`${word} is no JSON number${quote}`);
+      this.#fail(`${word} isn't a JSON number${quote}`);
     }
     this.#at += word.length;
     return Number(word);

@@ -112,7 +112,7 @@ export function parseNetworkConfig(text: string): ParsedNetworkConfig {
   return { families, enabled, enableNFTables, peerFilter, backend, faults, unknownKeys, warnings };
 }
 
-/** What is known of a text that is no JSON object. */
+/** What is known of a text that isn't a JSON object. */
 const NOTHING_READ: Omit<ParsedNetworkConfig, "faults"> = {
   ...{ families: [], enabled: [], enableNFTables: false, peerFilter: false },
   ...{ backend: { type: "", options: {} }, unknownKeys: [], warnings: [] },

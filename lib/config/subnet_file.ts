@@ -84,7 +84,7 @@ function parseLine(
   rest: { mtu?: number; ipMasq?: boolean },
 ): string | undefined {
   const match = /^([A-Z_][A-Z0-9_]*)=(.*)$/.exec(line);
-  if (!match) return `${JSON.stringify(line)} is no VARIABLE=value`;
+  if (!match) return `${JSON.stringify(line)} isn't VARIABLE=value`;
   const name = match[1]!;
   const value = match[2]!.replace(/^(["'])(.*)\1$/, "$2");
   for (const family of FAMILIES) {
@@ -93,12 +93,12 @@ function parseLine(
     const prefix = tryPrefix(value);
     // A length of 0 is what a damaged file reads as in the original; no network has it.
     if (prefix?.family !== family || prefix.length === 0) {
-      return `${name}=${value} is no ${family.label} address with a length, like 10.5.72.1/24`;
+      return `${name}=${value} isn't an ${family.label} address with a length, like 10.5.72.1/24`;
     }
     (name === variables.network ? networks : subnets)[family.name] = prefix;
   }
   if (name === "FLANNEL_MTU") {
-    if (!/^\d{1,9}$/.test(value) || Number(value) === 0) return `${name}=${value} is no MTU`;
+    if (!/^\d{1,9}$/.test(value) || Number(value) === 0) return `${name}=${value} isn't an MTU`;
     rest.mtu = Number(value);
   }
   if (name === "FLANNEL_IPMASQ") {

@@ -42,7 +42,7 @@ export class LeaseHealth {
   #measure(): void {
     const { metrics, membership, peers } = this.#parts;
     metrics.gauge("peers", "Other hosts in the network", peers.peers.size);
-    metrics.gauge("malformed_leases", "Keys in the store that are no lease", peers.malformed);
+    metrics.gauge("malformed_leases", "Keys in the store that aren't leases", peers.malformed);
     metrics.gauge(
       "refused_leases",
       "Leases outside the network or overlapping another",

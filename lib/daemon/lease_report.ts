@@ -1,5 +1,5 @@
 /**
- * Names and counts what stands in the store and is no peer.
+ * Names and counts what stands in the store and isn't a peer.
  *
  * @module
  */
@@ -13,7 +13,7 @@ const NAMED = 5;
 export function reportLeases(log: Log, metrics: Metrics): Pick<PeerSetOptions, "onFault" | "onRefused"> {
   return {
     onFault({ key, reason }) {
-      metrics.count("malformed_leases_total", "Keys and values in the store that are no lease");
+      metrics.count("malformed_leases_total", "Keys and values in the store that aren't leases");
       log.warn(`Skipping the malformed lease ${JSON.stringify(key)}: ${reason}`);
     },
     onRefused(refused) {

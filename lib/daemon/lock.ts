@@ -2,7 +2,7 @@
  * One daemon for one subnet file: a lock beside it, held for as long as the process lives.
  *
  * The kernel gives the lock back when the process ends, however it ends (flock(2)); a file that a killed daemon left
- * is no lock.
+ * isn't a lock.
  *
  * @module
  */

@@ -46,7 +46,7 @@ export class PeerFilterSwitch implements Disposable {
    * Puts the filter in place for the peers that are known now, or takes it away. What an earlier daemon left goes:
    * a filter that nobody keeps drops the packets of every new peer.
    *
-   * @throws {FirewallUnavailableError} If the host has no nft: a tunnel that is to be guarded isn't left open.
+   * @throws {FirewallUnavailableError} If the host has no nft: a tunnel to be guarded isn't left open.
    * @throws {CommandError} If nft fails.
    */
   set(on: boolean): Promise<void> {

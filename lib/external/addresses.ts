@@ -30,7 +30,7 @@ export function isLinkLocal(ip: Ip): boolean {
 }
 
 /**
- * Whether others may see the address: it is no temporary (RFC 8981), deprecated or duplicate one and no loopback.
+ * Whether others may see the address: it isn't temporary (RFC 8981), deprecated, duplicate or a loopback one.
  * It may still be tentative (RFC 4862): nobody answers for it before the kernel knows that nobody else has it.
  */
 export function isUsable({ ip, scope, flags }: LinkAddress): boolean {

@@ -135,7 +135,7 @@ function isRouter({ name }: Link): boolean {
   try {
     return readKernelFile(`/proc/sys/net/ipv6/conf/${name}/forwarding`).trim() !== "0";
   } catch {
-    // The kernel has no IPv6, or /proc shows another network namespace: a host that forwards nothing is no router.
+    // The kernel has no IPv6, or /proc shows another network namespace: a host that forwards nothing isn't a router.
     return false;
   }
 }

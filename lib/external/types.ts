@@ -40,7 +40,7 @@ export type RouteAnswer = Pick<Route, "linkIndex" | "preferredSource">;
 export interface HostNetwork {
   readonly links: readonly Link[];
   readonly addresses: readonly LinkAddress[];
-  /** Routes of the main table; those that are no default routes are passed over. */
+  /** Routes of the main table; those that aren't default routes are passed over. */
   readonly routes: readonly Route[];
   /** Which way a packet to `ip` would go (RTM_GETROUTE); undefined if there is none. */
   lookupRoute(ip: Ip): RouteAnswer | undefined;

@@ -91,7 +91,7 @@ let library: Deno.DynamicLibrary<typeof SYMBOLS> | undefined;
  * The C library's functions, opened by the first call. A worker is a module graph of its own and so has a
  * handle (and an errno) of its own.
  *
- * @throws {Error} If this is no glibc system or Deno runs without --allow-ffi.
+ * @throws {Error} If this isn't a glibc system or Deno runs without --allow-ffi.
  */
 export function libc(): Libc {
   return (library ??= Deno.dlopen("libc.so.6", SYMBOLS)).symbols;

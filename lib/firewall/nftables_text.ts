@@ -142,7 +142,7 @@ function tableKeys(listing: string, family: Family): string[] {
 /** A JSON object as nft prints it: read with care, for versions differ. */
 export type NftObject = Readonly<Record<string, unknown>>;
 
-/** The objects that nft printed with -j. @throws {SyntaxError} If it is no JSON. */
+/** The objects that nft printed with -j. @throws {SyntaxError} If it isn't JSON. */
 export function parseListing(listing: string): Readonly<Record<string, NftObject | undefined>>[] {
   return JSON.parse(listing).nftables ?? [];
 }

@@ -1,5 +1,5 @@
 /**
- * The peer filter: packets to the tunnel whose outer source is no live peer are dropped before the tunnel sees them,
+ * The peer filter: packets to the tunnel whose outer source isn't a live peer are dropped before the tunnel sees them,
  * and what this host's containers send to a peer's tunnel before it leaves.
  *
  * The peers' addresses are sets in a table of its own, which only this module writes.

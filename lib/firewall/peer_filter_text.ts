@@ -171,7 +171,7 @@ export function listedElements(listing: string): PeerSets | undefined {
   return sets;
 }
 
-/** Undefined for what is no plain address or port. */
+/** Undefined for what isn't a plain address or port. */
 function elementValue(set: string, element: unknown): bigint | undefined {
   if (set === PORTS) return typeof element === "number" ? BigInt(element) : undefined;
   const ip = typeof element === "string" ? tryParseIp(element) : undefined;

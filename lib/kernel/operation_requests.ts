@@ -73,7 +73,7 @@ export function nexthopOf(entry: RouteEntry, id: number, linkIndex: number): Net
 /**
  * Whether a route may have been refused because another one to its destination is there. IPv6 takes an onlink
  * gateway only where no route leads to it by another link (ip6_route_check_nh_onlink), and the gateway lies in
- * the very subnet that is to be routed.
+ * the very subnet to be routed.
  */
 export function mayBeInTheWay(entry: Entry, errorCode: string): boolean {
   if (errorCode === "EEXIST") return entry.kind === "route" || entry.kind === "blackhole";

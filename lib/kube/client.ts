@@ -66,7 +66,7 @@ export class ApiClient {
   /**
    * A request whose answer is JSON.
    *
-   * @throws {ApiError} For an answer that is no success. @throws {Error} If the server can't be reached.
+   * @throws {ApiError} For an answer that isn't a success. @throws {Error} If the server can't be reached.
    */
   async json(call: ApiCall, signal: AbortSignal): Promise<unknown> {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]);
@@ -77,7 +77,7 @@ export class ApiClient {
    * A request whose answer is read by `read` as it comes.
    *
    * @param signal Ends it, also while the answer is read.
-   * @throws {ApiError} For an answer that is no success. @throws {Error} If the server can't be reached, or stops
+   * @throws {ApiError} For an answer that isn't a success. @throws {Error} If the server can't be reached, or stops
    * answering.
    */
   async stream<T>(call: ApiCall, signal: AbortSignal, read: (body: Readable) => Promise<T>): Promise<T> {
@@ -226,7 +226,7 @@ async function apiError(status: number, body: Readable, call: string): Promise<A
     message = answer.message ?? message;
     reason = answer.reason ?? "";
   } catch {
-    // A proxy's answer is no Status: its text is all there is.
+    // A proxy's answer isn't a Status: its text is all there is.
   }
   return new ApiError(`${call}: ${status} ${message}`.trim(), status, reason);
 }

@@ -13,7 +13,7 @@ const SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
  *
  * @param env The process's environment.
  * @param folder Where token and CA are.
- * @returns Undefined where this is no Pod.
+ * @returns Undefined where this isn't a Pod.
  * @throws {AccessError} If the environment names a server that can't be one.
  */
 export function inClusterAccess(

@@ -16,7 +16,7 @@ export type SkimmedJson = null | boolean | number | string | SkimmedJson[] | { [
  */
 export type Pick = "all" | PickKeys | PickEach;
 
-/** Some keys of an object; the value of every other key is skipped. A value that is no object is skipped. */
+/** Some keys of an object; the value of every other key is skipped. A value that isn't an object is skipped. */
 export interface PickKeys {
   readonly keys: Readonly<Record<string, Pick>>;
 }
@@ -81,7 +81,7 @@ export class JsonSkimmer {
     this.#onValue = onValue;
   }
 
-  /** Takes the next bytes; nothing of them is kept by reference. @throws {SkimError} If they are no JSON. */
+  /** Takes the next bytes; nothing of them is kept by reference. @throws {SkimError} If they aren't JSON. */
   push(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.length) {

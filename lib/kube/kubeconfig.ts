@@ -80,7 +80,7 @@ async function parseFile(path: string): Promise<Kubeconfig> {
     throw new AccessError(`${path} is neither YAML nor JSON${place && `: error ${place}`}`);
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Kubeconfig;
-  throw new AccessError(`${path} is no kubeconfig: it has no clusters, users and contexts`);
+  throw new AccessError(`${path} isn't a kubeconfig: it has no clusters, users and contexts`);
 }
 
 function currentContext(config: Kubeconfig, path: string): { cluster: Cluster; user: User; context: string } {

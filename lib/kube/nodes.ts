@@ -68,7 +68,7 @@ export interface NodeSource {
  *
  * @param onNode Gets each Node as it is read.
  * @returns The version from which a watch goes on.
- * @throws {ApiError} For an answer that is no success. @throws {Error} If the server can't be reached.
+ * @throws {ApiError} For an answer that isn't a success. @throws {Error} If the server can't be reached.
  */
 export async function listNodes(
   { client, annotationPrefix }: NodeSource,
@@ -141,7 +141,7 @@ export async function watchNodes(
 /**
  * The server's version now: a list of one Node, read from the store and not from a cache.
  *
- * @throws {ApiError} For an answer that is no success. @throws {Error} If the server can't be reached.
+ * @throws {ApiError} For an answer that isn't a success. @throws {Error} If the server can't be reached.
  */
 export async function currentVersion({ client }: NodeSource, signal: AbortSignal): Promise<string> {
   const page = await client.json({ method: "GET", path: "/api/v1/nodes?limit=1" }, signal);

@@ -13,7 +13,7 @@ import { formatIp, type Ip, tryParseIp } from "../net/ip.ts";
 import { firstIp, type Prefix, prefixOf, samePrefix } from "../net/prefix.ts";
 import type { Lease, LeaseAttributes, StoredLease } from "./types.ts";
 
-/** Something in the store that is no lease: which key, and what is wrong with it. */
+/** Something in the store that isn't a lease: which key, and what is wrong with it. */
 export interface LeaseFault {
   readonly key: string;
   /** What is wrong with the key or its value, quoting it (shortened). */
@@ -37,7 +37,7 @@ function encodePart(prefix: Prefix): string {
   return `${formatIp(firstIp(prefix))}-${prefix.length}`;
 }
 
-/** The subnets that a key names, or undefined if it is no lease key. Text forms of one address are equal. */
+/** The subnets that a key names, or undefined if it isn't a lease key. Text forms of one address are equal. */
 export function decodeLeaseKey(key: string): PerFamily<Prefix> | undefined {
   const parts = key.split("&");
   if (parts.length > FAMILIES.length) return undefined;
@@ -63,7 +63,7 @@ function decodePart(family: Family, part: string): Prefix | undefined {
   return prefix.base === ip.value ? prefix : undefined;
 }
 
-/** Whether two keys name the same subnets, whatever their text; keys that are no lease keys go by text. */
+/** Whether two keys name the same subnets, whatever their text; keys that aren't lease keys go by text. */
 export function sameLeaseKey(a: string, b: string): boolean {
   if (a === b) return true;
   // Only IPv6 addresses have more than one text form here, so the IPv4 parts must be equal as text.
@@ -98,7 +98,7 @@ export function decodeLease(stored: Pick<StoredLease, "key" | "value">): Decoded
     return {
       fault: {
         key,
-        reason: `${quote(key)} is no lease key (like 10.5.88.0-24 or 10.5.88.0-24&fc00:0:0:1::-64)`,
+        reason: `${quote(key)} isn't a lease key (like 10.5.88.0-24 or 10.5.88.0-24&fc00:0:0:1::-64)`,
       },
     };
   }
@@ -110,19 +110,19 @@ export function decodeLease(stored: Pick<StoredLease, "key" | "value">): Decoded
 /** The attributes that a value holds, or what is wrong with it. Unknown fields are ignored. */
 export function decodeLeaseValue(value: string): LeaseAttributes | string {
   const fields = parseObject(value);
-  if (!fields) return `its value ${quote(value)} is no JSON object`;
+  if (!fields) return `its value ${quote(value)} isn't a JSON object`;
   const publicIps: { ipv4?: Ip; ipv6?: Ip } = {};
   for (const [family, name] of [[IPV4, "PublicIP"], [IPV6, "PublicIPv6"]] as const) {
     const ip = decodePublicIp(family, fields[name]);
     if (ip === "bad") {
-      return `its ${name} ${quote(JSON.stringify(fields[name]))} is no ${family.label} address`;
+      return `its ${name} ${quote(JSON.stringify(fields[name]))} isn't an ${family.label} address`;
     }
     if (ip) publicIps[family.name] = ip;
   }
   if (!publicIps.ipv4 && !publicIps.ipv6) return `its value ${quote(value)} has no PublicIP`;
   const { BackendType: type, BackendData: ipv4, BackendV6Data: ipv6 } = fields;
   if (type !== undefined && type !== null && typeof type !== "string") {
-    return `its BackendType ${quote(JSON.stringify(type))} is no string`;
+    return `its BackendType ${quote(JSON.stringify(type))} isn't a string`;
   }
   return {
     publicIps,

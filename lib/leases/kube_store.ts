@@ -75,7 +75,7 @@ async function findAccess({ apiUrl, kubeconfigFile, env }: KubeOptions): Promise
   const access = inClusterAccess(env);
   if (access) return access;
   throw new StoreError(
-    "Cannot find the API server: this is no Pod (KUBERNETES_SERVICE_HOST is not set); " +
+    "Cannot find the API server: this isn't a Pod (KUBERNETES_SERVICE_HOST is not set); " +
       "set -kubeconfig-file, or -kube-api-url",
   );
 }

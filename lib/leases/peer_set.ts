@@ -1,6 +1,6 @@
 /**
  * The peers' leases as values, kept by key: a state that snapshots and events lead to, and what each changed.
- * What is malformed or refused (see admission.ts) is known, named and counted, and is no peer.
+ * What is malformed or refused (see admission.ts) is known, named and counted, and isn't a peer.
  *
  * @module
  */
@@ -59,7 +59,7 @@ export class PeerSet implements LeaseSink {
     return this.#faults;
   }
 
-  /** Leases that are no peers though they are well-formed, with the reason. */
+  /** Leases that aren't peers though they are well-formed, with the reason. */
   get refused(): ReadonlyMap<string, string> {
     return this.#refused;
   }

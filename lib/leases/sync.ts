@@ -207,7 +207,7 @@ export class LeaseSync {
 
   /**
    * Reports the state. A host that learns nothing about its peers for a while isn't ready, though its data path works;
-   * and a watch that begins is no watch that lasts.
+   * and a watch that begins isn't a watch that lasts.
    */
   #report(): void {
     const lasted = this.#o.clock.now() - this.#since;

@@ -36,11 +36,11 @@ export function parseIp(text: string): Ip {
   return ip;
 }
 
-/** As {@link parseIp}, but undefined for what is no address. */
+/** As {@link parseIp}, but undefined for what isn't an address. */
 export function tryParseIp(text: string): Ip | undefined {
   const dotted = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
   if (dotted) return ipv4Of(dotted);
-  // ip-address accepts a prefix length and a zone, which are no part of an address here.
+  // ip-address accepts a prefix length and a zone, which aren't part of an address here.
   if (!/^[0-9a-fA-F:.]+$/.test(text) || !text.includes(":")) return undefined;
   try {
     return { family: IPV6, value: new Address6(text).bigInt() };

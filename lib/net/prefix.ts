@@ -30,7 +30,7 @@ export function prefixOf(ip: Ip, length: number): Prefix {
   return { family: ip.family, base: (ip.value >> host) << host, length };
 }
 
-/** Parses `10.5.72.1/24`. @throws {RangeError} If `text` is no address with a prefix length. */
+/** Parses `10.5.72.1/24`. @throws {RangeError} If `text` isn't an address with a prefix length. */
 export function parseCidr(text: string): Cidr {
   const match = /^([^/]+)\/(\d{1,3})$/.exec(text);
   if (!match) throw new RangeError(`Cannot parse ${JSON.stringify(text)} as a CIDR (ADDRESS/LENGTH)`);
@@ -38,7 +38,7 @@ export function parseCidr(text: string): Cidr {
   return { ip, prefix: prefixOf(ip, Number(match[2])) };
 }
 
-/** Parses `10.5.0.0/16`; bits after the length are cleared. @throws {RangeError} If `text` is no CIDR. */
+/** Parses `10.5.0.0/16`; bits after the length are cleared. @throws {RangeError} If `text` isn't a CIDR. */
 export function parsePrefix(text: string): Prefix {
   return parseCidr(text).prefix;
 }

@@ -39,7 +39,7 @@ export function listAddresses(socket: NetlinkSocket, filter: AddressFilter = {})
   });
 }
 
-/** An address that is to be added or removed. */
+/** An address to be added or removed. */
 export interface AddressSpec {
   readonly linkIndex: number;
   readonly ip: Ip;

@@ -28,7 +28,7 @@ export const NLM_F_CAPPED = 0x100, NLM_F_ACK_TLVS = 0x200;
 
 export const NLMSGERR_ATTR_MSG = 1, NLMSGERR_ATTR_OFFS = 2;
 
-/** Bits of an attribute's type field that are no part of the type. */
+/** Bits of an attribute's type field that aren't part of the type. */
 export const NLA_TYPE_MASK = 0x3fff;
 export const NLA_F_NESTED = 0x8000;
 

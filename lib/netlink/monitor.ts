@@ -75,7 +75,7 @@ export class NetlinkMonitor implements AsyncIterable<NetlinkNotification>, Async
     const { groups, signal, receiveBufferBytes } = options;
     return new NetlinkMonitor(NetlinkListener.open<NetlinkNotification>({
       groups: groups.map((group) => GROUPS[group]),
-      // Before the first group: nothing that is to be ignored may come in between.
+      // Before the first group: nothing to be ignored may come in between.
       prepare: (fd) => attachFilter(fd, options),
       decode,
       overrun: { kind: "overrun" },

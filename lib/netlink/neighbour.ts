@@ -41,7 +41,7 @@ export function listNeighbours(
   });
 }
 
-/** A neighbour that is to be set or removed. */
+/** A neighbour to be set or removed. */
 export interface NeighbourSpec {
   readonly linkIndex: number;
   readonly ip: Ip;
@@ -85,7 +85,7 @@ export function listFdb(socket: NetlinkSocket, linkIndex: number): FdbNeighbour[
   });
 }
 
-/** A forwarding entry that is to be set or removed: behind which VTEP a MAC address is. */
+/** A forwarding entry to be set or removed: behind which VTEP a MAC address is. */
 export interface FdbSpec {
   readonly linkIndex: number;
   readonly mac: Mac;

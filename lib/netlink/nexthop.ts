@@ -55,7 +55,7 @@ export function nexthopsSupported(socket: NetlinkSocket): boolean {
   }
 }
 
-/** A next hop that is to be made. */
+/** A next hop to be made. */
 export interface NexthopSpec {
   /** 1 to 2^32 - 1, one numbering for both families. */
   readonly id: number;

@@ -12,7 +12,7 @@ import type { Mac } from "../net/mac.ts";
 import { NLA_TYPE_MASK } from "./constants.ts";
 import { HEADER_BYTES } from "./writer.ts";
 
-/** Bytes that are no netlink message: a bug of ours or of the kernel. */
+/** Bytes that aren't a netlink message: a bug of ours or of the kernel. */
 export class MalformedMessageError extends Error {
   override readonly name = "MalformedMessageError";
 }
@@ -116,7 +116,7 @@ export class AttributeReader {
   }
 
   /**
-   * Goes on to the next attribute. Up to 3 bytes at the end are no attribute and are ignored.
+   * Goes on to the next attribute. Up to 3 bytes at the end aren't an attribute and are ignored.
    *
    * @returns Whether there is one.
    * @throws {MalformedMessageError} If its length doesn't fit.

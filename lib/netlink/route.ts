@@ -59,7 +59,7 @@ export function listRoutes(socket: NetlinkSocket, filter: RouteFilter): Route[] 
   }
 }
 
-/** A route that is to be made or removed. */
+/** A route to be made or removed. */
 export interface RouteSpec {
   readonly destination: Prefix;
   readonly linkIndex?: number;

@@ -89,7 +89,7 @@ export class NetlinkTransport implements Disposable {
    *
    * @throws {SystemError} As recv(2): EAGAIN after the time of {@link setTimeout}, ENOBUFS where the kernel had to
    *   drop datagrams because the receive buffer was full.
-   * @throws {MalformedMessageError} If what came is no netlink.
+   * @throws {MalformedMessageError} If what came isn't netlink.
    */
   receive(visit: (message: Message) => void): void {
     this.#receive(visit, 0);

@@ -37,7 +37,7 @@ const CR = 13, LF = 10;
  * Reads a request's head.
  *
  * @param head Up to and including the empty line.
- * @throws {BadRequestError} If it is no HTTP/1 request, or its Host field is missing, doubled or no host (RFC 9112, 3.2).
+ * @throws {BadRequestError} If it isn't an HTTP/1 request, or its Host field is missing, doubled or no host (RFC 9112, 3.2).
  */
 export function parseRequest(head: Uint8Array): HttpRequest {
   const [first = "", ...fields] = new TextDecoder("latin1").decode(head).trimEnd().split(/\r?\n/);

@@ -54,7 +54,7 @@ export function notifyEnvironment(
  *
  * @returns False if there is no service manager to notify.
  * @throws {SystemError} If the socket doesn't take it.
- * @throws {RangeError} If $NOTIFY_SOCKET is no Unix socket.
+ * @throws {RangeError} If $NOTIFY_SOCKET isn't a Unix socket.
  */
 export function notify(socket: string | undefined, state: Readonly<Record<string, string>>): boolean {
   if (socket === undefined) return false;

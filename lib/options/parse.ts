@@ -68,7 +68,7 @@ interface Given {
 
 type Values = Map<string, Given>;
 
-/** Words that are no options, each with the boolean option that stood before it, if any. */
+/** Words that aren't options, each with the boolean option that stood before it, if any. */
 interface Word {
   readonly text: string;
   readonly afterFlag?: string;

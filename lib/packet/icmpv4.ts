@@ -46,7 +46,7 @@ export function makeIcmpv4Error(
   return total;
 }
 
-/** Never about ICMP errors, later fragments, or packets from or to what is no single host. */
+/** Never about ICMP errors, later fragments, or packets from or to what isn't a single host. */
 function mayBeAnswered(memory: PacketMemory, error: IcmpError, at: number, length: number): boolean {
   const { u8 } = memory;
   const header = (u8[at]! & 15) << 2;

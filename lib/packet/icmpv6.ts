@@ -45,7 +45,7 @@ export function makeIcmpv6Error(
 }
 
 /**
- * Never about ICMPv6 errors, nor about packets from what is no single host; about packets to a group only that they
+ * Never about ICMPv6 errors, nor about packets from what isn't a single host; about packets to a group only that they
  * are too big (RFC 4443, 2.4 (e)). What can't be read to its upper-layer header might be an error, too.
  */
 function mayBeAnswered(memory: PacketMemory, error: IcmpError, at: number, length: number): boolean {

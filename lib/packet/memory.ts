@@ -30,7 +30,7 @@ export class PacketMemory {
   /**
    * @param buffer The memory; its length must be a multiple of 4.
    * @param simdSum A faster sum over the same memory.
-   * @throws {RangeError} If the length is no multiple of 4.
+   * @throws {RangeError} If the length isn't a multiple of 4.
    */
   constructor(buffer: ArrayBuffer, simdSum?: Sum) {
     if (buffer.byteLength % 4 !== 0) {

@@ -27,7 +27,7 @@ export function generatePrivateKey(): string {
   return bytes.toString("base64");
 }
 
-/** The public key of a private key. @throws {RangeError} If it is no key. */
+/** The public key of a private key. @throws {RangeError} If it isn't a key. */
 export function publicKeyOf(privateKey: string): string {
   if (!isKey(privateKey)) throw new RangeError("not a WireGuard key: base64 of 32 bytes is expected");
   const der = Buffer.concat([Buffer.from(PKCS8_HEAD, "hex"), Buffer.from(privateKey, "base64")]);

@@ -111,7 +111,7 @@ export class Lab implements AsyncDisposable {
 
   /** The etcd. @throws {Error} If the lab has none. */
   get etcd() {
-    if (this.store.etcd === undefined) throw new Error("this lab's store is no etcd");
+    if (this.store.etcd === undefined) throw new Error("this lab's store isn't an etcd");
     return this.store.etcd;
   }
 

@@ -51,7 +51,7 @@ rootTest(
   },
 );
 
-rootTest("binary: a /tmp without programs is no obstacle", async () => {
+rootTest("binary: a /tmp without programs isn't an obstacle", async () => {
   await using lab = await LauncherLab.create();
   const folder = await Deno.makeTempDir({ dir: "/var/tmp", prefix: "flanneld-" });
   try {

@@ -153,7 +153,7 @@ labTest("malformed keys and values are named once and change nothing", { hosts: 
     ["not-a-subnet", vxlanValue(IP(2), MAC(2))],
     ["10.5.300.0-24", vxlanValue(IP(2), MAC(2))],
     ["10.5.20.0-99", vxlanValue(IP(2), MAC(2))],
-    ["10.5.21.0-24", "no JSON"],
+    ["10.5.21.0-24", "not JSON"],
     ["10.5.22.0-24", `{"PublicIP":"nowhere","PublicIPv6":null}`],
     ["10.5.23.0-24", `[1]`],
   ];
@@ -164,7 +164,7 @@ labTest("malformed keys and values are named once and change nothing", { hosts: 
     assert.equal(host.daemon.count(new RegExp(key.replaceAll(".", "\\."))), 1, `${key}:\n${host.daemon.log}`);
   }
   // One that was good turns bad: the others don't notice.
-  await putLease(lab, "10.5.1.0-24", "no JSON");
+  await putLease(lab, "10.5.1.0-24", "not JSON");
   await putPeer(lab, 3);
   await until("the third peer", async () => "10.5.3.0" in await peersOf(host), 2000);
   assert.ok("10.5.2.0" in await peersOf(host));

@@ -17,7 +17,7 @@ async function received(host: Host): Promise<number> {
   return link!.stats64.rx.packets;
 }
 
-/** Sends packets into `target`'s tunnel from a host that is no peer, with a VXLAN device made by hand. */
+/** Sends packets into `target`'s tunnel from a host that isn't a peer, with a VXLAN device made by hand. */
 async function forge(stranger: Host, target: Host, subnet: string): Promise<void> {
   const [device] = await target.ipJson("link", "show", DEVICE) as unknown as { address: string }[];
   const vtep = subnet.replace(/\d+\/\d+$/, "0");

@@ -1,4 +1,4 @@
-/** Other programs at work on the same firewall: what they do is no damage, unless it is. */
+/** Other programs at work on the same firewall: what they do isn't damage, unless it is. */
 import assert from "node:assert/strict";
 import { FirewallError } from "../../lib/firewall/change.ts";
 import { FirewallHost, firewallTest, folderWith, MODES, RULES } from "./firewall_lab.ts";

@@ -58,7 +58,7 @@ for (const enableNFTables of [false, true]) {
       const host = lab.host(1);
       const before = await overlayOf(host);
       const { mtime } = await Deno.stat(host.subnetFile);
-      // What starting has left to do (just-in-time compilation, the first resyncs) is no part of the steady state.
+      // What starting has left to do (just-in-time compilation, the first resyncs) isn't part of the steady state.
       await delay(1_000);
       const kernel = new Watcher(host, ["ip", "monitor", "link", "address", "route", "neigh", "nexthop"]);
       const firewall = new Watcher(host, ["nft", "monitor"]);

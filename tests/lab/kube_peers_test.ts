@@ -72,7 +72,7 @@ kubeTest("kube peers: every change in every field is followed, and nothing of th
     ["the data can't be read", { "backend-data": "{" }],
     ["the data has no MAC", { "backend-data": "null" }],
     ["public-ip is removed", { "public-ip": null }],
-    ["public-ip is no address", { "public-ip": "somewhere" }],
+    ["public-ip isn't an address", { "public-ip": "somewhere" }],
   ];
   for (const [what, changes] of disqualifying) {
     await annotate(kubeLab, 77, changes);
@@ -127,7 +127,7 @@ kubeTest("kube peers, dual stack: one family works without the other, and each i
   assert.match(await entries(kubeLab, v6Device), /:79::/);
 });
 
-kubeTest("kube: what kubelets write of their status is no work for the kernel", {
+kubeTest("kube: a kubelet's status writes cause no work in the kernel", {
   hosts: 1,
 }, async (kubeLab) => {
   const { lab, kube, startAll } = kubeLab;

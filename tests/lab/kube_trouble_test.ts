@@ -168,8 +168,8 @@ kubeTest(
     const publicIp = (wanted: string | undefined) => (node: ReturnType<typeof nodeObject>) =>
       node.metadata.annotations?.[`${PREFIX}public-ip`] === wanted;
     await kube.call("annotate", "node1", { [`${PREFIX}public-ip-overwrite`]: "nonsense" });
-    await untilNode(kube, "node1", "its own, for one that is no address", publicIp(one!.addresses.ipv4));
-    assert.match(one!.daemon.log, /public-ip-overwrite of Node node1 is no address: \\?"nonsense/);
+    await untilNode(kube, "node1", "its own, for one that isn't an address", publicIp(one!.addresses.ipv4));
+    assert.match(one!.daemon.log, /public-ip-overwrite of Node node1 isn't an address: \\?"nonsense/);
     await kube.call("annotate", "node1", { [`${PREFIX}public-ip-overwrite`]: null });
     await one!.daemon.stop();
     await kube.call("annotate", "node1", { [`${PREFIX}node-public-ip`]: "203.0.113.9" });

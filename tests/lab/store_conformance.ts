@@ -85,7 +85,7 @@ function configTests(test: Test): void {
     }
   });
 
-  test("the config is no lease", async (_, store) => {
+  test("the config isn't a lease", async (_, store) => {
     await store.writeConfig("{}");
     assert.deepEqual((await store.listLeases()).leases, []);
   });

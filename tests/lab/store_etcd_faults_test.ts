@@ -139,7 +139,7 @@ test("etcd killed and started again on its data, and on none", async () => {
   await until("the third peer", () => following.peers.peers.size === 1, 5000);
 });
 
-test("a lost answer to a create is no lost race", async () => {
+test("a lost answer to a create isn't a lost race", async () => {
   await using etcd = await Etcd.start();
   let lost = 0;
   // Wherever the line breaks: before the grant's answer, between, or after the transaction is done.

@@ -61,7 +61,7 @@ Deno.test("sqlite: the file is for its owner alone", () =>
     assert.equal((await Deno.stat(`${folder}/a`)).mode! & 0o777, 0o700);
   }));
 
-Deno.test("sqlite: a file that is no store is named, with what to do", () =>
+Deno.test("sqlite: a file that isn't a store is named, with what to do", () =>
   withFolder(async (folder) => {
     await Deno.writeTextFile(`${folder}/text`, "no database\n".repeat(1000));
     new DatabaseSync(`${folder}/foreign`).exec("CREATE TABLE t (a)");

@@ -89,7 +89,7 @@ Deno.test("vxlan: a peer that can't be used is named with the reason, and gets n
   }
 });
 
-Deno.test("a lease of this host's past is no peer, behind -public-ip either", async () => {
+Deno.test("a lease of this host's past isn't a peer, behind -public-ip either", async () => {
   const publicIps = { ipv4: parseIp("203.0.113.7") };
   const now = environment(["172.30.0.2", "203.0.113.7"], { publicIps });
   const backends = [
@@ -115,7 +115,7 @@ Deno.test("a lease of this host's past is no peer, behind -public-ip either", as
   }
 });
 
-Deno.test("vxlan: a lease with this host's own VtepMAC is no peer", async () => {
+Deno.test("vxlan: a lease with this host's own VtepMAC isn't a peer", async () => {
   const backend = await openVxlan();
   const past = peer("10.5.88.0-24", {
     PublicIP: "172.30.0.77",
@@ -214,7 +214,7 @@ Deno.test("host-gw: one plain route a peer, and a reason where the peer is behin
   );
 });
 
-Deno.test("a peer's subnet that holds an address of the underlay is no route: it would lead to containers", async () => {
+Deno.test("a peer's subnet that holds an address of the underlay isn't a route: it would lead to containers", async () => {
   const gw = await hostGw.open(hostGw.parse({}, [IPV4]).options, context());
   const tunnel = await vxlan.open(vxlan.parse({}, [IPV4]).options, context());
   const data = { BackendData: { VNI: 1, VtepMAC: "3e:4b:bc:75:ce:44" } };

@@ -10,7 +10,7 @@ Deno.test("build: a target has a name by uname, by Debian and as a triple", () =
   assert.throws(() => targetOf("mips"), /Cannot build for "mips": targets are x86_64, aarch64/);
 });
 
-Deno.test("build: a runtime for another machine, or what is no program at all, is refused", async () => {
+Deno.test("build: a runtime for another machine, or what isn't a program at all, is refused", async () => {
   const own = targetOf(Deno.build.arch);
   const other = targetOf(own.arch === "x86_64" ? "aarch64" : "x86_64");
   await checkRuntime(Deno.execPath(), own);

@@ -270,7 +270,7 @@ Deno.test("aws-vpc: two hosts that race for one entry end with one route, and no
   for (const one of both) await one[Symbol.asyncDispose]();
 });
 
-Deno.test("aws-vpc: wrong keys are no crash, and the message says what to check", async () => {
+Deno.test("aws-vpc: wrong keys don't crash the daemon, and the message says what to check", async () => {
   await using aws = cloud();
   await using host = new Host(aws, "i-0a", "10.0.1.10");
   host.env.set("AWS_SECRET_ACCESS_KEY", "wrong-secret");

@@ -172,7 +172,7 @@ Deno.test("network config: broken JSON is located and the usual mistakes are nam
     ],
     [
       '{"Network": 10.5.0.0/16}',
-      "line 1, column 13: 10.5.0.0 is no JSON number (addresses must stand in double quotes)",
+      "line 1, column 13: 10.5.0.0 isn't a JSON number (addresses must stand in double quotes)",
     ],
     [
       '{"EnableIPv6": True}',

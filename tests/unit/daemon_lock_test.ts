@@ -30,7 +30,7 @@ Deno.test("lock: the second one says who holds it, and gets it when the first on
   });
 });
 
-Deno.test("lock: a file without a holder is no lock; a signal ends the wait", async () => {
+Deno.test("lock: a file without a holder isn't a lock; a signal ends the wait", async () => {
   await withFolder(async (options) => {
     await Deno.mkdir(options.subnetFile.replace("/subnet.env", ""));
     await Deno.writeTextFile(lockPath(options), "flanneld (process 1)\n");

@@ -34,7 +34,7 @@ Deno.test("status: the answer of a daemon", async () => {
 
 // Each was a stack trace of JSON.parse.
 for (const body of ["internal error\n", "", "<html>", "[]", "null"]) {
-  Deno.test(`status: an answer that is no status is one sentence: ${JSON.stringify(body)}`, async () => {
+  Deno.test(`status: an answer that isn't a status is one sentence: ${JSON.stringify(body)}`, async () => {
     await withServer(answer(body, "500 Internal Server Error"), async (path) => {
       await assert.rejects(readStatus(path), {
         message: `Cannot ask flanneld on ${path}: its answer isn't JSON (status 500): is that a flanneld?`,

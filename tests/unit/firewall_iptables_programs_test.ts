@@ -150,7 +150,7 @@ Deno.test("firewall: writes without effect are tried again after 1 s, then twice
   backoff.check("nft", []);
 });
 
-Deno.test("firewall: what another program undoes right after a write is no write without effect", () => {
+Deno.test("firewall: what another program undoes right after a write isn't a write without effect", () => {
   let stamp = 1;
   const backoff = new WriteBackoff({ stamp: () => stamp });
   backoff.check("nft", []);

@@ -104,9 +104,9 @@ Deno.test("kube leases: a dual-stack peer with one family works in that one", ()
 Deno.test("kube leases: what is wrong with a Node is named", () => {
   const table: [NodeRecord, RegExp][] = [
     [node(GOOD, []), /no IPv4 podCIDR/],
-    [node(GOOD, ["10.244.1.0"]), /podCIDR "10.244.1.0" is no CIDR/],
-    [node({ ...GOOD, "public-ip": "x" }), /public-ip "x" is no IPv4 address/],
-    [node({ ...GOOD, "backend-data": "{" }), /backend-data is no JSON/],
+    [node(GOOD, ["10.244.1.0"]), /podCIDR "10.244.1.0" isn't a CIDR/],
+    [node({ ...GOOD, "public-ip": "x" }), /public-ip "x" isn't an IPv4 address/],
+    [node({ ...GOOD, "backend-data": "{" }), /backend-data isn't JSON/],
   ];
   for (const [bad, fault] of table) {
     const read = leaseOfNode(bad, PREFIX, [IPV4]);

@@ -36,7 +36,7 @@ for (const { key, ipv4, ipv6 } of KEYS) {
   });
 }
 
-Deno.test("what is no lease key", () => {
+Deno.test("what isn't a lease key", () => {
   const bad = [
     ...[
       "",
@@ -135,18 +135,18 @@ Deno.test("a value is read whatever its order, spaces, case and other fields", (
 
 Deno.test("a malformed value is a fault that names the key and quotes what is wrong", () => {
   const cases: [string, RegExp][] = [
-    ["", /no JSON object/],
-    ["not json", /"not json" is no JSON object/],
-    ["null", /no JSON object/],
-    ["[]", /no JSON object/],
+    ["", /a JSON object/],
+    ["not json", /"not json" isn't a JSON object/],
+    ["null", /a JSON object/],
+    ["[]", /a JSON object/],
     ["{}", /no PublicIP/],
     ['{"PublicIP":"0.0.0.0","PublicIPv6":null}', /no PublicIP/],
-    ['{"PublicIP":"172.30.0.300"}', /PublicIP .*172\.30\.0\.300.* is no IPv4 address/],
-    ['{"PublicIP":"fd00::2"}', /is no IPv4 address/],
-    ['{"PublicIP":7}', /PublicIP "7" is no IPv4 address/],
-    ['{"PublicIP":"172.30.0.2","PublicIPv6":"172.30.0.2"}', /is no IPv6 address/],
+    ['{"PublicIP":"172.30.0.300"}', /PublicIP .*172\.30\.0\.300.* isn't an IPv4 address/],
+    ['{"PublicIP":"fd00::2"}', /isn't an IPv4 address/],
+    ['{"PublicIP":7}', /PublicIP "7" isn't an IPv4 address/],
+    ['{"PublicIP":"172.30.0.2","PublicIPv6":"172.30.0.2"}', /isn't an IPv6 address/],
     ['{"PublicIP":"172.30.0.2","BackendType":{}}', /BackendType/],
-    ["\u0000\ufffd".repeat(1000), /no JSON object/],
+    ["\u0000\ufffd".repeat(1000), /a JSON object/],
   ];
   for (const [value, reason] of cases) {
     const { fault } = decodeLease({ key: "10.5.88.0-24", value });
@@ -155,7 +155,7 @@ Deno.test("a malformed value is a fault that names the key and quotes what is wr
     assert.ok(fault.reason.length < 700, "a fault must fit into a log line");
   }
   const { fault } = decodeLease({ key: "oops", value: VALUES[0]!.text });
-  assert.match(fault!.reason, /"oops" is no lease key/);
+  assert.match(fault!.reason, /"oops" isn't a lease key/);
 });
 
 Deno.test("random text never throws", () => {

@@ -158,7 +158,7 @@ Deno.test(
 );
 
 Deno.test(
-  "contest: a watch that fails is no proof: the next try watches again",
+  "contest: a watch that fails proves nothing: the next try watches again",
   scene(async (s) => {
     await s.store.createLease(KEY, encodeLeaseValue(OLD), TTL);
     let failures = 1;

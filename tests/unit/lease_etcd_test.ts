@@ -22,7 +22,7 @@ Deno.test("etcd endpoints as people write them", () => {
   assert.equal(parseEndpoints(["http://a:1"])[0]?.target, "a:1");
 });
 
-Deno.test("what is no etcd endpoint is named, with the form that is right", () => {
+Deno.test("what isn't an etcd endpoint is named, with the form that is right", () => {
   for (
     const text of ["ftp://a:1", "http://a:99999", "http://a:1/path", "a b", "fd00::1"]
   ) {

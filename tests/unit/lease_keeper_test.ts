@@ -157,7 +157,7 @@ Deno.test(
   "keeper: overwritten with junk",
   scene(async (s) => {
     s.keeper.observe(putOf((await s.store.updateLease(s.keeper.held, "junk", TTL))!));
-    assert.match(String(await s.ended()), /LeaseLostError.*overwritten.*"junk" is no JSON object/);
+    assert.match(String(await s.ended()), /LeaseLostError.*overwritten.*"junk" isn't a JSON object/);
   }),
 );
 

@@ -145,7 +145,7 @@ Deno.test("netlink: several messages in one buffer are kept apart", () => {
   assert.deepEqual(seen, Array.from({ length: 100 }, (_, i) => i));
 });
 
-Deno.test("netlink: what is no value of an attribute is refused", () => {
+Deno.test("netlink: what isn't a value of an attribute is refused", () => {
   const writer = new MessageWriter();
   writer.begin(1, 0, 0);
   for (const mac of ["", "02:00:00:00:00", "02:00:00:00:00:0g", "02:00:00:00:00:01:02"]) {

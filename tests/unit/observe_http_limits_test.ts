@@ -92,7 +92,7 @@ Deno.test("HTTP limits: a head that is too long gets 431", async () => {
   assert.equal(status, "HTTP/1.1 431 Request Header Fields Too Large");
 });
 
-Deno.test("HTTP: what is no request gets 400, without a word in the log", async () => {
+Deno.test("HTTP: what isn't a request gets 400, without a word in the log", async () => {
   await using server = serve();
   const bad = [
     // Each was a logged error and a 500: the URL was made of the Host field.

@@ -53,7 +53,7 @@ Deno.test("problems: the same text is one line; a text that keeps changing is on
   assert.equal(registry.list()[0]!.since, 1_000_000, "it began once");
 });
 
-Deno.test("problems: what the host waits for blocks readiness and is no problem", () => {
+Deno.test("problems: what the host waits for blocks readiness and isn't a problem", () => {
   const { lines, metrics, problems: registry } = problems();
   registry.wait("start", "not yet in the network");
   assert.deepEqual(registry.notReady(), ["start: not yet in the network"]);

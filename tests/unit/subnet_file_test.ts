@@ -65,24 +65,24 @@ Deno.test("subnet file: what was written is what is read", () => {
 
 Deno.test("subnet file: a corrupt line is skipped and reported, never read as 0.0.0.0/0", () => {
   const table: [string, string][] = [
-    ["FLANNEL_SUBNET=", "FLANNEL_SUBNET= is no IPv4 address with a length, like 10.5.72.1/24"],
+    ["FLANNEL_SUBNET=", "FLANNEL_SUBNET= isn't an IPv4 address with a length, like 10.5.72.1/24"],
     [
       "FLANNEL_SUBNET=10.5.72.1",
-      "FLANNEL_SUBNET=10.5.72.1 is no IPv4 address with a length, like 10.5.72.1/24",
+      "FLANNEL_SUBNET=10.5.72.1 isn't an IPv4 address with a length, like 10.5.72.1/24",
     ],
     [
       "FLANNEL_SUBNET=0.0.0.0/0",
-      "FLANNEL_SUBNET=0.0.0.0/0 is no IPv4 address with a length, like 10.5.72.1/24",
+      "FLANNEL_SUBNET=0.0.0.0/0 isn't an IPv4 address with a length, like 10.5.72.1/24",
     ],
     [
       "FLANNEL_SUBNET=fc00::1/64",
-      "FLANNEL_SUBNET=fc00::1/64 is no IPv4 address with a length, like 10.5.72.1/24",
+      "FLANNEL_SUBNET=fc00::1/64 isn't an IPv4 address with a length, like 10.5.72.1/24",
     ],
-    ["FLANNEL_MTU=x", "FLANNEL_MTU=x is no MTU"],
-    ["FLANNEL_MTU=0", "FLANNEL_MTU=0 is no MTU"],
+    ["FLANNEL_MTU=x", "FLANNEL_MTU=x isn't an MTU"],
+    ["FLANNEL_MTU=0", "FLANNEL_MTU=0 isn't an MTU"],
     ["FLANNEL_IPMASQ=yes", "FLANNEL_IPMASQ=yes is neither true nor false"],
-    ["FLANNEL_SUB", '"FLANNEL_SUB" is no VARIABLE=value'],
-    ["\u0000\u0000", '"\\u0000\\u0000" is no VARIABLE=value'],
+    ["FLANNEL_SUB", `"FLANNEL_SUB" isn't VARIABLE=value`],
+    ["\u0000\u0000", `"\\u0000\\u0000" isn't VARIABLE=value`],
   ];
   for (const [line, fault] of table) {
     const read = parseSubnetFile(`FLANNEL_NETWORK=10.5.0.0/16\n${line}\n# comment\n\nOTHER=x\n`);

@@ -126,7 +126,7 @@ Deno.test("a peer is reached on its own port, or the config's", () => {
   assert.equal(port({}), 8285);
   assert.equal(port({ Port: 9000 }), 9000);
   for (const wrong of [0, 65536, 1.5, "8285", null]) {
-    assert.equal(port({ Port: wrong }), "the Port in its lease is no port number");
+    assert.equal(port({ Port: wrong }), "the Port in its lease isn't a port number");
   }
 });
 

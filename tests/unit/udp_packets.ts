@@ -15,7 +15,7 @@ export interface Net {
   readonly version: 4 | 6;
   readonly peer: FakePeer;
   readonly other: FakePeer;
-  /** An address that is no peer's, outside and inside. */
+  /** An address that isn't a peer's, outside and inside. */
   readonly stranger: string;
   /** Containers of this host, of the peer and of the other peer; one of a subnet without a peer; one elsewhere. */
   readonly own: Uint8Array;

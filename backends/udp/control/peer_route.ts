@@ -42,7 +42,7 @@ export function peerRoute(family: Family, peer: Lease, defaultPort: number, own:
   if (backendType !== undefined && backendType !== "udp") return `its lease has ${namedType(peer)}, not udp`;
   if (!remote) return `it has no public ${family.label} address`;
   const port = portIn(backendData[family.name], defaultPort);
-  if (port === undefined) return `the Port in its lease is no port number`;
+  if (port === undefined) return `the Port in its lease isn't a port number`;
   // A lease of this host's past: a path to it would lead packets round in a circle. Another port of the same
   // address is another host behind the same NAT.
   if (port === own.port && own.addresses.some((ip) => sameIp(ip, remote))) {
@@ -65,7 +65,7 @@ export function peerRoutes(
 }
 
 /**
- * The port at which a peer listens; undefined if its lease names one that is no port number.
+ * The port at which a peer listens; undefined if its lease names one that isn't a port number.
  *
  * @param defaultPort The config's port, for leases that name none.
  */

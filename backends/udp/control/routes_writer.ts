@@ -72,7 +72,7 @@ export class RoutesWriter {
   /**
    * Shows all changes to the workers.
    *
-   * @returns False if a worker still reads the copy that is to be written: call again in a moment (a worker lets
+   * @returns False if a worker still reads the copy to be written: call again in a moment (a worker lets
    * go of it within a batch).
    */
   publish(): boolean {

@@ -39,7 +39,7 @@ export interface UdpSessionSetup {
 
 /** How long to wait before the TUN or the sockets are tried again, in milliseconds. */
 const RETRY = 100;
-/** How long to wait for workers to let go of the table that is to be written, in milliseconds. */
+/** How long to wait for workers to let go of the table to be written, in milliseconds. */
 const PUBLISH_RETRY = 1;
 /** How long the start waits for what it needs before it fails, in milliseconds. */
 const START_PATIENCE = 3000;

@@ -20,7 +20,7 @@ const DEFAULT_PORT = "2379";
 /**
  * Parses `http://a:2379, https://[fd00::1]:2379/,b`; without a scheme it is http, without a port 2379.
  *
- * @throws {StoreError} If one is no endpoint, or there is none.
+ * @throws {StoreError} If one isn't an endpoint, or there is none.
  */
 export function parseEndpoints(text: string | readonly string[]): Endpoint[] {
   const parts = (typeof text === "string" ? text.split(",") : text).map((part) => part.trim());

@@ -214,7 +214,7 @@ export function wantedAnnotations(
   const overwrite = (family: "ipv4" | "ipv6", name: string) => {
     const text = node.annotations[annotationPrefix + name]?.trim();
     if (!text || tryParseIp(text)?.family.name === family) return text;
-    faults.push(`${annotationPrefix}${name} of Node ${node.name} is no address: ${JSON.stringify(text)}`);
+    faults.push(`${annotationPrefix}${name} of Node ${node.name} isn't an address: ${JSON.stringify(text)}`);
     return undefined;
   };
   const wanted = annotationsOf(attributes, {

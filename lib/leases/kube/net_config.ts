@@ -22,7 +22,7 @@ export async function readNetConfig(path: string): Promise<StoredConfig | undefi
   }
 }
 
-/** The text less what has no effect here; what is no JSON object stays as it is, for whoever reports it. */
+/** The text less what has no effect here; what isn't a JSON object stays as it is, for whoever reports it. */
 function withoutAllocation(text: string): string {
   try {
     const value: unknown = JSON.parse(text);

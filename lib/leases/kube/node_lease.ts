@@ -75,7 +75,7 @@ export function subnetsOfNode({ podCidrs }: NodeRecord): PerFamily<Prefix> | str
   const subnets: { ipv4?: Prefix; ipv6?: Prefix } = {};
   for (const text of podCidrs) {
     const prefix = tryParsePrefix(text);
-    if (!prefix) return `its podCIDR ${JSON.stringify(text.slice(0, 80))} is no CIDR`;
+    if (!prefix) return `its podCIDR ${JSON.stringify(text.slice(0, 80))} isn't a CIDR`;
     subnets[prefix.family.name] ??= prefix;
   }
   return subnets;
@@ -93,10 +93,12 @@ function readFamily(
   if (publicIp?.family !== family) {
     return text === ""
       ? `it has no annotation ${publicIpName}`
-      : `its annotation ${publicIpName} ${JSON.stringify(text.slice(0, 80))} is no ${family.label} address`;
+      : `its annotation ${publicIpName} ${
+        JSON.stringify(text.slice(0, 80))
+      } isn't an ${family.label} address`;
   }
   const data = parseData(annotation(dataName));
-  return data === undefined ? `its annotation ${dataName} is no JSON` : { subnet, publicIp, data };
+  return data === undefined ? `its annotation ${dataName} isn't JSON` : { subnet, publicIp, data };
 }
 
 /** Backend data as JSON; undefined for what is none. An absent annotation is null. */

@@ -4,7 +4,7 @@
  *     deno run -A tests/fakes/kube/main.ts ADDRESS FOLDER
  *
  * It takes commands on FOLDER/control.sock, one JSON array `[name, ...arguments]` a line, and answers each with a line:
- * `{"value": …}` or `{"error": "…"}`. A namespace is no bar to a Unix socket.
+ * `{"value": …}` or `{"error": "…"}`. A Unix socket works across network namespaces.
  *
  * @module
  */

@@ -388,7 +388,7 @@ function parseJson(body: string): object {
   try {
     return JSON.parse(body) as object;
   } catch {
-    throw new StatusError(400, "BadRequest", "the object provided is unrecognized: it is no JSON");
+    throw new StatusError(400, "BadRequest", "the object provided is unrecognized: it isn't JSON");
   }
 }
 
