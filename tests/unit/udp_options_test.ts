@@ -199,7 +199,7 @@ Deno.test("the plan is a TUN with the subnet's address and the route of the whol
   assert.equal(formatPrefix(entry.destination), "10.5.0.0/16");
   assert.deepEqual(plan.forPeer(lease()).entries, []);
   assert.equal(plan.forPeer(lease()).problem, undefined);
-  assert.match(plan.forPeer(lease({ Port: "x" })).problem!, /no port number/);
+  assert.match(plan.forPeer(lease({ Port: "x" })).problem!, /isn't a port number/);
 });
 
 /** A host of a network with these families. */
