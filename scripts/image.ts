@@ -3,8 +3,8 @@
  *
  *     deno task image [--arch=amd64,arm64] [--name=localhost/flanneld:latest] [--binary=FILE] [--out=FILE] [--root=FOLDER]
  *
- * `--binary` is for one machine only; without it the executable is built for each. `--root` also leaves the first
- * machine's file system in a folder.
+ * `--binary` and `--runtime` (a Deno, as for `deno task build`) are for one machine only; without them the executable is
+ * built for each. `--root` also leaves the first machine's file system in a folder.
  *
  * @module
  */
@@ -22,6 +22,7 @@ interface Options {
   readonly targets: readonly Target[];
   readonly name: string;
   readonly binary: string | undefined;
+  readonly runtime: string | undefined;
   readonly out: string;
   readonly root: string | undefined;
 }
@@ -30,27 +31,29 @@ function readOptions(args: string[]): Options {
   const text = { type: "string" } as const;
   const { values } = parseArgs({
     args,
-    options: { arch: text, name: text, binary: text, out: text, root: text },
+    options: { arch: text, name: text, binary: text, runtime: text, out: text, root: text },
   });
   const targets = (values.arch ?? Deno.build.arch).split(",").map(targetOf);
-  if (values.binary !== undefined && targets.length > 1) {
-    throw new Error("--binary is one machine's: it can't be used with several in --arch");
+  if ((values.binary ?? values.runtime) !== undefined && targets.length > 1) {
+    throw new Error("--binary and --runtime are one machine's: they can't be used with several in --arch");
   }
   return {
     targets,
     name: values.name ?? "localhost/flanneld:latest",
     binary: values.binary,
+    runtime: values.runtime,
     out: values.out ?? join(CHECKOUT, "dist/flanneld-image.tar"),
     root: values.root,
   };
 }
 
 /** The self-extracting kind: `cni install` puts this one file on the host. */
-async function buildFor(target: Target, scratch: string): Promise<string> {
+async function buildFor(target: Target, runtime: string | undefined, scratch: string): Promise<string> {
   const out = join(scratch, `flanneld-${target.debian}`);
   await run(CHECKOUT, [
     ...[Deno.execPath(), "run", "-A", join(CHECKOUT, "scripts/build.ts")] as const,
     ...[`--target=${target.arch}`, "--kind=self-extracting", `--out=${out}`],
+    ...(runtime === undefined ? [] : [`--runtime=${runtime}`]),
   ]);
   return out;
 }
@@ -63,7 +66,7 @@ async function main(): Promise<void> {
   try {
     const platforms: Platform[] = [];
     for (const target of options.targets) {
-      const binary = options.binary ?? await buildFor(target, scratch);
+      const binary = options.binary ?? await buildFor(target, options.runtime, scratch);
       const layers = [
         await debianFiles(target, scratch),
         await programFiles(binary, target, scratch),

@@ -26,7 +26,11 @@ const WANTED: readonly RegExp[] = [
 ];
 
 /** Of busybox: what the launcher calls, and no more. */
-const APPLETS = ["sh", "flock", "stat", "uname", "id", "mkdir", "rm", "mv", "cp", "cat", "ls"];
+const APPLETS = ["sh", "stat", "uname", "id", "mkdir", "rm", "mv", "cp", "cat", "ls"];
+
+/** Debian's busybox has no flock. What is unpacked in an image is never replaced: there is nothing to lock. */
+const FLOCK =
+  "#!/bin/sh\n# flanneld's launcher locks what it has unpacked; in this image nobody replaces it.\nexit 0\n";
 
 /** Names that Debian's alternatives would give. */
 const IPTABLES_LINKS = ["iptables", "ip6tables"].flatMap((name) =>
@@ -58,6 +62,7 @@ export async function debianFiles(target: Target, scratch: string): Promise<stri
   await copyWanted(all, "", root);
   for (const [name, to] of IPTABLES_LINKS) await Deno.symlink(to, join(root, "usr/sbin", name));
   for (const name of APPLETS) await Deno.symlink("busybox", join(root, "usr/bin", name));
+  await Deno.writeTextFile(join(root, "usr/bin/flock"), FLOCK, { mode: 0o755 });
   for (const name of ["bin", "sbin", "lib"]) await Deno.symlink(`usr/${name}`, join(root, name));
   if (await exists(join(root, "usr/lib64"))) await Deno.symlink("usr/lib64", join(root, "lib64"));
   for (const folder of FOLDERS) await Deno.mkdir(root + folder, { recursive: true });
