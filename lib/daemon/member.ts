@@ -153,7 +153,7 @@ export class Member implements AsyncDisposable {
     this.entries.follow();
   }
 
-  /** The own lease, the others' and the config; and what can be told of them. */
+  /** The own lease, the others' and the config; and their health. */
   #followStore(): void {
     const { tasks, problems } = this.parts;
     const { membership } = this;

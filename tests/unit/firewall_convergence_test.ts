@@ -5,22 +5,12 @@
 import assert from "node:assert/strict";
 import { planIptables, restoreInput, type SavedTables } from "../../lib/firewall/iptables_plan.ts";
 import { parseSavedTable, ruleTarget } from "../../lib/firewall/iptables_text.ts";
-import { firewallNames } from "../../lib/firewall/names.ts";
-import { ruleset } from "../../lib/firewall/rules.ts";
 import { IPV4 } from "../../lib/net/family.ts";
-import { parsePrefix } from "../../lib/net/prefix.ts";
+import { ipv4Rules, NAMES } from "./firewall_fixtures.ts";
 
-const RULES = ruleset({
-  families: [{ family: IPV4, network: parsePrefix("10.5.0.0/16") }],
-  subnets: { ipv4: parsePrefix("10.5.72.0/24") },
-  masquerade: true,
-  forward: true,
-  fullyRandom: true,
-  exclude: [parsePrefix("192.168.0.0/16")],
-}).families[0]!;
+const RULES = ipv4Rules(["192.168.0.0/16"]);
 
 const ABLE = { comment: true, fullyRandom: true };
-const NAMES = firewallNames("/coreos.com/network");
 
 /** Repeatable random numbers below a bound (mulberry32). */
 function randomNumbers(seed: number): (bound: number) => number {

@@ -3,23 +3,11 @@ import assert from "node:assert/strict";
 import { IneffectiveWriteError } from "../../lib/firewall/change.ts";
 import { type CommandResult, type CommandRunner } from "../../lib/firewall/command.ts";
 import { Iptables } from "../../lib/firewall/iptables.ts";
-import { firewallNames } from "../../lib/firewall/names.ts";
-import { ruleset } from "../../lib/firewall/rules.ts";
 import { WriteBackoff } from "../../lib/firewall/write_backoff.ts";
-import { IPV4 } from "../../lib/net/family.ts";
-import { parsePrefix } from "../../lib/net/prefix.ts";
 import { type Log, type Metrics, noMetrics, silentLog } from "../../lib/observe/types.ts";
+import { ipv4Rules, NAMES } from "./firewall_fixtures.ts";
 
-const RULES = ruleset({
-  families: [{ family: IPV4, network: parsePrefix("10.5.0.0/16") }],
-  subnets: { ipv4: parsePrefix("10.5.72.0/24") },
-  masquerade: true,
-  forward: true,
-  fullyRandom: true,
-  exclude: [],
-}).families[0]!;
-
-const NAMES = firewallNames("/coreos.com/network");
+const RULES = ipv4Rules();
 
 /** A bare host whose iptables-restore says what `restore` says; what it takes is in the tables then. */
 function scripted(

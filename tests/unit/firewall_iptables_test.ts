@@ -15,17 +15,10 @@ import { type FamilyRuleset, ruleset } from "../../lib/firewall/rules.ts";
 import { parseIptablesVersion } from "../../lib/firewall/tools.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { formatPrefix, parsePrefix } from "../../lib/net/prefix.ts";
+import { ipv4Rules, NAMES } from "./firewall_fixtures.ts";
 
-const RULES = ruleset({
-  families: [{ family: IPV4, network: parsePrefix("10.5.0.0/16") }],
-  subnets: { ipv4: parsePrefix("10.5.72.0/24") },
-  masquerade: true,
-  forward: true,
-  fullyRandom: true,
-  exclude: [],
-}).families[0]!;
+const RULES = ipv4Rules();
 
-const NAMES = firewallNames("/coreos.com/network");
 const ABLE: IptablesAbilities = { comment: true, fullyRandom: true };
 const MASQ = `-m comment --comment "flanneld masq"`;
 const FWD = `-m comment --comment "flanneld forward"`;
