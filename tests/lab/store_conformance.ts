@@ -232,12 +232,15 @@ function watchTests(test: Test): void {
   });
 }
 
+/** 10.6.0.0-24 to 10.6.99.0-24, one after the other. */
+async function createHundred(store: LeaseStore): Promise<void> {
+  for (let i = 0; i < 100; i++) await store.createLease(`10.6.${i}.0-24`, VALUE, 60);
+}
+
 function gapTests(test: Test): void {
   test("list, then watch: no change is missed while others write", async (fixture, store) => {
     const other = await fixture.open();
-    const writes = (async () => {
-      for (let i = 0; i < 100; i++) await other.createLease(`10.6.${i}.0-24`, VALUE, 60);
-    })();
+    const writes = createHundred(other);
     const { revision, leases } = await store.listLeases();
     const keys = new Set(leases.map(({ key }) => key));
     using stop = new Stop();
@@ -255,9 +258,7 @@ function gapTests(test: Test): void {
     "watches one after the other, each from the last one's revision, leave no gap",
     async (fixture, store) => {
       const other = await fixture.open();
-      const writes = (async () => {
-        for (let i = 0; i < 100; i++) await other.createLease(`10.6.${i}.0-24`, VALUE, 60);
-      })();
+      const writes = createHundred(other);
       const keys: string[] = [];
       let { revision } = await store.listLeases();
       keys.push(

@@ -4,15 +4,12 @@ import { decide, routeKey, type Situation } from "../../backends/cloud/decide.ts
 import type { CloudErrorKind } from "../../backends/cloud/errors.ts";
 import type { CloudRoute } from "../../backends/cloud/route_table.ts";
 import { formatPrefix, parsePrefix, prefixesOverlap } from "../../lib/net/prefix.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
-/** Small and repeatable (mulberry32): a failure names its seed. */
+/** From 0 up to 1, the same for a seed in every run: a failure names its seed. */
 function randomOf(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const { below } = randomSource(seed);
+  return () => below(2 ** 32) / 2 ** 32;
 }
 
 const PREFIXES = [

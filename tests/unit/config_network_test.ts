@@ -54,105 +54,108 @@ Deno.test("network config: defaults of each family", () => {
   ]);
 });
 
+const NET = { Network: "10.5.0.0/16" };
+
+/** Configs that break a rule, each with its faults. */
+const BROKEN: readonly (readonly [unknown, ...string[]])[] = [
+  [{}, "Network is not set: must be an IPv4 network like 10.5.0.0/16, because EnableIPv4 is true"],
+  [{ Network: "" }, 'Network "": must be an IPv4 network like 10.5.0.0/16, because EnableIPv4 is true'],
+  [
+    { Network: "10.5.0.0" },
+    'Network "10.5.0.0": must be an IPv4 network with its length, like 10.5.0.0/16',
+  ],
+  [{ Network: 10 }, "Network 10: must be an IPv4 network with its length, like 10.5.0.0/16"],
+  [
+    { Network: "fc00::/48" },
+    'Network "fc00::/48": must be an IPv4 network with its length, like 10.5.0.0/16',
+  ],
+  [
+    { Network: "10.5.0.0/29" },
+    'Network "10.5.0.0/29": the length must be between 1 and 28, so that there are subnets to give away',
+  ],
+  [
+    { Network: "0.0.0.0/0" },
+    'Network "0.0.0.0/0": the length must be between 1 and 28, so that there are subnets to give away',
+  ],
+  [
+    { Network: "10.5.0.0/24", SubnetLen: 33 },
+    "SubnetLen 33: must be between 26 and 30 for Network 10.5.0.0/24",
+  ],
+  [{ ...NET, SubnetLen: 17 }, "SubnetLen 17: must be between 18 and 30 for Network 10.5.0.0/16"],
+  [{ ...NET, SubnetLen: 31 }, "SubnetLen 31: must be between 18 and 30 for Network 10.5.0.0/16"],
+  [{ ...NET, SubnetLen: -1 }, "SubnetLen -1: must be between 18 and 30 for Network 10.5.0.0/16"],
+  [
+    { ...NET, SubnetLen: 24.5 },
+    "SubnetLen 24.5: must be a whole number, between 18 and 30 for Network 10.5.0.0/16",
+  ],
+  [
+    { ...NET, SubnetLen: "24" },
+    'SubnetLen "24": must be a whole number without quotes, between 18 and 30 for Network 10.5.0.0/16',
+  ],
+  [
+    { ...NET, SubnetMin: "10.6.0.0" },
+    'SubnetMin "10.6.0.0": must lie in 10.5.0.0/16',
+  ],
+  [
+    { ...NET, SubnetMin: "10.5.1.1" },
+    'SubnetMin "10.5.1.1": must be the first address of a /24, like 10.5.1.0 or 10.5.2.0',
+  ],
+  [
+    { ...NET, SubnetMax: "10.5.255.9" },
+    'SubnetMax "10.5.255.9": must be the first address of a /24, like 10.5.255.0',
+  ],
+  [
+    { ...NET, SubnetMax: "10.5.9.0/24" },
+    'SubnetMax "10.5.9.0/24": must be an IPv4 address without a length, like 10.5.0.0',
+  ],
+  [
+    { ...NET, SubnetMin: "10.5.9.0", SubnetMax: "10.5.8.0" },
+    'SubnetMin "10.5.9.0": SubnetMin (10.5.9.0) must not lie above SubnetMax (10.5.8.0)',
+  ],
+  [
+    { ...NET, SubnetMax: "10.5.0.0" },
+    'SubnetMax "10.5.0.0": SubnetMin (10.5.1.0) must not lie above SubnetMax (10.5.0.0)',
+  ],
+  [
+    { EnableIPv4: false },
+    "EnableIPv4 false: one of EnableIPv4 and EnableIPv6 must be true",
+  ],
+  [
+    v6({}),
+    "IPv6Network is not set: must be an IPv6 network like fc00::/48, because EnableIPv6 is true",
+  ],
+  [
+    v6({ IPv6Network: "fc00::/125" }),
+    'IPv6Network "fc00::/125": the length must be between 1 and 124, so that there are subnets to give away',
+  ],
+  [
+    v6({ IPv6Network: "fc00::/48", IPv6SubnetLen: 127 }),
+    "IPv6SubnetLen 127: must be between 50 and 126 for IPv6Network fc00::/48",
+  ],
+  [
+    v6({ IPv6Network: "fc00::/48", IPv6SubnetMin: "fc00:0:0:1::1" }),
+    'IPv6SubnetMin "fc00:0:0:1::1": must be the first address of a /64, like fc00:0:0:1:: or fc00:0:0:2::',
+  ],
+  [{ ...NET, EnableIPv6: "true" }, 'EnableIPv6 "true": must be true or false without quotes'],
+  [{ ...NET, EnableNFTables: 1 }, "EnableNFTables 1: must be true or false"],
+  [{ ...NET, PeerFilter: "on" }, 'PeerFilter "on": must be true or false'],
+  [{ ...NET, Backend: "vxlan" }, 'Backend "vxlan": must be an object like {"Type": "vxlan"}'],
+  [{ ...NET, Backend: {} }, 'Backend.Type is not set: must be the name of a backend, like "vxlan"'],
+  [{ ...NET, Backend: { Type: 1 } }, "Backend.Type 1: must be a string in double quotes"],
+  [
+    { Network: "10.5.0.0/24", SubnetLen: 33, PeerFilter: 1, Backend: [] },
+    "SubnetLen 33: must be between 26 and 30 for Network 10.5.0.0/24",
+    "PeerFilter 1: must be true or false",
+    'Backend []: must be an object like {"Type": "vxlan"}',
+  ],
+  [
+    "[]",
+    'the network config must be a JSON object in {}, like {"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}',
+  ],
+];
+
 Deno.test("network config: each broken rule names key, value and rule", () => {
-  const net = { Network: "10.5.0.0/16" };
-  const table: [unknown, ...string[]][] = [
-    [{}, "Network is not set: must be an IPv4 network like 10.5.0.0/16, because EnableIPv4 is true"],
-    [{ Network: "" }, 'Network "": must be an IPv4 network like 10.5.0.0/16, because EnableIPv4 is true'],
-    [
-      { Network: "10.5.0.0" },
-      'Network "10.5.0.0": must be an IPv4 network with its length, like 10.5.0.0/16',
-    ],
-    [{ Network: 10 }, "Network 10: must be an IPv4 network with its length, like 10.5.0.0/16"],
-    [
-      { Network: "fc00::/48" },
-      'Network "fc00::/48": must be an IPv4 network with its length, like 10.5.0.0/16',
-    ],
-    [
-      { Network: "10.5.0.0/29" },
-      'Network "10.5.0.0/29": the length must be between 1 and 28, so that there are subnets to give away',
-    ],
-    [
-      { Network: "0.0.0.0/0" },
-      'Network "0.0.0.0/0": the length must be between 1 and 28, so that there are subnets to give away',
-    ],
-    [
-      { Network: "10.5.0.0/24", SubnetLen: 33 },
-      "SubnetLen 33: must be between 26 and 30 for Network 10.5.0.0/24",
-    ],
-    [{ ...net, SubnetLen: 17 }, "SubnetLen 17: must be between 18 and 30 for Network 10.5.0.0/16"],
-    [{ ...net, SubnetLen: 31 }, "SubnetLen 31: must be between 18 and 30 for Network 10.5.0.0/16"],
-    [{ ...net, SubnetLen: -1 }, "SubnetLen -1: must be between 18 and 30 for Network 10.5.0.0/16"],
-    [
-      { ...net, SubnetLen: 24.5 },
-      "SubnetLen 24.5: must be a whole number, between 18 and 30 for Network 10.5.0.0/16",
-    ],
-    [
-      { ...net, SubnetLen: "24" },
-      'SubnetLen "24": must be a whole number without quotes, between 18 and 30 for Network 10.5.0.0/16',
-    ],
-    [
-      { ...net, SubnetMin: "10.6.0.0" },
-      'SubnetMin "10.6.0.0": must lie in 10.5.0.0/16',
-    ],
-    [
-      { ...net, SubnetMin: "10.5.1.1" },
-      'SubnetMin "10.5.1.1": must be the first address of a /24, like 10.5.1.0 or 10.5.2.0',
-    ],
-    [
-      { ...net, SubnetMax: "10.5.255.9" },
-      'SubnetMax "10.5.255.9": must be the first address of a /24, like 10.5.255.0',
-    ],
-    [
-      { ...net, SubnetMax: "10.5.9.0/24" },
-      'SubnetMax "10.5.9.0/24": must be an IPv4 address without a length, like 10.5.0.0',
-    ],
-    [
-      { ...net, SubnetMin: "10.5.9.0", SubnetMax: "10.5.8.0" },
-      'SubnetMin "10.5.9.0": SubnetMin (10.5.9.0) must not lie above SubnetMax (10.5.8.0)',
-    ],
-    [
-      { ...net, SubnetMax: "10.5.0.0" },
-      'SubnetMax "10.5.0.0": SubnetMin (10.5.1.0) must not lie above SubnetMax (10.5.0.0)',
-    ],
-    [
-      { EnableIPv4: false },
-      "EnableIPv4 false: one of EnableIPv4 and EnableIPv6 must be true",
-    ],
-    [
-      v6({}),
-      "IPv6Network is not set: must be an IPv6 network like fc00::/48, because EnableIPv6 is true",
-    ],
-    [
-      v6({ IPv6Network: "fc00::/125" }),
-      'IPv6Network "fc00::/125": the length must be between 1 and 124, so that there are subnets to give away',
-    ],
-    [
-      v6({ IPv6Network: "fc00::/48", IPv6SubnetLen: 127 }),
-      "IPv6SubnetLen 127: must be between 50 and 126 for IPv6Network fc00::/48",
-    ],
-    [
-      v6({ IPv6Network: "fc00::/48", IPv6SubnetMin: "fc00:0:0:1::1" }),
-      'IPv6SubnetMin "fc00:0:0:1::1": must be the first address of a /64, like fc00:0:0:1:: or fc00:0:0:2::',
-    ],
-    [{ ...net, EnableIPv6: "true" }, 'EnableIPv6 "true": must be true or false without quotes'],
-    [{ ...net, EnableNFTables: 1 }, "EnableNFTables 1: must be true or false"],
-    [{ ...net, PeerFilter: "on" }, 'PeerFilter "on": must be true or false'],
-    [{ ...net, Backend: "vxlan" }, 'Backend "vxlan": must be an object like {"Type": "vxlan"}'],
-    [{ ...net, Backend: {} }, 'Backend.Type is not set: must be the name of a backend, like "vxlan"'],
-    [{ ...net, Backend: { Type: 1 } }, "Backend.Type 1: must be a string in double quotes"],
-    [
-      { Network: "10.5.0.0/24", SubnetLen: 33, PeerFilter: 1, Backend: [] },
-      "SubnetLen 33: must be between 26 and 30 for Network 10.5.0.0/24",
-      "PeerFilter 1: must be true or false",
-      'Backend []: must be an object like {"Type": "vxlan"}',
-    ],
-    [
-      "[]",
-      'the network config must be a JSON object in {}, like {"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}',
-    ],
-  ];
-  for (const [config, ...expected] of table) assert.deepEqual(faults(config), expected);
+  for (const [config, ...expected] of BROKEN) assert.deepEqual(faults(config), expected);
 });
 
 Deno.test("network config: broken JSON is located and the usual mistakes are named", () => {

@@ -7,21 +7,11 @@ import { planIptables, restoreInput, type SavedTables } from "../../lib/firewall
 import { parseSavedTable, ruleTarget } from "../../lib/firewall/iptables_text.ts";
 import { IPV4 } from "../../lib/net/family.ts";
 import { ipv4Rules, NAMES } from "./firewall_fixtures.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 const RULES = ipv4Rules(["192.168.0.0/16"]);
 
 const ABLE = { comment: true, fullyRandom: true };
-
-/** Repeatable random numbers below a bound (mulberry32). */
-function randomNumbers(seed: number): (bound: number) => number {
-  let state = seed;
-  return (bound) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % bound;
-  };
-}
 
 /** A table's chains and rules: the oracle's state. */
 type Table = Map<string, string[]>;
@@ -135,7 +125,7 @@ function randomTables(random: (bound: number) => number): Tables {
 }
 
 Deno.test("firewall iptables: any tables become right in one write, and others' rules stay", () => {
-  const random = randomNumbers(1);
+  const { below: random } = randomSource(1);
   for (let round = 0; round < 3000; round++) {
     const tables = randomTables(random);
     const before = foreign(tables);

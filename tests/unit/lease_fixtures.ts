@@ -16,6 +16,7 @@ import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 import type { Log, LogFields } from "../../lib/observe/types.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 /** A clock that stands still until it is moved. */
 export class FakeClock implements Clock {
@@ -158,16 +159,8 @@ export function host(ip: string, mac = "3e:4b:bc:75:ce:43"): LeaseAttributes {
   };
 }
 
-/** A small generator of repeatable numbers (mulberry32). */
+/** Repeatable numbers below a bound. */
 export function seeded(seed: number): (below: bigint) => bigint {
-  return (below) => {
-    let n = 0n;
-    for (let i = 0; i < 5; i++) {
-      seed = (seed + 0x6d2b79f5) | 0;
-      let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-      n = (n << 32n) | BigInt((t ^ (t >>> 14)) >>> 0);
-    }
-    return n % below;
-  };
+  const random = randomSource(seed);
+  return (below) => random.bits(160) % below;
 }
