@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { BackendSession, HostPlan, RunningBackend } from "../../lib/backend/types.ts";
+import type { BackendSession, HostPlan, PeerChanges, RunningBackend } from "../../lib/backend/types.ts";
 import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { messageOf } from "../../lib/errors.ts";
@@ -86,11 +86,11 @@ export class WireguardSession implements RunningBackend {
   async start(): Promise<void> {
     const { peers, signal } = this.#session;
     // First of all: what changes while the devices are configured is in the next pass.
-    this.#subscription = peers.subscribe((keys) => {
-      this.#apply(keys);
+    this.#subscription = peers.subscribe((changes) => {
+      this.#apply(changes);
       if (this.#looping) this.#flush();
     });
-    this.#apply([...peers.peers.keys()]);
+    this.#apply(peers.peers);
     const deadline = performance.now() + DEVICE_MS;
     for (const table of this.#tables) {
       for (;;) {
@@ -113,7 +113,7 @@ export class WireguardSession implements RunningBackend {
   }
 
   replan(_plan: HostPlan, _external: ExternalInterface): void {
-    this.#apply([...this.#session.peers.peers.keys()]);
+    this.#apply(this.#session.peers.peers);
     this.#flush();
   }
 
@@ -141,10 +141,8 @@ export class WireguardSession implements RunningBackend {
     this.#setup.close();
   }
 
-  #apply(keys: readonly string[]): void {
-    const { peers } = this.#session;
-    for (const key of keys) {
-      const lease = peers.peers.get(key);
+  #apply(changes: PeerChanges): void {
+    for (const [key, lease] of changes) {
       this.#setup.devices.forEach(({ peerOf }, index) => {
         const peer = lease && peerOf(lease);
         this.#tables[index]!.set(key, typeof peer === "object" ? peer : undefined);

@@ -43,11 +43,14 @@ export interface HostPlan {
   forPeer(peer: Lease): PeerPlan;
 }
 
+/** Peers that were added or changed, with their leases, and those that are gone (undefined), by lease key. */
+export type PeerChanges = ReadonlyMap<string, Lease | undefined>;
+
 /** The live peers, keyed by lease key; the own lease is never among them. */
 export interface PeerView {
   readonly peers: ReadonlyMap<string, Lease>;
-  /** Calls back after each change with the keys that changed (added, changed or gone). */
-  subscribe(onChange: (keys: readonly string[]) => void): Disposable;
+  /** Calls back after each change. */
+  subscribe(onChange: (changes: PeerChanges) => void): Disposable;
 }
 
 /** What a backend with work of its own gets when it starts. */

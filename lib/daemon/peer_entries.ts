@@ -6,6 +6,7 @@
 import { NO_ENTRIES } from "../backend/peer_plan.ts";
 import type { HostPlan, PeerView } from "../backend/types.ts";
 import type { HostKeeper } from "../kernel/host_keeper.ts";
+import type { Lease } from "../leases/types.ts";
 import type { Log, Metrics } from "../observe/types.ts";
 
 /** Peers that can't be reached are named one by one up to this many at a time. */
@@ -20,8 +21,6 @@ export class PeerEntries implements Disposable {
   readonly #collector: Disposable;
   #subscription: Disposable | undefined;
   #plan: HostPlan;
-  #flushing: Promise<void> | undefined;
-  #dirty = false;
 
   constructor(
     peers: PeerView,
@@ -40,10 +39,7 @@ export class PeerEntries implements Disposable {
 
   /** Takes the peers that are known now, and follows their changes from then on. The host has its plan by then. */
   follow(): void {
-    this.#subscription = this.#peers.subscribe((keys) => {
-      this.#apply(keys);
-      this.#flush();
-    });
+    this.#subscription = this.#peers.subscribe((changes) => this.#apply(changes));
     this.replan(this.#plan);
   }
 
@@ -55,8 +51,7 @@ export class PeerEntries implements Disposable {
   /** Another plan: every peer's entries are computed again; only what differs is written. */
   replan(plan: HostPlan): void {
     this.#plan = plan;
-    this.#apply([...this.#peers.peers.keys()]);
-    this.#flush();
+    this.#apply(this.#peers.peers);
   }
 
   [Symbol.dispose](): void {
@@ -64,33 +59,22 @@ export class PeerEntries implements Disposable {
     this.#collector[Symbol.dispose]();
   }
 
-  #apply(keys: readonly string[]): void {
+  /** @param peers By lease key; undefined: gone. */
+  #apply(peers: Iterable<readonly [string, Lease | undefined]>): void {
     const fresh: string[] = [];
-    for (const key of keys) {
-      const peer = this.#peers.peers.get(key);
+    const planned = Array.from(peers, ([key, peer]) => {
       const { entries, problem } = peer ? this.#plan.forPeer(peer) : NO_ENTRIES;
-      this.#host.setPeer(key, entries);
       if (problem && this.#problems.get(key) !== problem) fresh.push(key);
       if (problem) this.#problems.set(key, problem);
       else this.#problems.delete(key);
-    }
+      return [key, entries] as const;
+    });
+    this.#host.setPeers(planned);
     for (const key of fresh.slice(0, NAMED)) {
       this.#log.warn(`The peer ${key} can't be reached: ${this.#problems.get(key)}`);
     }
     if (fresh.length > NAMED) {
       this.#log.warn("More peers can't be reached; see flanneld status", { peers: fresh.length - NAMED });
-    }
-  }
-
-  #flush(): void {
-    this.#dirty = true;
-    this.#flushing ??= this.#flushAll().finally(() => this.#flushing = undefined);
-  }
-
-  async #flushAll(): Promise<void> {
-    while (this.#dirty) {
-      this.#dirty = false;
-      await this.#host.flush();
     }
   }
 }

@@ -7,104 +7,110 @@
  *
  * @module
  */
-import { type Entry, entryKey, sameEntry } from "./entries.ts";
+import { type Entry, type EntryIdentity, sameEntry, sameIdentity } from "./entries.ts";
+import { EntryTable } from "./entry_table.ts";
 
-/** Keys whose entry changed, with what was there before (undefined: nothing). */
-export type EntryChanges = Map<string, Entry | undefined>;
-
-/** One owner's wish for a key, on top of the older wishes of others. */
-interface Claim {
-  readonly owner: string;
-  readonly entry: Entry;
-  readonly under: Claim | undefined;
-  /** The last round in which the kernel was seen to have it. */
-  seen: number;
+/** Something whose desired entry changed: what it is, and what was desired before (undefined: nothing). */
+export interface EntryChange {
+  readonly identity: Entry;
+  readonly before: Entry | undefined;
 }
 
-/** A set of entries with claims. Pure bookkeeping: nothing here knows the kernel. */
+/** What changed since some moment. */
+export type EntryChanges = EntryTable<EntryChange>;
+
+/**
+ * A set of entries with claims. Pure bookkeeping: nothing here knows the kernel.
+ *
+ * A claim is an entry of an owner's list, and is told from others by being that very object. Nearly everything is
+ * claimed once: then the entry itself stands in the table, else all of them, the newest last.
+ */
 export class DesiredEntries {
-  readonly #wishes = new Map<string, readonly Entry[]>();
-  readonly #claims = new Map<string, Claim>();
-  #round = 0;
+  readonly #lists = new Map<string, readonly Entry[]>();
+  readonly #claims = new EntryTable<Entry | readonly Entry[]>();
+  readonly #links = new Map<string, number>();
 
   /** How many different things are desired. */
   get size(): number {
     return this.#claims.size;
   }
 
-  /** The entry that is desired under a key. */
-  get(key: string): Entry | undefined {
-    return this.#claims.get(key)?.entry;
+  /** How many routes are claimed over each link, for the links that have some. */
+  get routeLinks(): ReadonlyMap<string, number> {
+    return this.#links;
   }
 
-  /** Begins a new round of {@link markSeen}. */
-  startRound(): void {
-    this.#round++;
+  /** The entry that is desired for an identity. */
+  get(identity: EntryIdentity): Entry | undefined {
+    return newest(this.#claims.get(identity));
   }
 
-  /** Notes that the kernel has what is desired under a key. @returns False if that was noted in this round before. */
-  markSeen(key: string): boolean {
-    const claim = this.#claims.get(key);
-    if (!claim || claim.seen === this.#round) return false;
-    claim.seen = this.#round;
-    return true;
-  }
-
-  /** Whether {@link markSeen} was called for the key in this round. */
-  wasSeen(key: string): boolean {
-    return this.#claims.get(key)?.seen === this.#round;
-  }
-
-  /** The desired entries that were not seen in this round. */
-  *unseen(): IterableIterator<[string, Entry]> {
-    for (const [key, claim] of this.#claims) {
-      if (claim.seen !== this.#round) yield [key, claim.entry];
-    }
-  }
-
-  /** All desired entries by key. */
-  *entries(): IterableIterator<[string, Entry]> {
-    for (const [key, claim] of this.#claims) yield [key, claim.entry];
+  /** All desired entries. */
+  *values(): Generator<Entry, void> {
+    for (const claims of this.#claims.values()) yield newest(claims)!;
   }
 
   /**
    * Replaces what `owner` asks for; no entries: it asks for nothing more.
    *
-   * @param changes Collects the keys whose effective entry changed. A key that is there already keeps its
-   * older "before": what the kernel has is what was there when collecting began.
+   * @param changes Collects what changed. Something that is there already keeps its older "before": what the kernel
+   * has is what was there when collecting began.
    */
   set(owner: string, entries: readonly Entry[], changes: EntryChanges): void {
-    const wanted = new Map(entries.map((entry) => [entryKey(entry), entry]));
-    for (const entry of this.#wishes.get(owner) ?? []) {
-      const key = entryKey(entry);
-      if (!wanted.has(key)) this.#put(key, without(this.#claims.get(key), owner), changes);
+    const before = this.#lists.get(owner) ?? [];
+    const wanted = entries.filter((entry, index) =>
+      !entries.some((other, at) => at > index && sameIdentity(other, entry))
+    );
+    // What says the same stays the same object, and keeps its place among the claims.
+    const after = wanted.map((entry) => {
+      const held = before.find((each) => sameIdentity(each, entry));
+      return held && sameEntry(held, entry) ? held : entry;
+    });
+    for (const claim of before) {
+      if (!after.includes(claim)) {
+        this.#replace(
+          claim,
+          after.find((each) => sameIdentity(each, claim)),
+          changes,
+        );
+      }
     }
-    for (const [key, entry] of wanted) {
-      const claim = this.#claims.get(key);
-      const held = find(claim, owner);
-      if (held && sameEntry(held.entry, entry)) continue;
-      this.#put(key, { owner, entry, under: without(claim, owner), seen: 0 }, changes);
+    for (const claim of after) {
+      if (!before.some((each) => sameIdentity(each, claim))) this.#replace(undefined, claim, changes);
     }
-    if (entries.length > 0) this.#wishes.set(owner, entries);
-    else this.#wishes.delete(owner);
+    if (after.length > 0) this.#lists.set(owner, after);
+    else this.#lists.delete(owner);
   }
 
-  #put(key: string, claim: Claim | undefined, changes: EntryChanges): void {
-    const before = this.#claims.get(key)?.entry;
-    if (claim) this.#claims.set(key, claim);
-    else this.#claims.delete(key);
-    const same = before && claim ? sameEntry(before, claim.entry) : before === claim?.entry;
-    if (!same && !changes.has(key)) changes.set(key, before);
+  /** Takes one claim away and puts another one of the same identity on top, or just one of the two. */
+  #replace(old: Entry | undefined, claim: Entry | undefined, changes: EntryChanges): void {
+    const identity = (claim ?? old)!;
+    const claims = this.#claims.get(identity);
+    const before = newest(claims);
+    const list = claims === undefined ? [] : isEntry(claims) ? [claims] : claims;
+    const left = list.filter((each) => each !== old);
+    if (claim) left.push(claim);
+    if (left.length === 0) this.#claims.delete(identity);
+    else this.#claims.set(identity, left.length === 1 ? left[0]! : left);
+    this.#count(old, -1);
+    this.#count(claim, 1);
+    const after = left.at(-1);
+    const isSame = before && after ? sameEntry(before, after) : before === after;
+    if (!isSame && !changes.has(identity)) changes.set(identity, { identity, before });
+  }
+
+  #count(claim: Entry | undefined, by: number): void {
+    if (claim?.kind !== "route") return;
+    const count = (this.#links.get(claim.link) ?? 0) + by;
+    if (count > 0) this.#links.set(claim.link, count);
+    else this.#links.delete(claim.link);
   }
 }
 
-function find(claim: Claim | undefined, owner: string): Claim | undefined {
-  while (claim && claim.owner !== owner) claim = claim.under;
-  return claim;
+function isEntry(claims: Entry | readonly Entry[]): claims is Entry {
+  return !Array.isArray(claims);
 }
 
-/** The stack of claims less the owner's. */
-function without(claim: Claim | undefined, owner: string): Claim | undefined {
-  if (!claim || !find(claim, owner)) return claim;
-  return claim.owner === owner ? claim.under : { ...claim, under: without(claim.under, owner) };
+function newest(claims: Entry | readonly Entry[] | undefined): Entry | undefined {
+  return claims === undefined || isEntry(claims) ? claims : claims.at(-1);
 }

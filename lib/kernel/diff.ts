@@ -4,7 +4,8 @@
  * @module
  */
 import type { DesiredEntries } from "./desired_entries.ts";
-import { type Entry, entryKey, sameEntry } from "./entries.ts";
+import { type Entry, sameEntry } from "./entries.ts";
+import { EntryTable } from "./entry_table.ts";
 
 /** An entry of ours as the kernel has it: it carries our mark, or stands on a device of ours. */
 export interface ActualEntry {
@@ -18,7 +19,6 @@ export interface ActualEntry {
 /** An entry that is to be there. */
 export interface SetOperation {
   readonly verb: "set";
-  readonly key: string;
   readonly entry: Entry;
   /** The kernel has another one of ours in its place, which is to be replaced. */
   readonly replaces: boolean;
@@ -27,7 +27,6 @@ export interface SetOperation {
 /** An entry of ours that is to go. */
 export interface RemoveOperation {
   readonly verb: "remove";
-  readonly key: string;
   readonly actual: ActualEntry;
 }
 
@@ -49,29 +48,30 @@ export function entryOf(operation: Operation): Entry {
 export function diffEntries(
   desired: DesiredEntries,
   actual: Iterable<ActualEntry>,
-  accept: (key: string, found: ActualEntry) => boolean = () => true,
+  accept: (found: ActualEntry) => boolean = () => true,
 ): Operation[] {
   const stale: RemoveOperation[] = [];
   const others: RemoveOperation[] = [];
-  desired.startRound();
+  /** Desired entries that the kernel has. */
+  const seen = new Set<Entry>();
   for (const found of actual) {
-    const key = entryKey(found.entry);
-    const entry = desired.get(key);
-    if (!entry) stale.push({ verb: "remove", key, actual: found });
-    else if (!sameEntry(found.entry, entry) || !accept(key, found) || !desired.markSeen(key)) {
-      others.push({ verb: "remove", key, actual: found });
-    }
+    const entry = desired.get(found.entry);
+    if (!entry) stale.push({ verb: "remove", actual: found });
+    else if (sameEntry(found.entry, entry) && !seen.has(entry) && accept(found)) seen.add(entry);
+    else others.push({ verb: "remove", actual: found });
   }
   // A set replaces one wrong entry; whatever else stands beside it has to go by itself.
-  const replaced = new Set<string>();
-  const beside = others.filter(({ key, actual }) => {
-    if (desired.wasSeen(key) || replaced.has(key) || !isReplaced(actual)) return true;
-    replaced.add(key);
+  const replaced = new EntryTable<true>();
+  const beside = others.filter(({ actual }) => {
+    const { entry } = actual;
+    if (seen.has(desired.get(entry)!) || replaced.has(entry) || !isReplaced(actual)) return true;
+    replaced.set(entry, true);
     return false;
   });
-  const missing = Array.from(desired.unseen(), ([key, entry]): SetOperation => {
-    return { verb: "set", key, entry, replaces: replaced.has(key) };
-  });
+  const missing: SetOperation[] = [];
+  for (const entry of desired.values()) {
+    if (!seen.has(entry)) missing.push({ verb: "set", entry, replaces: replaced.has(entry) });
+  }
   return inOrder([...stale, ...beside, ...missing]);
 }
 

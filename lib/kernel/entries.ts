@@ -8,7 +8,7 @@
  */
 import { formatIp, type Ip, sameIp } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
-import { formatPrefix, type Prefix } from "../net/prefix.ts";
+import { formatPrefix, type Prefix, samePrefix } from "../net/prefix.ts";
 
 /** `ip neigh replace IP lladdr MAC nud permanent dev LINK`. */
 export interface NeighbourEntry {
@@ -49,29 +49,25 @@ export interface BlackholeEntry {
 export type Entry = NeighbourEntry | FdbEntry | RouteEntry | BlackholeEntry;
 
 /**
- * What makes two entries the same thing to the kernel: of several entries with one key only one can be
- * there. Routes go by destination alone, so that a change of link or next hop is one replacement.
+ * What makes two entries the same thing to the kernel: of several entries with one identity only one can be there.
+ * Routes go by destination alone, so that a change of link or next hop is one replacement.
  */
-export function entryKey(entry: EntryIdentity): string {
-  switch (entry.kind) {
-    case "neighbour":
-      return `n ${entry.link} ${formatIp(entry.ip)}`;
-    case "fdb":
-      return `f ${entry.link} ${entry.mac}`;
-    case "route":
-      return `r ${formatPrefix(entry.destination)}`;
-    case "blackhole":
-      return `b ${formatPrefix(entry.destination)}`;
-  }
-}
-
-/** The part of an entry that makes its key. */
 export type EntryIdentity =
   | Pick<NeighbourEntry, "kind" | "link" | "ip">
   | Pick<FdbEntry, "kind" | "link" | "mac">
   | Pick<RouteEntry | BlackholeEntry, "kind" | "destination">;
 
-/** Whether two entries with the same key also say the same. */
+/** Whether two identities are one. */
+export function sameIdentity(a: EntryIdentity, b: EntryIdentity): boolean {
+  if (a.kind === "neighbour" && b.kind === "neighbour") return a.link === b.link && sameIp(a.ip, b.ip);
+  if (a.kind === "fdb" && b.kind === "fdb") return a.link === b.link && a.mac === b.mac;
+  if ((a.kind === "route" && b.kind === "route") || (a.kind === "blackhole" && b.kind === "blackhole")) {
+    return samePrefix(a.destination, b.destination);
+  }
+  return false;
+}
+
+/** Whether two entries with one identity also say the same. */
 export function sameEntry(a: Entry, b: Entry): boolean {
   if (a.kind === "neighbour" && b.kind === "neighbour") return a.mac === b.mac;
   if (a.kind === "fdb" && b.kind === "fdb") return sameIp(a.remote, b.remote);

@@ -240,7 +240,6 @@ export class EntryWriter {
       wanting.forEach(({ operation }, i) => {
         if (!failed.has(i)) made.set(operation, ids[i]!);
       });
-      for (const [index, { code }] of failed) if (code !== "EEXIST") nexthops.free(ids[index]!);
       wanting = wanting.filter((_, index) => failed.get(index)?.code === "EEXIST");
     }
     return made;
@@ -255,13 +254,13 @@ export class EntryWriter {
     const { nexthops } = this.#options;
     const obsolete: (number | undefined)[] = [];
     for (const operation of operations) {
-      const { key } = operation;
-      if (entryOf(operation).kind !== "route") continue;
+      const route = entryOf(operation);
+      if (route.kind !== "route") continue;
       if (operation.verb === "set") {
         const id = made.get(operation);
-        obsolete.push(failed.has(operation) ? id : nexthops.assign(key, id));
-      } else if (!failed.has(operation) && operation.actual.nexthopId === nexthops.idOf(key)) {
-        obsolete.push(nexthops.assign(key, undefined));
+        obsolete.push(failed.has(operation) ? id : nexthops.assign(route, id));
+      } else if (!failed.has(operation) && operation.actual.nexthopId === nexthops.idOf(route)) {
+        obsolete.push(nexthops.assign(route, undefined));
       }
     }
     const ids = obsolete.filter((id) => id !== undefined);

@@ -14,13 +14,13 @@ import { pause } from "../time/pause.ts";
 import { Wake } from "../time/wake.ts";
 import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
-import { type Entry, entryKey, sameEntry } from "./entries.ts";
+import { type Entry, sameEntry } from "./entries.ts";
 import { type EntryNotification, entryOf, identityOf, isSettled } from "./entry_notifications.ts";
 import { ensureLinks, type LinkKeeperOptions, removeOtherLinks } from "./link_keeper.ts";
 import { UnderlayMissingError } from "./vxlan_keeper.ts";
 import { Reconciler, type ReconcileResult } from "./reconciler.ts";
 
-/** Owner of the entries that are the host's, not a peer's. */
+/** Owner of the entries that are the host's, not a peer's: no lease has such a key. */
 const HOST = "host";
 
 /** How long notifications are collected before a pass: an event rarely comes alone. */
@@ -64,8 +64,10 @@ export class HostKeeper {
   #problem: string | undefined;
   #wake: Wake<Reason> | undefined;
   #passed = false;
-  /** Links of others that carry routes of ours, with their indexes as of the last pass. */
-  readonly #carriers = new Map<string, number | undefined>();
+  #flushing: Promise<void> | undefined;
+  #changed = false;
+  /** Indexes of others' links that carry routes of ours, as of the last pass. */
+  #carriers: ReadonlySet<number> = new Set();
 
   constructor(options: LinkKeeperOptions) {
     this.#options = options;
@@ -87,27 +89,27 @@ export class HostKeeper {
     this.#tell(problemOf(errors));
   }
 
-  /** What a peer needs from now on (nothing: it is gone); {@link flush} or the next pass makes it true. */
-  setPeer(key: string, entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      const isCarrier = entry.kind === "route" && !this.#plan.links.some(({ name }) => name === entry.link);
-      if (isCarrier && !this.#carriers.has(entry.link)) this.#carriers.set(entry.link, undefined);
-    }
-    this.#reconciler.set(`peer ${key}`, entries);
+  /**
+   * What peers need from now on, by the lease's key; nothing: the peer is gone. The kernel has it soon; what fails is
+   * tried again. Before the first pass nothing is written: the pass finds what is there already, and writes the rest.
+   */
+  setPeers(peers: Iterable<readonly [key: string, entries: readonly Entry[]]>): void {
+    for (const [key, entries] of peers) this.#reconciler.set(key, entries);
+    this.#changed = true;
+    if (this.#passed) this.#flushing ??= this.#flush().finally(() => this.#flushing = undefined);
   }
 
-  /**
-   * Carries out what changed. Never throws: what fails is tried again soon. Before the first pass it does
-   * nothing: the pass finds what is right already, and writes only the rest.
-   */
-  async flush(): Promise<void> {
-    if (!this.#passed) return;
-    try {
-      const { failures } = await this.#reconciler.flush();
-      if (failures > 0) this.#wake?.up("failed");
-    } catch (error) {
-      this.#tell(messageOf(error));
-      this.#wake?.up("ours");
+  /** What changes while entries are written is the next round. Never throws. */
+  async #flush(): Promise<void> {
+    while (this.#changed) {
+      this.#changed = false;
+      try {
+        const { failures } = await this.#reconciler.flush();
+        if (failures > 0) this.#wake?.up("failed");
+      } catch (error) {
+        this.#tell(messageOf(error));
+        this.#wake?.up("ours");
+      }
     }
   }
 
@@ -116,9 +118,9 @@ export class HostKeeper {
     this.#passed = true;
     try {
       const problem = problemOf(this.#ensureLinks());
-      for (const name of this.#carriers.keys()) {
-        this.#carriers.set(name, findLink(this.#options.socket, name)?.index);
-      }
+      const own = new Set(this.#plan.links.map(({ name }) => name));
+      const carriers = this.#reconciler.routeLinks().filter((name) => !own.has(name));
+      this.#carriers = new Set(carriers.flatMap((name) => findLink(this.#options.socket, name)?.index ?? []));
       const { operations, failures } = await this.#reconciler.pass();
       if (this.#reconciler.size > MANY_ENTRIES) await releaseHeap();
       this.#tell(problem);
@@ -215,12 +217,12 @@ export class HostKeeper {
         const { name, index } = change.value;
         if (this.#plan.links.some((link) => link.name === name) || this.#isOwn(index)) return ["ours"];
         // IPv4 routes go with their link or with its last address, and nothing says so.
-        return this.#carriers.has(name) ? ["host", "ours"] : ["host"];
+        return this.#reconciler.routeLinks().includes(name) ? ["host", "ours"] : ["host"];
       }
       case "address": {
         const { linkIndex } = change.value;
         if (this.#isOwn(linkIndex)) return ["ours"];
-        return [...this.#carriers.values()].includes(linkIndex) ? ["host", "ours"] : ["host"];
+        return this.#carriers.has(linkIndex) ? ["host", "ours"] : ["host"];
       }
       case "nexthop": {
         // Our own changes don't come back: whoever changes an object of ours leads its routes elsewhere.
@@ -238,7 +240,7 @@ export class HostKeeper {
   #judgeEntry(change: EntryNotification): Reason | undefined {
     const link = this.#own.find((own) => own.index === change.value.linkIndex);
     const isForeign = change.kind === "route" && !link && change.value.protocol !== ROUTE_PROTOCOL;
-    const desired = this.#reconciler.desired(entryKey(identityOf(change, link?.name ?? "")));
+    const desired = this.#reconciler.desired(identityOf(change, link?.name ?? ""));
     if (change.change === "delete" || !link) return desired ? "ours" : isForeign ? "host" : undefined;
     const entry = entryOf(change, link.name);
     const isThere = entry && isSettled(change);

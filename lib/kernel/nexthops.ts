@@ -10,6 +10,8 @@
  * @module
  */
 import type { Nexthop } from "../netlink/types.ts";
+import type { EntryIdentity } from "./entries.ts";
+import { EntryTable } from "./entry_table.ts";
 
 /** How many routes are made without next-hop objects: what they cost grows with the square. */
 export const PLAIN_ROUTES = 1_000;
@@ -20,9 +22,9 @@ const LAST_ID = 0x46ff_ffff;
 
 /** The next-hop objects of one network. Pure bookkeeping: nothing here knows the kernel. */
 export class Nexthops {
-  /** Key of a route to the id of its object: only of objects that the kernel has confirmed. */
-  readonly #ids = new Map<string, number>();
-  /** Ids within our range that somebody has, ourselves included. */
+  /** The id of each route's object: only of objects that the kernel has confirmed. */
+  readonly #ids = new EntryTable<number>();
+  /** Ids within our range that somebody else has. */
   readonly #taken = new Set<number>();
   /** Objects of ours that a dump showed and that no route was found to use yet. */
   readonly #unused = new Set<number>();
@@ -51,19 +53,24 @@ export class Nexthops {
     this.#unused.clear();
     for (const nexthop of all) {
       const { id } = nexthop;
-      if (id >= FIRST_ID && id <= LAST_ID) this.#taken.add(id);
-      if (isOurs(nexthop)) this.#unused.add(id);
+      if (!isOurs(nexthop)) {
+        if (isInRange(id)) this.#taken.add(id);
+        continue;
+      }
+      this.#unused.add(id);
+      // New ids follow on those that are there. Should they ever come round, the kernel says which are taken.
+      if (isInRange(id)) this.#next = Math.max(this.#next, id);
     }
   }
 
   /**
-   * Notes that the kernel's route under `key` uses the object `id`.
+   * Notes that the kernel's route uses the object `id`.
    *
    * @returns False if it must not: the object isn't ours, or another route uses it.
    */
-  adopt(key: string, id: number): boolean {
+  adopt(route: EntryIdentity, id: number): boolean {
     if (!this.#unused.delete(id)) return false;
-    this.#ids.set(key, id);
+    this.#ids.set(route, id);
     return true;
   }
 
@@ -77,35 +84,37 @@ export class Nexthops {
     do {
       this.#next = this.#next >= LAST_ID ? FIRST_ID : this.#next + 1;
     } while (this.#taken.has(this.#next));
-    this.#taken.add(this.#next);
     return this.#next;
   }
 
   /** The object is gone. */
   free(id: number): void {
-    this.#taken.delete(id);
     this.#unused.delete(id);
   }
 
   /**
-   * The kernel has made the route under `key` with the object `id`, or without one.
+   * The kernel has made the route with the object `id`, or without one.
    *
    * @returns The object that the route used before, which nothing needs any more.
    */
-  assign(key: string, id: number | undefined): number | undefined {
-    const before = this.#ids.get(key);
-    if (id !== undefined) this.#ids.set(key, id);
-    else this.#ids.delete(key);
+  assign(route: EntryIdentity, id: number | undefined): number | undefined {
+    const before = this.#ids.get(route);
+    if (id !== undefined) this.#ids.set(route, id);
+    else this.#ids.delete(route);
     return before === id ? undefined : before;
   }
 
-  /** The object of the route under `key`. */
-  idOf(key: string): number | undefined {
-    return this.#ids.get(key);
+  /** The object that a route uses. */
+  idOf(route: EntryIdentity): number | undefined {
+    return this.#ids.get(route);
   }
 
   /** Whether a route of ours uses the object. Reads all of them: for notifications, which are rare. */
   uses(id: number): boolean {
     return this.#ids.values().some((each) => each === id);
   }
+}
+
+function isInRange(id: number): boolean {
+  return id >= FIRST_ID && id <= LAST_ID;
 }

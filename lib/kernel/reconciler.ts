@@ -15,7 +15,8 @@ import { Turns } from "../time/turns.ts";
 import { type OwnLink, readActualEntries, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import { DesiredEntries, type EntryChanges } from "./desired_entries.ts";
 import { diffEntries, entryOf, inOrder, type Operation } from "./diff.ts";
-import { describeEntry, type Entry } from "./entries.ts";
+import { describeEntry, type Entry, type EntryIdentity } from "./entries.ts";
+import { EntryTable } from "./entry_table.ts";
 import { EntryWriter, type Refusal } from "./entry_writer.ts";
 import { Nexthops, PLAIN_ROUTES } from "./nexthops.ts";
 
@@ -67,9 +68,9 @@ export class Reconciler {
   readonly #desired = new DesiredEntries();
   readonly #nexthops: Nexthops;
   readonly #writer: EntryWriter;
-  /** What failed last, by the entry's key. */
-  #failed = new Map<string, Failure>();
-  #changes: EntryChanges = new Map();
+  /** What failed last. */
+  #failed = new EntryTable<Failure>();
+  #changes: EntryChanges = new EntryTable();
   readonly #turns = new Turns();
   #nexthopsSupported: boolean | undefined;
 
@@ -103,9 +104,14 @@ export class Reconciler {
     return this.#failed.values().reduce((earliest, { due }) => Math.min(earliest, due), Infinity);
   }
 
-  /** The entry that is desired under a key. */
-  desired(key: string): Entry | undefined {
-    return this.#desired.get(key);
+  /** The entry that is desired for an identity. */
+  desired(identity: EntryIdentity): Entry | undefined {
+    return this.#desired.get(identity);
+  }
+
+  /** Names of the links that are to have routes of ours. */
+  routeLinks(): readonly string[] {
+    return [...this.#desired.routeLinks.keys()];
   }
 
   /** Whether one of our routes uses the next-hop object. */
@@ -126,16 +132,16 @@ export class Reconciler {
   flush(): Promise<ReconcileResult> {
     return this.#turns.take(() => {
       const changes = this.#changes;
-      this.#changes = new Map();
+      this.#changes = new EntryTable();
       const operations: Operation[] = [];
-      for (const [key, before] of changes) {
-        const entry = this.#desired.get(key);
-        const wasWritten = before !== undefined && !this.#failed.has(key);
-        if (entry) operations.push({ verb: "set", key, entry, replaces: wasWritten });
+      for (const { identity, before } of changes.values()) {
+        const entry = this.#desired.get(identity);
+        const wasWritten = before !== undefined && !this.#failed.has(identity);
+        if (entry) operations.push({ verb: "set", entry, replaces: wasWritten });
         else if (before) {
-          const nexthopId = this.#nexthops.idOf(key);
+          const nexthopId = this.#nexthops.idOf(before);
           const actual = { entry: before, ...(nexthopId === undefined ? {} : { nexthopId }) };
-          operations.push({ verb: "remove", key, actual });
+          operations.push({ verb: "remove", actual });
         }
       }
       return this.#carryOut(inOrder(operations));
@@ -148,7 +154,7 @@ export class Reconciler {
       const now = performance.now();
       const operations = this.#failed.values()
         // What changed meanwhile is the next flush's.
-        .filter(({ due, operation }) => due <= now && !this.#changes.has(operation.key))
+        .filter(({ due, operation }) => due <= now && !this.#changes.has(entryOf(operation)))
         .map(({ operation }) => operation);
       return this.#carryOut(inOrder([...operations]));
     });
@@ -157,9 +163,9 @@ export class Reconciler {
   /** Compares everything with the kernel, and writes what differs. */
   pass(): Promise<ReconcileResult> {
     return this.#turns.take(async () => {
-      this.#changes = new Map();
+      this.#changes = new EntryTable();
       const failedBefore = this.#failed;
-      this.#failed = new Map();
+      this.#failed = new EntryTable();
       this.#refreshNexthops();
       const { socket, networks, log } = this.#options;
       const linkName = memoized((index: number) => findLink(socket, index)?.name);
@@ -167,7 +173,7 @@ export class Reconciler {
       const operations = diffEntries(
         this.#desired,
         actual,
-        (key, { nexthopId }) => nexthopId === undefined || this.#nexthops.adopt(key, nexthopId),
+        ({ entry, nexthopId }) => nexthopId === undefined || this.#nexthops.adopt(entry, nexthopId),
       );
       const result = await this.#carryOut(operations, failedBefore);
       this.#writer.removeNexthops(this.#nexthops.unused);
@@ -188,23 +194,23 @@ export class Reconciler {
     );
   }
 
+  /** @param failedBefore What had failed when all this was last tried; by default what has failed now. */
   async #carryOut(
     operations: readonly Operation[],
-    failedBefore: ReadonlyMap<string, Failure> = new Map(this.#failed),
+    failedBefore?: EntryTable<Failure>,
   ): Promise<ReconcileResult> {
     const { metrics } = this.#options;
     let failures = 0;
     for (let start = 0; start < operations.length; start += OPERATIONS_PER_TURN) {
       if (start > 0) await new Promise((resolve) => setTimeout(resolve, 0));
       const some = operations.slice(start, start + OPERATIONS_PER_TURN);
-      for (const { key } of some) this.#failed.delete(key);
-      const refusals = this.#writer.write(some, this.#withNexthops);
-      for (const refusal of refusals) {
-        const { key } = refusal.operation;
-        const last = failedBefore.get(key)?.delay;
+      const refusals = this.#writer.write(some, this.#withNexthops).map((refusal): Failure => {
+        const last = (failedBefore ?? this.#failed).get(entryOf(refusal.operation))?.delay;
         const delay = last === undefined ? RETRY_MS : Math.min(last * 2, RETRY_MAX_MS);
-        this.#failed.set(key, { ...refusal, delay, due: performance.now() + delay });
-      }
+        return { ...refusal, delay, due: performance.now() + delay };
+      });
+      for (const operation of some) this.#failed.delete(entryOf(operation));
+      for (const failure of refusals) this.#failed.set(entryOf(failure.operation), failure);
       failures += refusals.length;
       metrics.count("entry_operations_total", "Kernel entries written or removed", {}, some.length);
     }

@@ -10,12 +10,6 @@ import type { LeaseFault } from "./codec.ts";
 import type { LeaseSink, ListedChange, ListedLease, OwnLease } from "./contract.ts";
 import type { Lease } from "./types.ts";
 
-/** One peer's change. */
-export type PeerChange =
-  | { readonly kind: "added"; readonly key: string; readonly before?: undefined; readonly after: Lease }
-  | { readonly kind: "changed"; readonly key: string; readonly before: Lease; readonly after: Lease }
-  | { readonly kind: "removed"; readonly key: string; readonly before: Lease; readonly after?: undefined };
-
 /** What a peer set is made for. */
 export interface PeerSetOptions {
   /** The network of each family: leases of subnets outside of it are refused. */
@@ -32,7 +26,7 @@ export interface PeerSetOptions {
 export class PeerSet implements LeaseSink {
   readonly #known = new Map<string, ListedLease>();
   readonly #peers = new Map<string, Lease>();
-  readonly #listeners = new Set<(keys: readonly string[]) => void>();
+  readonly #listeners = new Set<(changes: ReadonlyMap<string, Lease | undefined>) => void>();
   readonly #refused = new Map<string, string>();
   readonly #admission: Admission;
   readonly #o: PeerSetOptions;
@@ -64,8 +58,8 @@ export class PeerSet implements LeaseSink {
     return this.#refused;
   }
 
-  /** Calls back after each change with the keys that changed (added, changed or gone). */
-  subscribe(onChange: (keys: readonly string[]) => void): Disposable {
+  /** Calls back after each change with the peers that were added or changed, and those that are gone (undefined). */
+  subscribe(onChange: (changes: ReadonlyMap<string, Lease | undefined>) => void): Disposable {
     this.#listeners.add(onChange);
     return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
   }
@@ -75,7 +69,7 @@ export class PeerSet implements LeaseSink {
   }
 
   /** Replaces everything: what is missing is removed, what differs is changed. */
-  list(leases: Iterable<ListedLease>): PeerChange[] {
+  list(leases: Iterable<ListedLease>): void {
     const changes = new Changes();
     const present = new Set<string>();
     for (const listed of leases) {
@@ -85,17 +79,17 @@ export class PeerSet implements LeaseSink {
     for (const key of this.#known.keys()) {
       if (!present.has(key)) this.#delete(key, changes);
     }
-    return this.#tell(changes);
+    this.#tell(changes);
   }
 
   /** Applies changes in their order. Several of one key are one. */
-  change(leaseChanges: Iterable<ListedChange>): PeerChange[] {
+  change(leaseChanges: Iterable<ListedChange>): void {
     const changes = new Changes();
     for (const change of leaseChanges) {
       if (change.kind === "put") this.#put(change.listed, changes);
       else this.#delete(change.key, changes);
     }
-    return this.#tell(changes);
+    this.#tell(changes);
   }
 
   #put(listed: ListedLease, changes: Changes): void {
@@ -142,47 +136,43 @@ export class PeerSet implements LeaseSink {
       if (before && after && sameLease(before, after)) continue;
       if (after) this.#peers.set(key, after);
       else this.#peers.delete(key);
-      changes.note(key, before, after);
+      changes.note(key, before);
     }
   }
 
-  #tell(changes: Changes): PeerChange[] {
+  #tell(changes: Changes): void {
     // What was refused for a moment only is no news.
     const refused = [...changes.refused].flatMap((key) => {
       const reason = this.#refused.get(key);
       return reason === undefined ? [] : [{ key, reason }];
     });
     if (refused.length > 0) this.#o.onRefused?.(refused);
-    const list = changes.list();
-    if (list.length > 0) {
-      const keys = list.map(({ key }) => key);
-      for (const listener of [...this.#listeners]) listener(keys);
-    }
-    return list;
+    if (this.#listeners.size === 0) return;
+    const changed = changes.since(this.#peers);
+    if (changed.size === 0) return;
+    for (const listener of [...this.#listeners]) listener(changed);
   }
 }
 
 /** What happened to each key, from before the first to after the last of its changes. */
 class Changes {
-  readonly #byKey = new Map<string, { before: Lease | undefined; after: Lease | undefined }>();
+  readonly #before = new Map<string, Lease | undefined>();
   /** Keys that were refused, or for another reason than before. */
   readonly refused = new Set<string>();
 
-  note(key: string, before: Lease | undefined, after: Lease | undefined): void {
-    const earlier = this.#byKey.get(key);
-    if (earlier) earlier.after = after;
-    else this.#byKey.set(key, { before, after });
+  note(key: string, before: Lease | undefined): void {
+    if (!this.#before.has(key)) this.#before.set(key, before);
   }
 
-  list(): PeerChange[] {
-    const list: PeerChange[] = [];
-    for (const [key, { before, after }] of this.#byKey) {
-      if (before && after) {
-        if (!sameLease(before, after)) list.push({ kind: "changed", key, before, after });
-      } else if (after) list.push({ kind: "added", key, after });
-      else if (before) list.push({ kind: "removed", key, before });
+  /** The leases of the keys that are now other than they were. */
+  since(now: ReadonlyMap<string, Lease>): Map<string, Lease | undefined> {
+    const changed = new Map<string, Lease | undefined>();
+    for (const [key, before] of this.#before) {
+      const after = now.get(key);
+      const isSame = before && after ? sameLease(before, after) : before === after;
+      if (!isSame) changed.set(key, after);
     }
-    return list;
+    return changed;
   }
 }
 

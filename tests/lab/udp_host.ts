@@ -9,7 +9,7 @@
  */
 import { TextLineStream } from "../../scripts/text_lines.ts";
 import { udp } from "../../backends/udp/backend.ts";
-import type { BackendSession, Environment, PeerView } from "../../lib/backend/types.ts";
+import type { BackendSession, Environment, PeerChanges, PeerView } from "../../lib/backend/types.ts";
 import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
 import { BackendOptions } from "../../lib/options/spec.ts";
 import { startBackend } from "../fakes/session.ts";
@@ -66,16 +66,17 @@ function leaseOf({ subnets, addresses, port }: UdpPeerSpec): Lease {
 /** Peers that the test sets. */
 class TestPeers implements PeerView {
   readonly peers = new Map<string, Lease>();
-  #onChange: (keys: readonly string[]) => void = () => {};
+  #onChange: (changes: PeerChanges) => void = () => {};
 
   set(peers: readonly UdpPeerSpec[]): void {
     const before = [...this.peers.keys()];
     this.peers.clear();
     for (const peer of peers) this.peers.set(peer.subnets[0]!, leaseOf(peer));
-    this.#onChange([...new Set([...before, ...this.peers.keys()])]);
+    const keys = new Set([...before, ...this.peers.keys()]);
+    this.#onChange(new Map(Array.from(keys, (key) => [key, this.peers.get(key)])));
   }
 
-  subscribe(onChange: (keys: readonly string[]) => void): Disposable {
+  subscribe(onChange: (changes: PeerChanges) => void): Disposable {
     this.#onChange = onChange;
     return { [Symbol.dispose]: () => this.#onChange = () => {} };
   }

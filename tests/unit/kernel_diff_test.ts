@@ -3,6 +3,7 @@ import { DesiredEntries } from "../../lib/kernel/desired_entries.ts";
 import type { Entry, FdbEntry, RouteEntry } from "../../lib/kernel/entries.ts";
 import { mayBeInTheWay } from "../../lib/kernel/operation_requests.ts";
 import { diffEntries } from "../../lib/kernel/diff.ts";
+import { EntryTable } from "../../lib/kernel/entry_table.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 
@@ -23,7 +24,7 @@ const route = (destination: string, gateway: string, metric?: number): RouteEntr
 
 function plan(wanted: Entry, actual: readonly Entry[]): string[] {
   const desired = new DesiredEntries();
-  desired.set("peer", [wanted], new Map());
+  desired.set("peer", [wanted], new EntryTable());
   const operations = diffEntries(desired, actual.map((entry) => ({ entry })));
   return operations.map((operation) => {
     const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;

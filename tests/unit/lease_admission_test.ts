@@ -35,7 +35,7 @@ function make(own = { key: OWN, createRevision: 10n }) {
     onRefused: (refused) => named.push(...refused),
   });
   const feed = recorded(peers, own.key);
-  peers.subscribe((keys) => changed.push([...keys].sort()));
+  peers.subscribe((changes) => changed.push([...changes.keys()].sort()));
   const apply = (...events: LeaseEvent[]) => feed.change({ events });
   const accepted = () => [...peers.peers.keys()].sort();
   const refused = () => [...peers.refused.keys()].sort();

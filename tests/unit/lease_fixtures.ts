@@ -6,12 +6,11 @@
 import { setImmediate } from "node:timers";
 import type { FamilyConfig } from "../../lib/config/types.ts";
 import type { Clock } from "../../lib/time/clock.ts";
-import type { LeaseSink } from "../../lib/leases/contract.ts";
-import type { PeerChange, PeerSet } from "../../lib/leases/peer_set.ts";
+import type { PeerSet } from "../../lib/leases/peer_set.ts";
 import { RecordFeed } from "../../lib/leases/record_feed.ts";
 import type { SqliteStore } from "../../lib/leases/sqlite/store.ts";
 import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";
-import type { LeaseAttributes, LeaseStore } from "../../lib/leases/types.ts";
+import type { Lease, LeaseAttributes, LeaseStore } from "../../lib/leases/types.ts";
 import { IPV4, IPV6 } from "../../lib/net/family.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
@@ -94,24 +93,34 @@ export async function withStore(clock: Clock, run: (store: SqliteStore) => Promi
   }
 }
 
-/** Applies what a store of records lists and reports, and says what it changed. */
+/** One peer's change. */
+export interface PeerChange {
+  readonly kind: "added" | "changed" | "removed";
+  readonly key: string;
+  readonly before: Lease | undefined;
+  readonly after: Lease | undefined;
+}
+
+/** Applies what a store of records lists and reports, and says what the peers' listeners heard of it. */
 export function recorded(peers: PeerSet, own?: string) {
+  const feed = new RecordFeed(peers, own);
   let changes: PeerChange[] = [];
-  const sink: LeaseSink = {
-    get: (key) => peers.get(key),
-    list: (leases) => void (changes = peers.list(leases)),
-    change: (leaseChanges) => void (changes = peers.change(leaseChanges)),
+  let known: ReadonlyMap<string, Lease> = new Map();
+  peers.subscribe((changed) => {
+    changes = Array.from(changed, ([key, after]): PeerChange => {
+      const before = known.get(key);
+      return { kind: after ? (before ? "changed" : "added") : "removed", key, before, after };
+    });
+  });
+  const applied = (apply: () => void): PeerChange[] => {
+    changes = [];
+    known = new Map(peers.peers);
+    apply();
+    return changes;
   };
-  const feed = new RecordFeed(sink, own);
   return {
-    list(snapshot: Parameters<RecordFeed["list"]>[0]): PeerChange[] {
-      feed.list(snapshot);
-      return changes;
-    },
-    change(batch: Parameters<RecordFeed["change"]>[0]): PeerChange[] {
-      feed.change(batch);
-      return changes;
-    },
+    list: (snapshot: Parameters<RecordFeed["list"]>[0]) => applied(() => feed.list(snapshot)),
+    change: (batch: Parameters<RecordFeed["change"]>[0]) => applied(() => feed.change(batch)),
   };
 }
 

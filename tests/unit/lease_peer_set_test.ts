@@ -28,7 +28,7 @@ function make(own: string = OWN) {
     onFault: (fault) => faults.push(fault),
     onRefused: (refused) => refusals.push(...refused),
   });
-  peers.subscribe((keys) => seen.push(keys));
+  peers.subscribe((changes) => seen.push([...changes.keys()]));
   return { peers, feed: recorded(peers, own), faults, refusals, seen };
 }
 
@@ -114,7 +114,7 @@ Deno.test("a malformed lease is reported once for each key and value, counted, a
 Deno.test("a listener that left is not called", () => {
   const { peers, feed, seen } = make();
   const keys: string[] = [];
-  const subscription = peers.subscribe((changed) => keys.push(...changed));
+  const subscription = peers.subscribe((changes) => keys.push(...changes.keys()));
   feed.change(batch(put(A)));
   subscription[Symbol.dispose]();
   feed.change(batch(gone(A)));

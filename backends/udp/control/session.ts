@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../../../lib/errors.ts";
 import { Wake } from "../../../lib/time/wake.ts";
-import type { BackendSession, HostPlan } from "../../../lib/backend/types.ts";
+import type { BackendSession, HostPlan, PeerChanges } from "../../../lib/backend/types.ts";
 import type { JsonObject } from "../../../lib/config/types.ts";
 import type { ExternalInterface } from "../../../lib/external/types.ts";
 import type { Family } from "../../../lib/net/family.ts";
@@ -88,8 +88,8 @@ export class UdpSession implements AsyncDisposable {
   /** Opens everything and begins to forward. @throws {Error} If that can't be done. */
   async start(): Promise<void> {
     const { peers, metrics } = this.#session;
-    this.#update([...peers.peers.keys()]);
-    this.#cleanup.use(peers.subscribe((keys) => this.#update(keys)));
+    this.#update(peers.peers);
+    this.#cleanup.use(peers.subscribe((changes) => this.#update(changes)));
     this.#cleanup.use(reportMetrics(metrics, this.#pool.counters, this.#offloads));
     const ends = await this.#openPatiently(performance.now() + START_PATIENCE);
     if (!ends) return;
@@ -104,7 +104,7 @@ export class UdpSession implements AsyncDisposable {
   replan(_plan: HostPlan, external: ExternalInterface): void {
     const moved = mustReopen(this.#setup.families, this.#external, external);
     this.#external = external;
-    this.#update([...this.#session.peers.peers.keys()]);
+    this.#update(this.#session.peers.peers);
     if (!moved) return;
     this.#restart = true;
     this.#pool.stop();
@@ -122,12 +122,11 @@ export class UdpSession implements AsyncDisposable {
   }
 
   /** Brings the routes of these peers up to date. */
-  #update(keys: readonly string[]): void {
-    const { peers, log } = this.#session;
+  #update(peers: PeerChanges): void {
+    const { log } = this.#session;
     const { families, options, port } = this.#setup;
     const own = ownEnd(this.#external, port);
-    for (const key of keys) {
-      const peer = peers.peers.get(key);
+    for (const [key, peer] of peers) {
       const routes = peer ? peerRoutes(families, peer, options.port, own) : {};
       if (!this.#routes.set(key, routes)) {
         log.error("The routing table is full: a peer can't be reached", { peer: key });
