@@ -12,7 +12,9 @@ import { type HealthOptions, type HealthServer, serveHealth, serveHealthLocally 
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { Problems } from "../observe/problems.ts";
 import type { Log } from "../observe/types.ts";
+import { systemClock } from "../time/clock.ts";
 import { pause } from "../time/pause.ts";
+import { Throttle } from "../time/throttle.ts";
 import { VERSION_TEXT } from "../version.ts";
 
 /** What is served. */
@@ -26,6 +28,9 @@ export interface StatusServices {
 export function statusSocketPath(options: Pick<Options, "subnetFile">): string {
   return options.subnetFile.replace(/(\.[^./]*)?$/, ".sock");
 }
+
+/** An error in answers gets one log line in this many milliseconds. */
+const ERROR_LINE_MS = 60_000;
 
 /** How often it is looked whether the Unix socket is still there, in milliseconds. */
 const LOOK_MS = 2_000;
@@ -42,6 +47,7 @@ export class StatusServer implements AsyncDisposable {
   /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
   constructor(options: Options, { problems, metrics, log }: StatusServices) {
     this.#problems = problems;
+    const throttle = new Throttle(systemClock, ERROR_LINE_MS);
     this.#path = statusSocketPath(options);
     this.#options = {
       problems,
@@ -56,18 +62,22 @@ export class StatusServer implements AsyncDisposable {
         })),
         ...this.#status(),
       }),
-      onError: (error) =>
-        log.error("Cannot answer a request", {
-          error: messageOf(error),
-        }),
-      onAcceptError: (message) => {
-        if (message === undefined) problems.clear("health port", "accepts connections");
-        else problems.set("health port", `cannot accept connections, retrying: ${message}`);
+      onError: (error) => {
+        const message = messageOf(error);
+        if (throttle.pass(message) !== undefined) log.error("Cannot answer a request", { error: message });
       },
+      onAcceptError: this.#acceptReport("status socket"),
     };
-    this.#http = options.healthzPort > 0
-      ? serveHealth({ address: options.healthzIp, port: options.healthzPort, ...this.#options })
-      : undefined;
+    const { healthzIp: address, healthzPort: port } = options;
+    const onAcceptError = this.#acceptReport("health port");
+    this.#http = port > 0 ? serveHealth({ ...this.#options, address, port, onAcceptError }) : undefined;
+  }
+
+  #acceptReport(key: string): HealthOptions["onAcceptError"] {
+    return (message) => {
+      if (message === undefined) this.#problems.clear(key, "accepts connections");
+      else this.#problems.set(key, `cannot accept connections, retrying: ${message}`);
+    };
   }
 
   /** Sets what /status shows beyond version and readiness. */
