@@ -1,5 +1,5 @@
 /**
- * The VPC API's error codes, by what is to be done about them.
+ * The VPC API's error codes, by what to do about them.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * EC2's error codes, by what is to be done about them.
+ * EC2's error codes, by what to do about them.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Compute Engine's errors, of calls and of operations, by what is to be done about them.
+ * Compute Engine's errors, of calls and of operations, by what to do about them.
  *
  * @module
  */

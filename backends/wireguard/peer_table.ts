@@ -1,5 +1,5 @@
 /**
- * The peers of one device: what they are to be, compared with what the device has.
+ * The peers of one device: the desired ones, compared with what the device has.
  *
  * A change of a lease costs that peer. A pass reads the whole device and writes only what differs, without ever
  * replacing all peers: sessions go on. WireGuard follows peers that roam, so an endpoint is written where a lease
@@ -70,7 +70,7 @@ export class PeerTable {
     this.#listenPort = listenPort;
   }
 
-  /** How many peers there are to be. */
+  /** How many peers are desired. */
   get size(): number {
     return this.#claims.size;
   }

@@ -21,7 +21,7 @@ const IFREQ_BYTES = 40;
 const IFREQ_UNION = 16;
 const DEVICE = "/dev/net/tun";
 
-/** What a TUN queue is to be like. */
+/** What to ask of a TUN queue. */
 export interface TunOptions {
   /** Name of the device; `%d` in it becomes a number. It is made if it isn't there. */
   readonly name: string;

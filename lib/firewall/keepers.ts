@@ -15,7 +15,7 @@ import type { Ruleset } from "./rules.ts";
 import type { HostTools } from "./tools.ts";
 import type { WriteBackoffOptions } from "./write_backoff.ts";
 
-/** How the rules are to be kept. */
+/** How the rules are kept. */
 export type FirewallMode = "iptables" | "nftables";
 
 /** A number for each firewall in the kernel, which is another after each change of its rules. */

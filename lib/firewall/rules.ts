@@ -27,7 +27,7 @@ export interface Rule {
   readonly action: "return" | "accept" | "masquerade";
 }
 
-/** What one address family's firewall is to hold. An absent list: no such chain. */
+/** What one address family's firewall holds. An absent list: no such chain. */
 export interface FamilyRuleset {
   readonly family: Family;
   /** Rules after routing, in order. */
@@ -36,7 +36,7 @@ export interface FamilyRuleset {
   readonly forward?: readonly Rule[];
 }
 
-/** Everything that the firewall is to hold for one network. */
+/** Everything that the firewall holds for one network. */
 export interface Ruleset {
   readonly families: readonly FamilyRuleset[];
   /** Masquerading picks source ports at random (NF_NAT_RANGE_PROTO_RANDOM_FULLY, Linux 3.14). */

@@ -1,5 +1,5 @@
 /**
- * A device of our own, as it is to be.
+ * A device of our own, as the plan has it.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Makes our devices what they are to be.
+ * Makes our devices, and corrects them.
  *
  * A device is compared in every attribute before it is used again. What can be changed in place is changed;
  * where that isn't possible the device is made again, with the same MAC, so that peers needn't learn anything.

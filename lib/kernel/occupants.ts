@@ -1,5 +1,5 @@
 /**
- * Routes that stand where one of ours is to be, and whether ours may take their place.
+ * Routes in the place of one of ours, and whether ours may replace them.
  *
  * A route that isn't ours is never replaced, with one exception: the original flannel's to exactly the same peer's
  * subnet. A lease may name any prefix, the underlay's own among them; the kernel's route to that one is the way to

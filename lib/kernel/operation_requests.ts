@@ -20,7 +20,7 @@ import type { Entry, RouteEntry } from "./entries.ts";
  */
 export const BLACKHOLE_METRIC = 4_294_967_294;
 
-/** Where an entry is to be written. */
+/** Where an entry is written. */
 export interface Place {
   /** Index of its link; undefined for what has none. */
   readonly linkIndex: number | undefined;

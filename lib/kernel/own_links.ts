@@ -50,7 +50,7 @@ export type LinkIdentity =
   /** Devices of this kind differ by their names alone: it is one that has none of these. */
   | { readonly kind: "wireguard"; readonly kernelKind: string; readonly names: readonly string[] };
 
-/** The identity of a device as it is to be. */
+/** The identity of a desired device. */
 export function identityOf(desired: DesiredLink): LinkIdentity {
   switch (desired.kind) {
     case "vxlan":

@@ -1,5 +1,5 @@
 /**
- * Makes VXLAN devices, and finds out whether one is as it is to be.
+ * Makes VXLAN devices, and compares one with what is desired.
  *
  * @module
  */

@@ -81,7 +81,7 @@ export interface TunAttributes {
   readonly multiQueue: boolean;
 }
 
-/** What a new device is to be. */
+/** A device to make. */
 export interface LinkSpec {
   readonly name: string;
   readonly kind: "vxlan" | "bridge" | "veth" | "wireguard" | "ipip";

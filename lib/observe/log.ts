@@ -6,7 +6,7 @@
 import { formatJson, formatText, type LogLevel, type LogRecord } from "./log_format.ts";
 import type { Log, LogFields } from "./types.ts";
 
-/** How the log is to be. */
+/** How the log is written. */
 export interface LogOptions {
   readonly format: "text" | "json";
   /** -v: 1 and above log details. */

@@ -13,7 +13,7 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** What a peer is to be. Keys are base64 of 32 bytes. */
+/** A desired peer. Keys are base64 of 32 bytes. */
 export interface WireguardPeer {
   readonly publicKey: string;
   readonly presharedKey?: string;

@@ -12,7 +12,7 @@ import type { Offloads } from "../shared/offloads.ts";
 import { attachTun, NoTunError, type TunQueue } from "./tun_queue.ts";
 import { openUdpSocket, type UdpSocket } from "./udp_socket.ts";
 
-/** What the ends are to be. */
+/** What to make the ends for. */
 export interface EndsSetup {
   /** The network's families. */
   readonly families: readonly Family[];

@@ -23,7 +23,7 @@ export const ANNOTATIONS = {
   nodePublicIpv6: "node-public-ipv6",
 } as const;
 
-/** Annotations that belong to the host itself; null: it is to go. */
+/** Annotations that belong to the host itself; null: remove it. */
 export type AnnotationValues = Readonly<Record<string, string | null>>;
 
 /** A lower-case domain with a dot, a slash, and perhaps the beginning of a name that ends in a dash. */

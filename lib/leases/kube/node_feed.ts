@@ -1,7 +1,7 @@
 /**
  * Nodes as leases, passed on to the set of peers.
  *
- * Kubelets write to their Nodes all the time, and most of what they write is nothing to us: a Node that says the same
+ * Kubelets write to their Nodes all the time, and most of what they write doesn't concern us: a Node that says the same
  * is passed on as the same object, which costs its keeper nothing.
  *
  * @module
