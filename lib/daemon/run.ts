@@ -23,11 +23,16 @@ import type { SubnetManager } from "../leases/contract.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
+import { releaseHeap } from "../observe/heap.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import { Problems } from "../observe/problems.ts";
+import { pause } from "../time/pause.ts";
 import { notifySystemd } from "./systemd.ts";
 import { VERSION_TEXT } from "../version.ts";
+
+/** After this time in the network all parts have taken up their work, in milliseconds. */
+const START_ENDS_MS = 500;
 
 /** What the daemon is given. */
 export interface DaemonServices {
@@ -91,7 +96,14 @@ async function runTasks(
     peers: member.peers.peers.size,
   });
   notifySystemd({ READY: "1", STATUS: `leased ${member.membership.own.key}` }, problems);
+  tasks.start(releaseStart);
   await tasks.wait();
+}
+
+/** Starting leaves garbage that a daemon at rest has no cause to collect, and pages of code that only starting runs. */
+async function releaseStart(signal: AbortSignal): Promise<void> {
+  await pause(START_ENDS_MS, signal);
+  if (!signal.aborted) await releaseHeap();
 }
 
 /** What joining needs beyond the options. */

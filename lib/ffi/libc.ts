@@ -33,6 +33,12 @@ const SYMBOLS = {
   /** The same for requests whose argument is a number: int ioctl(int fd, unsigned long request, ... unsigned long) */
   ioctlValue: { name: "ioctl", parameters: ["i32", "usize", "usize"], result: "i32" },
 
+  // malloc.h, sys/mman.h
+  /** int malloc_trim(size_t pad): gives free memory back to the kernel; pad is what stays. */
+  malloc_trim: { parameters: ["usize"], result: "i32" },
+  /** int madvise(void *addr, size_t length, int advice) */
+  madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
+
   // signal.h
   /** int kill(pid_t pid, int sig) */
   kill: { parameters: ["i32", "i32"], result: "i32" },

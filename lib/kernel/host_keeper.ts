@@ -150,8 +150,6 @@ export class HostKeeper {
     const wake = this.#wake = new Wake<Reason>(signal);
     const reading = this.#read(monitor, wake);
     await this.pass();
-    // Starting leaves garbage that a daemon at rest has no cause to collect; a large pass has seen to it already.
-    if (this.#reconciler.size <= MANY_ENTRIES) await releaseHeap();
     let retry = RETRY_MS;
     let passAt = performance.now() + PASS_INTERVAL_MS;
     let lookAt = Infinity;
