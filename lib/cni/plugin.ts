@@ -99,10 +99,28 @@ async function check(conf: NetConf, environment: CniEnvironment, cache: ConfCach
       "the host's subnet changed: recreate the container",
     );
   }
-  return await runDelegate(
-    { ...delegated, ...(conf.prevResult ? { prevResult: conf.prevResult } : {}) },
-    environment,
-  );
+  const prevResult = conf.prevResult && withGateways(conf.prevResult);
+  return await runDelegate({ ...delegated, ...(prevResult ? { prevResult } : {}) }, environment);
+}
+
+/**
+ * A result whose routes name their gateway. bridge makes a route without one by way of the address's gateway, leaves it
+ * out of its result all the same, and then misses in CHECK a route that has none (containernetworking-plugins 1.1).
+ */
+function withGateways(result: JsonMap): JsonMap {
+  const { ips, routes } = result as {
+    ips?: { gateway?: string }[];
+    routes?: { dst?: string; gw?: string }[];
+  };
+  if (!Array.isArray(ips) || !Array.isArray(routes)) return result;
+  const isIpv6 = (text: string | undefined) => text?.includes(":") === true;
+  const gatewayOf = (dst: string | undefined) =>
+    ips.find(({ gateway }) => gateway !== undefined && isIpv6(gateway) === isIpv6(dst))?.gateway;
+  const complete = routes.map((route) => {
+    const gw = route.gw ?? gatewayOf(route.dst);
+    return gw === undefined ? route : { ...route, gw };
+  });
+  return { ...result, routes: complete };
 }
 
 /** Whether ADD can work: the subnet file is there, and the delegate says nothing against it. */

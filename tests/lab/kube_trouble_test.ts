@@ -229,7 +229,9 @@ kubeTest("kube: status, doctor and cleanup speak of the cluster", { hosts: 1 }, 
     const { stdout, stderr } = await host.exec(["env", "NODE_NAME=node1", ...args], { mayFail: true });
     return stdout + stderr;
   };
-  const status = await host.exec([...flanneldCommand(), "status", "-healthz-port=8080"], { mayFail: true });
+  const status = await host.exec([...flanneldCommand(), "status", `-subnet-file=${host.subnetFile}`], {
+    mayFail: true,
+  });
   assert.match(status.stdout + status.stderr, /Kubernetes https:/);
   const doctor = await command("doctor");
   assert.match(doctor, /Kubernetes|API server/);
