@@ -6,6 +6,7 @@
  *     echo PORT                        sends every datagram back
  *     probe ADDRESS PORT SIZE…         sends datagrams of these sizes, prints the sizes that came back unharmed
  *     flood ADDRESS PORT SIZE          sends datagrams of this size, as many as it can, until it is killed
+ *     extend ADDRESS PORT SIZE…        as probe, over IPv6 with an extension header before each datagram
  *     forge ADDRESS PORT TO PORT HEX…  sends these datagrams from a given address (or any) and port
  *
  * @module
@@ -13,10 +14,17 @@
 import { createHash } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { socketAddress } from "../../backends/udp/shared/socket_address.ts";
+import { check } from "../../lib/ffi/errno.ts";
+import { closeFd, POLLIN, PollSet } from "../../lib/ffi/fd.ts";
+import { addressOf, libc } from "../../lib/ffi/libc.ts";
+import { IPV6 } from "../../lib/net/family.ts";
+import { parseIp } from "../../lib/net/ip.ts";
 
 /** Longest wait for a datagram's way back, in milliseconds. */
 const PATIENCE = 1000;
 const CHUNK = 1 << 18;
+const SOCK_DGRAM = 2;
 
 async function receive(port: number): Promise<void> {
   using listener = Deno.listen({ hostname: "::", port });
@@ -95,6 +103,28 @@ async function flood(address: string, port: number, size: number): Promise<void>
   }
 }
 
+/** Level and option of setsockopt(2): the destination options that go before each datagram (linux/in6.h). */
+const SOL_IPV6 = 41, IPV6_DSTOPTS = 59;
+/** Next header (the kernel fills it in), length, then one option that pads 6 bytes (RFC 8200, 4.2). */
+const PADDING = new Uint8Array([0, 0, 1, 4, 0, 0, 0, 0]);
+
+function extend(address: string, port: number, sizes: readonly number[]): void {
+  const { socket, setsockopt, sendto, recv } = libc();
+  const fd = check(socket(IPV6.af, SOCK_DGRAM, 0), "open a UDP socket");
+  check(setsockopt(fd, SOL_IPV6, IPV6_DSTOPTS, PADDING, PADDING.length), "set IPV6_DSTOPTS");
+  const name = socketAddress(parseIp(address), port, 0);
+  const data = crypto.getRandomValues(new Uint8Array(1 << 16)), answer = new Uint8Array(1 << 16);
+  const poll = new PollSet([{ fd, events: POLLIN }]);
+  const unharmed = sizes.filter((size) => {
+    check(sendto(fd, addressOf(data), size, 0, addressOf(name), name.length), "send");
+    if (poll.waitSync(PATIENCE) === 0) return false;
+    const length = check(recv(fd, answer, BigInt(answer.length), 0), "receive");
+    return length === size && data.subarray(0, size).every((byte, i) => byte === answer[i]);
+  });
+  closeFd(fd);
+  console.log(JSON.stringify(unharmed));
+}
+
 async function forge(
   from: string,
   fromPort: number,
@@ -114,6 +144,7 @@ if (command === "receive") await receive(Number(args[0]));
 else if (command === "send") await send(args[0]!, Number(args[1]), Number(args[2]));
 else if (command === "echo") await echo(Number(args[0]));
 else if (command === "probe") await probe(args[0]!, Number(args[1]), args.slice(2).map(Number));
+else if (command === "extend") extend(args[0]!, Number(args[1]), args.slice(2).map(Number));
 else if (command === "flood") await flood(args[0]!, Number(args[1]), Number(args[2]));
 else if (command === "forge") {
   await forge(args[0]!, Number(args[1]), args[2]!, Number(args[3]), args.slice(4));

@@ -69,11 +69,20 @@ export async function transfer(
   return { sent: stdout.trim(), received: await receiver.rest() };
 }
 
-/** Sends datagrams of these payload sizes and back. @returns The sizes that came back unharmed. */
-export async function echoSizes(rig: UdpRig, sizes: readonly number[]): Promise<number[]> {
+/**
+ * Sends datagrams of these payload sizes and back.
+ *
+ * @param command `extend`: with an IPv6 extension header before each datagram on the way there.
+ * @returns The sizes that came back unharmed.
+ */
+export async function echoSizes(
+  rig: UdpRig,
+  sizes: readonly number[],
+  command: "probe" | "extend" = "probe",
+): Promise<number[]> {
   const [one, two] = rig.hosts;
   await using _echo = await listening(two.container, "echo", "5002");
-  const { stdout } = await one.container.exec(tool("probe", two.inner, "5002", ...sizes.map(String)));
+  const { stdout } = await one.container.exec(tool(command, two.inner, "5002", ...sizes.map(String)));
   return JSON.parse(stdout) as number[];
 }
 

@@ -151,6 +151,41 @@ udpTest("UDP of every size passes unharmed, fragments included", async (rig) => 
   assert.deepEqual(await echoSizes(rig, sizes), sizes);
 });
 
+udpTest("IPv6 extension headers and fragments pass unharmed", async (rig) => {
+  for (const options of [{}, { Offload: false }]) {
+    const daemons = await rig.startBoth(options);
+    const sizes = [1, 100, rig.mostPayload - 8, rig.mostPayload, 5000, 60_000];
+    assert.deepEqual(await echoSizes(rig, sizes, "extend"), sizes);
+    for (const daemon of daemons) await daemon[Symbol.asyncDispose]();
+  }
+}, { modes: [IPV6_ONLY] });
+
+udpTest("hosts say that packets are too big for the tunnel, and for what is behind it", async (rig) => {
+  await rig.startBoth();
+  const [one, two] = rig.hosts;
+  const inside = rig.mtu - rig.overhead;
+  const said = async (size: number) => {
+    const ping = ["ping", "-c", "2", "-i", "0.2", "-W", "1", "-M", "do", "-s", `${size}`, two.inner];
+    const { stdout, stderr } = await one.container.exec(ping, { mayFail: true });
+    return /mtu ?= ?(\d+)/i.exec(stdout + stderr)?.[1];
+  };
+  // Behind the other host it gets narrower: the error comes through the tunnel.
+  await two.namespace.ip("link set cni0 mtu 1300");
+  assert.equal(await said(rig.mostPayload), "1300");
+  const { sent, received } = await transfer(rig, 4 << 20);
+  assert.equal(received, sent, "TCP finds out the path's MTU");
+  // Wider containers: the TUN is the narrow place, and this host says so.
+  await two.namespace.ip(`link set cni0 mtu ${inside}`);
+  await one.namespace.ip(`link set veth1 mtu ${rig.mtu}`, `link set cni0 mtu ${rig.mtu}`);
+  const bits = rig.mode.traffic === "ipv4" ? 32 : 128;
+  await one.container.ip(
+    `link set eth0 mtu ${rig.mtu}`,
+    `route flush cache`,
+    `route add ${two.inner}/${bits} via ${rig.innerOf(1, 1)}`,
+  );
+  assert.equal(await said(rig.mtu - 48), `${inside}`);
+});
+
 udpTest("a flood of pings comes back, small and large, and the MTU's edge holds", async (rig) => {
   await rig.startBoth();
   const [one, two] = rig.hosts;
