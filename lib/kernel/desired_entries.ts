@@ -22,7 +22,7 @@ export type EntryChanges = EntryTable<EntryChange>;
 /**
  * A set of entries with claims. Pure bookkeeping: nothing here knows the kernel.
  *
- * A claim is an entry of an owner's list, and is told from others by being that very object. Nearly everything is
+ * A claim is an entry of an owner's list, and is distinguished from others by being that very object. Nearly everything is
  * claimed once: then the entry itself stands in the table, else all of them, the newest last.
  */
 export class DesiredEntries {

@@ -9,7 +9,7 @@ import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { EntryIdentity } from "./entries.ts";
 
-/** What tells entries of one kind on one link, or of one prefix length, from each other. */
+/** What distinguishes entries of one kind on one link, or of one prefix length, from each other. */
 type Key = number | string;
 
 /** See the module's text. */

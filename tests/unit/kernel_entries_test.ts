@@ -126,7 +126,7 @@ function macOf(entry: Entry): string {
   return entry.kind === "fdb" ? entry.mac : "";
 }
 
-Deno.test("a table tells entries apart by what they are to the kernel, in both families", () => {
+Deno.test("a table distinguishes entries by what they are to the kernel, in both families", () => {
   const below = random(11);
   const addresses = ["10.5.1.0", "10.5.2.0", "200.5.1.0", "fc00:0:0:1::", "fc00:0:0:2::", "fc00:0:1:1::"];
   const some = (): Entry => {

@@ -101,7 +101,7 @@ export interface PeerChange {
   readonly after: Lease | undefined;
 }
 
-/** Applies what a store of records lists and reports, and says what the peers' listeners heard of it. */
+/** Applies what a store of records lists and reports, and says what the peers' listeners get of it. */
 export function recorded(peers: PeerSet, own?: string) {
   const feed = new RecordFeed(peers, own);
   let changes: PeerChange[] = [];
