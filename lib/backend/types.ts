@@ -29,7 +29,7 @@ export interface OwnSubnets {
   readonly subnets: PerFamily<Prefix>;
 }
 
-/** Everything that is to be on this host: a value, computed again whenever an input changes. */
+/** Everything that this host should have: a value, computed again whenever an input changes. */
 export interface HostPlan {
   /** MTU for containers, in bytes: what the subnet file says. */
   readonly mtu: number;

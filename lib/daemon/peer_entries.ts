@@ -61,20 +61,20 @@ export class PeerEntries implements Disposable {
 
   /** @param peers By lease key; undefined: gone. */
   #apply(peers: Iterable<readonly [string, Lease | undefined]>): void {
-    const fresh: string[] = [];
+    const fresh: { readonly key: string; readonly outcome: string }[] = [];
     const planned = Array.from(peers, ([key, peer]) => {
       const { entries, problem } = peer ? this.#plan.forPeer(peer) : NO_ENTRIES;
-      if (problem && this.#problems.get(key) !== problem) fresh.push(key);
+      if (problem && this.#problems.get(key) !== problem) {
+        fresh.push({ key, outcome: `${entries.length === 0 ? "skipped" : "reached in part"}: ${problem}` });
+      }
       if (problem) this.#problems.set(key, problem);
       else this.#problems.delete(key);
       return [key, entries] as const;
     });
     this.#host.setPeers(planned);
-    for (const key of fresh.slice(0, NAMED)) {
-      this.#log.warn(`The peer ${key} can't be reached: ${this.#problems.get(key)}`);
-    }
+    for (const { key, outcome } of fresh.slice(0, NAMED)) this.#log.warn(`${key} ${outcome}`);
     if (fresh.length > NAMED) {
-      this.#log.warn("More peers can't be reached; see flanneld status", { peers: fresh.length - NAMED });
+      this.#log.warn("more peers skipped; flanneld status lists them", { peers: fresh.length - NAMED });
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The entries that are to be in the kernel, by who asks for them.
+ * The entries that the kernel should have, by who asks for them.
  *
  * An owner is a peer's lease or the host itself. Two owners may ask for the same thing: a host that got a new
  * subnet keeps its VTEP MAC, and its old lease lives on for a day. Then the newest claim holds, and the thing

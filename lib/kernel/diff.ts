@@ -16,7 +16,7 @@ export interface ActualEntry {
   readonly nexthopId?: number;
 }
 
-/** An entry that is to be there. */
+/** A desired entry that is missing or different. */
 export interface SetOperation {
   readonly verb: "set";
   readonly entry: Entry;
@@ -24,7 +24,7 @@ export interface SetOperation {
   readonly replaces: boolean;
 }
 
-/** An entry of ours that is to go. */
+/** An entry of ours that isn't desired. */
 export interface RemoveOperation {
   readonly verb: "remove";
   readonly actual: ActualEntry;
@@ -43,7 +43,7 @@ export function entryOf(operation: Operation): Entry {
  * the kernel has exactly what is desired.
  *
  * @param actual Read once, from front to back: nothing of what is right is kept, however much it is.
- * @param accept Asked of an entry that says what is desired; false: it is to be written again.
+ * @param accept Asked of an entry that says what is desired; false: it is written again.
  */
 export function diffEntries(
   desired: DesiredEntries,

@@ -221,7 +221,7 @@ export class EntryWriter {
     }
   }
 
-  /** Makes a next-hop object for each new route that is to have one; routes without one are made plain. */
+  /** Makes a next-hop object for each new route that needs one; routes without one are made plain. */
   #makeNexthops(
     operations: readonly Operation[],
     linkIndex: (name: string) => number | undefined,

@@ -113,7 +113,7 @@ export class HostKeeper {
     }
   }
 
-  /** Makes everything what it is to be: devices first, then entries. Never throws: it is tried again. */
+  /** A full pass: devices first, then entries. Never throws: failures are retried. */
   async pass(): Promise<ReconcileResult> {
     this.#passed = true;
     try {
@@ -137,7 +137,7 @@ export class HostKeeper {
   }
 
   /**
-   * Makes everything what it is to be, and keeps it so until the signal fires.
+   * Makes devices and entries, and keeps them correct until the signal fires.
    *
    * @param onHostChange Called when links, addresses or routes that aren't ours changed, and with each full pass:
    * the plan may depend on them.
@@ -165,7 +165,7 @@ export class HostKeeper {
       const looks = isTime || began >= lookAt || reasons.has("host");
       const { changed, again = Infinity } = looks ? await this.#follow(onHostChange) : { changed: false };
       if (looks) lookAt = performance.now() + again;
-      // Containers come and go, and most of what they change is nothing to us.
+      // Containers come and go, and most of what they change doesn't concern us.
       if (isTime || reasons.has("ours") || changed) {
         await this.pass();
         passAt = performance.now() + PASS_INTERVAL_MS;
@@ -208,7 +208,7 @@ export class HostKeeper {
     }
   }
 
-  /** Whose change this is: ours only if it makes something other than it is to be. */
+  /** Whose change this is: ours only if it contradicts what is desired. */
   #judge(change: ChangeNotification): readonly Reason[] {
     switch (change.kind) {
       case "link": {

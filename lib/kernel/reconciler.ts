@@ -1,5 +1,5 @@
 /**
- * Makes the kernel's entries what they are to be, and keeps them so.
+ * Makes the kernel's entries the desired ones, and keeps them so.
  *
  * A change of one owner costs the work of that owner ({@link Reconciler.flush}). A full pass
  * ({@link Reconciler.pass}) compares everything with a dump: at start, after a notification, now and then.
@@ -99,7 +99,7 @@ export class Reconciler {
     return this.#desired.size;
   }
 
-  /** When something that failed is to be tried again, of `performance.now()`; infinite if nothing did. */
+  /** When something that failed is due for a retry, of `performance.now()`; infinite if nothing did. */
   get retryAt(): number {
     return this.#failed.values().reduce((earliest, { due }) => Math.min(earliest, due), Infinity);
   }
@@ -217,7 +217,7 @@ export class Reconciler {
     if (failures > 0) {
       metrics.count("entry_errors_total", "Kernel entries that could not be written", {}, failures);
     }
-    metrics.gauge("entries", "Kernel entries that are to be there", this.#desired.size);
+    metrics.gauge("entries", "Kernel entries that are desired", this.#desired.size);
     metrics.gauge("entries_failed", "Kernel entries that could not be written", this.#failed.size);
     this.#report();
     return { operations: operations.length, failures };
