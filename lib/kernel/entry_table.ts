@@ -4,8 +4,7 @@
  *
  * @module
  */
-import { IPV4 } from "../net/family.ts";
-import type { Ip } from "../net/ip.ts";
+import { ipKey } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { EntryIdentity } from "./entries.ts";
 
@@ -100,19 +99,11 @@ function lengthOf({ family, length }: Prefix): number {
 function keyOf(identity: EntryIdentity): Key {
   switch (identity.kind) {
     case "neighbour":
-      return addressKey(identity.ip.family, identity.ip.value);
+      return ipKey(identity.ip.family, identity.ip.value);
     case "fdb":
       return identity.mac;
     case "route":
     case "blackhole":
-      return addressKey(identity.destination.family, identity.destination.base);
+      return ipKey(identity.destination.family, identity.destination.base);
   }
-}
-
-/**
- * An address as a key. 32 bits as a signed number are no object to V8, and an IPv6 address as a bigint would be a bad
- * one: V8 hashes the lower 64 bits alone, which are zero in every prefix of 64 bits.
- */
-function addressKey(family: Ip["family"], value: bigint): Key {
-  return family === IPV4 ? Number(value) | 0 : value.toString(32);
 }

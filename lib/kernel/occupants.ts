@@ -12,7 +12,7 @@ import { listRoutes } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Route } from "../netlink/types.ts";
 import { FAMILIES } from "../net/family.ts";
-import { formatIp } from "../net/ip.ts";
+import { formatIp, ipKey } from "../net/ip.ts";
 import { formatPrefix } from "../net/prefix.ts";
 import { DEFAULT_METRIC, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { BlackholeEntry, RouteEntry } from "./entries.ts";
@@ -33,11 +33,12 @@ export function findOccupants(
   for (const entry of entries) found.set(formatPrefix(entry.destination), []);
   for (const family of FAMILIES) {
     if (!entries.some(({ destination }) => destination.family === family)) continue;
-    const bases = new Set(entries.map(({ destination }) => destination.base));
+    const bases = new Set(entries.map(({ destination: { family, base } }) => ipKey(family, base)));
     const routes = listRoutes(socket, {
       family,
-      // The base first: it costs nothing to compare.
-      where: ({ destination }) => bases.has(destination.base) && found.has(formatPrefix(destination)),
+      // The base first: its key costs less than a text.
+      where: ({ destination }) =>
+        bases.has(ipKey(family, destination.base)) && found.has(formatPrefix(destination)),
     });
     for (const route of routes) found.get(formatPrefix(route.destination))!.push(route);
   }

@@ -29,7 +29,7 @@ interface Judged extends Claim {
 export class Admission {
   readonly #networks: readonly Prefix[];
   readonly #claims = new Map<string, Judged>();
-  readonly #index = new PrefixIndex();
+  readonly #index = new PrefixIndex<Judged>();
   #own: string | undefined;
 
   /** @param networks The network of each family; a subnet of another family is left to the backend. */
@@ -51,22 +51,37 @@ export class Admission {
   /** Takes a claim, or its end. @returns The keys, other than this one, that were judged again. */
   set(key: string, claim: Claim | undefined): ReadonlySet<string> {
     const before = this.#claims.get(key);
+    if (!before && claim && this.#admitAlone(key, claim)) return NOBODY;
     const open = new Set<Judged>();
     if (before) {
       this.#claims.delete(key);
-      for (const subnet of this.#inNetwork(before)) this.#index.delete(subnet, key);
+      for (const subnet of this.#inNetwork(before)) this.#index.delete(subnet, before);
       for (const other of this.#dependants(before)) open.add(other);
     }
     if (claim) {
-      const judged: Judged = { ...claim, key, wins: false, refusal: undefined };
+      const { subnets, since } = claim;
+      const judged: Judged = { key, subnets, since, wins: false, refusal: undefined };
       for (const other of this.#dependants(judged)) open.add(other);
       this.#claims.set(key, judged);
-      for (const subnet of this.#inNetwork(judged)) this.#index.add(subnet, key);
+      for (const subnet of this.#inNetwork(judged)) this.#index.add(subnet, judged);
       open.add(judged);
     }
     const again = this.#judgeAll(open);
     again.delete(key);
     return again;
+  }
+
+  /** Nearly every claim is new and overlaps no other: nobody else is judged. @returns Whether it is such a one. */
+  #admitAlone(key: string, { subnets, since }: Claim): boolean {
+    const judged: Judged = { key, subnets, since, wins: false, refusal: undefined };
+    const inNetwork = this.#inNetwork(judged);
+    for (const subnet of inNetwork) {
+      if (this.#index.overlaps(subnet, baseIn(subnet))) return false;
+    }
+    this.#claims.set(key, judged);
+    for (const subnet of inNetwork) this.#index.add(subnet, judged);
+    this.#judge(judged);
+    return true;
   }
 
   /** Judges these, then what depends on those that changed, until nothing does: the oldest never change. */
@@ -133,7 +148,7 @@ export class Admission {
   /** Claims inside the network that overlap this one. */
   *#overlapping(claim: Judged): Iterable<Judged> {
     for (const subnet of this.#inNetwork(claim)) {
-      for (const key of this.#index.overlapping(subnet)) if (key !== claim.key) yield this.#claims.get(key)!;
+      for (const other of this.#index.overlapping(subnet, baseIn(subnet))) if (other !== claim) yield other;
     }
   }
 
@@ -142,6 +157,14 @@ export class Admission {
     if (this.#outside(claim)) return [];
     return this.#networks.flatMap(({ family }) => claim.subnets[family.name] ?? []);
   }
+}
+
+/** Who is judged again where there is no other claim. */
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** Reads the base of a claim's prefix in the family of `subnet`. */
+function baseIn({ family: { name } }: Prefix): (claim: Claim) => bigint {
+  return ({ subnets }) => subnets[name]!.base;
 }
 
 /** By creation; keys that were created in one transaction go by their text. */

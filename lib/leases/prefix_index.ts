@@ -1,68 +1,89 @@
 /**
- * Which keys claim a part of a prefix, found without looking at all of them.
+ * Which claims share an address with a prefix, found without looking at all of them.
  *
  * Prefixes are kept by length: a network has one or two lengths, so an answer takes that many look-ups.
  *
  * @module
  */
-import { FAMILIES, type Family, type FamilyName } from "../net/family.ts";
+import type { Family, FamilyName } from "../net/family.ts";
+import { ipKey } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 
-/** Keys by the base of their prefix. */
-type Bucket = Map<bigint, Set<string>>;
+/** Claims of one prefix. Nearly always there is one: then there is no array. */
+type Claims<T> = T | readonly T[];
 
-/** Keys by prefix, of both families. */
-export class PrefixIndex {
-  readonly #lengths: Readonly<Record<FamilyName, Map<number, Bucket>>>;
+/** Claims by the key of their prefix's base. */
+type Bucket<T> = Map<number | string, Claims<T>>;
 
-  constructor() {
-    this.#lengths = Object.fromEntries(
-      FAMILIES.map(({ name }) => [name, new Map<number, Bucket>()]),
-    ) as Record<
-      FamilyName,
-      Map<number, Bucket>
-    >;
+/** Claims (which are no arrays) by prefix, of both families. */
+export class PrefixIndex<T extends object> {
+  readonly #lengths: Readonly<Record<FamilyName, Map<number, Bucket<T>>>> = {
+    ipv4: new Map(),
+    ipv6: new Map(),
+  };
+
+  add({ family, base, length }: Prefix, claim: T): void {
+    const lengths = this.#lengths[family.name];
+    let bucket = lengths.get(length);
+    if (!bucket) lengths.set(length, bucket = new Map());
+    const key = ipKey(family, base);
+    const there = bucket.get(key);
+    bucket.set(key, there === undefined ? claim : [...listOf(there), claim]);
   }
 
-  add(prefix: Prefix, key: string): void {
-    const lengths = this.#lengths[prefix.family.name];
-    let bucket = lengths.get(prefix.length);
-    if (!bucket) lengths.set(prefix.length, bucket = new Map());
-    const keys = bucket.get(prefix.base);
-    if (keys) keys.add(key);
-    else bucket.set(prefix.base, new Set([key]));
+  delete({ family, base, length }: Prefix, claim: T): void {
+    const lengths = this.#lengths[family.name];
+    const bucket = lengths.get(length);
+    const key = ipKey(family, base);
+    const there = bucket?.get(key);
+    if (!bucket || there === undefined) return;
+    const left = listOf(there).filter((each) => each !== claim);
+    if (left.length > 0) bucket.set(key, left.length === 1 ? left[0]! : left);
+    else bucket.delete(key);
+    if (bucket.size === 0) lengths.delete(length);
   }
 
-  delete(prefix: Prefix, key: string): void {
-    const lengths = this.#lengths[prefix.family.name];
-    const bucket = lengths.get(prefix.length);
-    const keys = bucket?.get(prefix.base);
-    if (!bucket || !keys?.delete(key) || keys.size > 0) return;
-    bucket.delete(prefix.base);
-    if (bucket.size === 0) lengths.delete(prefix.length);
+  /** Whether there is a claim that shares an address with `prefix`. @param baseOf The base of a claim's prefix. */
+  overlaps(prefix: Prefix, baseOf: (claim: T) => bigint): boolean {
+    return this.overlapping(prefix, baseOf).next().done === false;
   }
 
-  /** Keys of all prefixes that share an address with `prefix`. */
-  *overlapping(prefix: Prefix): Iterable<string> {
+  /** The claims of all prefixes that share an address with `prefix`. @param baseOf The base of a claim's prefix. */
+  *overlapping(prefix: Prefix, baseOf: (claim: T) => bigint): Generator<T, void> {
     for (const [length, bucket] of this.#lengths[prefix.family.name]) {
-      for (const base of basesWithin(prefix, length, bucket)) yield* bucket.get(base) ?? [];
+      for (const claims of within(prefix, length, bucket, baseOf)) yield* listOf(claims);
     }
   }
 }
 
-/** Bases of the prefixes of `length` that overlap `prefix`: some of them may not be in the bucket. */
-function* basesWithin(prefix: Prefix, length: number, bucket: Bucket): Iterable<bigint> {
-  const { family, base } = prefix;
-  if (length <= prefix.length) return yield clear(family, base, length);
-  const step = 1n << BigInt(family.bits - length);
-  const count = 1n << BigInt(length - prefix.length);
-  if (count <= BigInt(bucket.size)) {
-    for (let i = 0n; i < count; i++) yield base + i * step;
+/** The claims of the prefixes of `length` that overlap `prefix`. */
+function* within<T extends object>(
+  { family, base, length: own }: Prefix,
+  length: number,
+  bucket: Bucket<T>,
+  baseOf: (claim: T) => bigint,
+): Iterable<Claims<T>> {
+  if (length <= own) {
+    const claims = bucket.get(ipKey(family, clear(family, base, length)));
+    if (claims !== undefined) yield claims;
     return;
   }
-  for (const other of bucket.keys()) {
-    if (clear(family, other, prefix.length) === base) yield other;
+  const step = 1n << BigInt(family.bits - length);
+  const count = 1n << BigInt(length - own);
+  if (count > BigInt(bucket.size)) {
+    for (const claims of bucket.values()) {
+      if (clear(family, baseOf(listOf(claims)[0]!), own) === base) yield claims;
+    }
+    return;
   }
+  for (let i = 0n; i < count; i++) {
+    const claims = bucket.get(ipKey(family, base + i * step));
+    if (claims !== undefined) yield claims;
+  }
+}
+
+function listOf<T extends object>(claims: Claims<T>): readonly T[] {
+  return Array.isArray(claims) ? claims : [claims as T];
 }
 
 /** The base with all bits below `length` cleared. */

@@ -149,3 +149,11 @@ Deno.test("any order of batches and snapshots ends in the state of a fresh list"
     assert.equal(peers.malformed, fresh.malformed);
   }
 });
+
+Deno.test("a restored store that gives a revision again with another value is not taken for unchanged", () => {
+  const { feed } = make();
+  feed.list(snapshot(stored(A)));
+  assert.deepEqual(feed.list(snapshot(stored(A))), []);
+  const changes = feed.list(snapshot(stored(A, encodeLeaseValue(host("172.30.0.9")))));
+  assert.deepEqual(changes.map(({ kind, key }) => [kind, key]), [["changed", A]]);
+});

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { isIP } from "node:net";
 import { FAMILIES, familiesOf, familyOfAf, IPV4, IPV6, perFamily } from "../../lib/net/family.ts";
-import { formatIp, ipFromBytes, ipOf, ipToBytes, parseIp, sameIp, tryParseIp } from "../../lib/net/ip.ts";
+import {
+  formatIp,
+  ipFromBytes,
+  ipKey,
+  ipOf,
+  ipToBytes,
+  parseIp,
+  sameIp,
+  tryParseIp,
+} from "../../lib/net/ip.ts";
 import { localMac, macFromBytes, macToBytes, parseMac } from "../../lib/net/mac.ts";
 import {
   containsIp,
@@ -207,4 +216,16 @@ Deno.test("families as data", () => {
   assert.equal(familyOfAf(7), undefined);
   assert.deepEqual(perFamily(FAMILIES, (family) => family === IPV6 ? 1 : undefined), { ipv6: 1 });
   assert.deepEqual(familiesOf({ ipv6: 0, ipv4: 0 }), [IPV4, IPV6]);
+});
+
+Deno.test("keys of addresses: unique within a family, and no bigints, whose lower half alone V8 would hash", () => {
+  const ips = ["0.0.0.0", "10.5.1.0", "200.5.1.0", "255.255.255.255"].map(parseIp);
+  const ips6 = ["::", "fc00::", "fc00:0:0:1::", "fc00:0:1::", "fc00::1", "ffff:ffff:ffff:ffff::"].map(
+    parseIp,
+  );
+  for (const list of [ips, ips6]) {
+    const keys = list.map(({ family, value }) => ipKey(family, value));
+    assert.equal(new Set(keys).size, list.length);
+    assert.ok(keys.every((key) => typeof key !== "bigint"));
+  }
 });
