@@ -12,7 +12,10 @@ export const BACKENDS = new BackendRegistry({
   "vxlan": { load: async () => erase((await import("./vxlan.ts")).vxlan) },
   "host-gw": { load: async () => erase((await import("./host_gw.ts")).hostGw) },
   "udp": { load: async () => erase((await import("./udp/backend.ts")).udp), options: UDP_OPTIONS },
-  "wireguard": { load: async () => erase((await import("./wireguard/backend.ts")).wireguard) },
+  "wireguard": {
+    load: async () => erase((await import("./wireguard/backend.ts")).wireguard),
+    commands: { "wireguard rotate": async () => (await import("./wireguard/rotate.ts")).rotate },
+  },
   "ipip": { load: async () => erase((await import("./ipip.ts")).ipip) },
   "alloc": { load: async () => erase((await import("./alloc.ts")).alloc) },
   "aws-vpc": {

@@ -58,7 +58,7 @@ class Udp implements SessionBackend {
   readonly carrier = "session";
   readonly attributes: SessionBackend["attributes"];
   readonly tunnel: Tunnel;
-  readonly peerPort: (peer: Lease) => number | undefined;
+  readonly peerPorts: (peer: Lease) => readonly number[];
   readonly #options: UdpOptions;
   readonly #networks: readonly FamilyConfig[];
   readonly #families: readonly Family[];
@@ -73,7 +73,7 @@ class Udp implements SessionBackend {
     this.#device = tunName(context.links, context.networkId);
     this.#port = context.options.get(UDP_PORT) || options.port;
     this.tunnel = { udpPorts: [this.#port] };
-    this.peerPort = (peer) => portOf(peer, options.port);
+    this.peerPorts = (peer) => [portOf(peer, options.port) ?? []].flat();
     // The original publishes nothing: neither does a host that has nothing to say.
     const backendData = this.#port === options.port
       ? {}

@@ -33,7 +33,7 @@ import { publicKeyOf } from "../../lib/wireguard/keys.ts";
 import type { WireguardControl } from "../../lib/wireguard/types.ts";
 import { type OwnEnd, peerOfBoth, peerOfFamily } from "./endpoint.ts";
 import { findImplementation, type FoundImplementation } from "./implementation.ts";
-import { ensureKey, KeyFileError, keyPlace, readKey } from "./key_file.ts";
+import { findKey, keepKey, KeyFileError, keyPlace, ownKeyFiles, readKey } from "./key_file.ts";
 import { parseWireguardOptions, type WireguardOptions } from "./options.ts";
 import { type DeviceSetup, WireguardSession } from "./session.ts";
 
@@ -53,10 +53,11 @@ export const wireguard: BackendType<WireguardOptions> = {
       options.implementation,
       `${env("PATH") ?? ""}:/usr/local/bin:/usr/bin:/usr/sbin`,
     );
-    const privateKey = await ensureKey(keyPlace(env), context.log);
+    const privateKey = await findKey(keyPlace(env));
     await refuseForeign(found.control, context, publicKeyOf(privateKey));
     return new Wireguard(options, context, { privateKey, found });
   },
+  files: () => ownKeyFiles((name) => Deno.env.get(name)),
 };
 
 /** A device with the families whose packets it takes. */
@@ -101,13 +102,11 @@ class Wireguard implements SessionBackend {
     return { backendType: "wireguard", backendData };
   }
 
-  peerPort = (peer: Lease): number | undefined => {
-    const own = this.#own;
-    const read = this.#options.mode === "separate"
-      ? peerOfFamily(peer, this.#devices[0]!.families[0]!, this.#options, own)
-      : peerOfBoth(peer, this.#options, own);
-    return typeof read === "string" ? undefined : read.endpoint?.port;
-  };
+  peerPorts = (peer: Lease): readonly number[] =>
+    this.#devices.flatMap((device) => {
+      const read = this.#setupOf(device).peerOf(peer);
+      return typeof read === "string" ? [] : read.endpoint?.port ?? [];
+    });
 
   plan({ external }: Environment, lease: OwnSubnets): HostPlan {
     this.#addresses = external.publicIps;
@@ -143,6 +142,7 @@ class Wireguard implements SessionBackend {
 
   async start(session: BackendSession): Promise<RunningBackend> {
     const place = keyPlace((name) => Deno.env.get(name));
+    await keepKey(place, this.#privateKey, this.#context.log);
     const socket = NetlinkSocket.open();
     const running = new WireguardSession(session, {
       control: this.#found.control,
@@ -153,6 +153,7 @@ class Wireguard implements SessionBackend {
         : this.#found.implementation.program,
       indexOf: (device) => findLink(socket, device)?.index,
       close: () => socket[Symbol.dispose](),
+      keyFile: place.file,
       readKey: async () => {
         const key = await readKey(place.file);
         if (key === undefined) {

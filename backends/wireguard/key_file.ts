@@ -30,17 +30,29 @@ export interface KeyPlace {
 
 /** The place that the environment names, or the usual one. */
 export function keyPlace(env: (name: string) => string | undefined): KeyPlace {
-  const named = env(KEY_FILE_VARIABLE);
-  return named ? { file: named } : { file: DEFAULT_FILE, copy: LASTING_COPY };
+  return placeOf(env(KEY_FILE_VARIABLE) || DEFAULT_FILE);
 }
 
-/** The host's key; makes one where there is none. @throws {KeyFileError} If a file is there and can't be used. */
-export async function ensureKey({ file, copy }: KeyPlace, log: Log): Promise<string> {
-  const known = await readKey(file) ?? (copy === undefined ? undefined : await readKey(copy));
-  const key = known ?? generatePrivateKey();
-  if (await readKey(file) === undefined) await writeKey(file, key);
+/** The place whose file is this one. */
+export function placeOf(file: string): KeyPlace {
+  return file === DEFAULT_FILE ? { file, copy: LASTING_COPY } : { file };
+}
+
+/** The files that the daemon made by itself; one that the environment names is an administrator's. */
+export function ownKeyFiles(env: (name: string) => string | undefined): readonly string[] {
+  return env(KEY_FILE_VARIABLE) ? [] : [DEFAULT_FILE, LASTING_COPY];
+}
+
+/** The host's key, or a new one that is nowhere yet. @throws {KeyFileError} If a file is there and can't be used. */
+export async function findKey({ file, copy }: KeyPlace): Promise<string> {
+  return await readKey(file) ?? (copy === undefined ? undefined : await readKey(copy)) ??
+    generatePrivateKey();
+}
+
+/** Writes the key where it isn't yet. @throws {KeyFileError} */
+export async function keepKey({ file, copy }: KeyPlace, key: string, log: Log): Promise<void> {
+  if (await readKey(file) !== key) await writeKey(file, key);
   if (copy !== undefined) await keepCopy(copy, key, log);
-  return key;
 }
 
 /** Without the copy all works until the next boot, after which the host has another key. */
@@ -50,6 +62,14 @@ async function keepCopy(copy: string, key: string, log: Log): Promise<void> {
   } catch (error) {
     log.warn(`Cannot keep a copy of the key, a reboot makes a new one: ${messageOf(error)}`);
   }
+}
+
+/** Puts a new key in the place of the old one. @throws {KeyFileError} */
+export async function replaceKey({ file, copy }: KeyPlace, log: Log): Promise<string> {
+  const key = generatePrivateKey();
+  await writeKey(file, key);
+  if (copy !== undefined) await keepCopy(copy, key, log);
+  return key;
 }
 
 /** Reads a key file; undefined if there is none. @throws {KeyFileError} If it holds no key, or others may read it. */

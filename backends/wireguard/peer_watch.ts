@@ -1,9 +1,8 @@
 /**
  * Which peers don't answer, and whose endpoint isn't theirs: seen from what a device counts between two looks.
  *
- * A peer that roams shows itself: WireGuard takes over its new endpoint with a packet that it has received. An
- * endpoint that changed without one was set by somebody. An endpoint from which nothing comes back any more is left
- * for the lease's.
+ * WireGuard follows peers that roam, and anybody may set an endpoint: one from which nothing comes back is left for the
+ * lease's.
  *
  * @module
  */
@@ -16,21 +15,31 @@ import type { Endpoint, WireguardPeerState } from "../../lib/wireguard/types.ts"
  */
 const SILENT_MS = 15_000;
 
-/** The same where a former run left an endpoint that isn't the lease's: the peer may have another one since. */
+/** The same for an endpoint from which nothing has come yet: somebody set it, or a former run left it. */
 const SILENT_AT_FIRST_MS = 3_000;
 
 /** Whoever isn't sent to for so long isn't known to be silent any more, in milliseconds. */
 const FORGET_MS = 60_000;
 
+/** Sizes of messages, in bytes: initiation, response, and a transport message without a packet in it. */
+const INITIATION = 148, RESPONSE = 92, KEEPALIVE = 32;
+
+/** What may be received without the peer having answered: it may be unable to, for another pre-shared key. */
+const NO_ANSWER = new Set([0, INITIATION, RESPONSE, INITIATION + RESPONSE, 2 * INITIATION]);
+
+/** What may be sent without an answer to come. */
+const NO_QUESTION = new Set([0, KEEPALIVE, RESPONSE, RESPONSE + KEEPALIVE]);
+
 /** What is known of a peer; counters in bytes, times in milliseconds. */
 interface Seen {
   received: number;
   sent: number;
+  lastHandshake: number;
   endpoint: Endpoint | undefined;
   /** When it was first sent to without an answer since. */
   since: number | undefined;
   sentAt: number;
-  /** Whether something came from this endpoint while it was watched. */
+  /** Whether an answer came from this endpoint while it was watched. */
   isProven: boolean;
 }
 
@@ -62,43 +71,38 @@ export class PeerWatch {
       const before = this.#seen.get(publicKey);
       const after = before ?? first(peer, now);
       seen.set(publicKey, after);
-      const wasSet = before !== undefined && follow(before, peer, now);
+      if (before) follow(before, peer, now);
       const silence = after.since === undefined ? 0 : now - after.since;
       if (silence >= SILENT_MS) silent.push(publicKey);
       const named = endpointOf(publicKey);
       if (!named || !peer.endpoint || sameEndpoint(named, peer.endpoint)) continue;
-      if (wasSet || silence >= (after.isProven ? SILENT_MS : SILENT_AT_FIRST_MS)) lost.push(publicKey);
+      if (silence >= (after.isProven ? SILENT_MS : SILENT_AT_FIRST_MS)) lost.push(publicKey);
     }
     this.#seen = seen;
     return { lost, silent };
   }
 }
 
-function first({ receivedBytes, sentBytes, endpoint, lastHandshake }: WireguardPeerState, now: number): Seen {
+function first(peer: WireguardPeerState, now: number): Seen {
+  const { receivedBytes, sentBytes, endpoint, lastHandshake } = peer;
   const isTried = sentBytes > 0 && lastHandshake === 0;
   return {
-    ...{ received: receivedBytes, sent: sentBytes, endpoint, sentAt: now, isProven: false },
+    ...{ received: receivedBytes, sent: sentBytes, lastHandshake, endpoint, sentAt: now, isProven: false },
     since: isTried ? now : undefined,
   };
 }
 
-/** Takes what the device says now. @returns Whether somebody has set the endpoint. */
-function follow(
-  seen: Seen,
-  { receivedBytes, sentBytes, endpoint }: WireguardPeerState,
-  now: number,
-): boolean {
-  const hasReceived = receivedBytes !== seen.received, hasSent = sentBytes !== seen.sent;
-  const isOther = !sameEndpoint(seen.endpoint, endpoint);
-  if (hasSent) seen.sentAt = now;
-  if (hasReceived) {
-    seen.since = undefined;
-    seen.isProven = true;
-  } else if (hasSent) seen.since ??= now;
+/** Takes what the device says now. */
+function follow(seen: Seen, peer: WireguardPeerState, now: number): void {
+  const { receivedBytes, sentBytes, endpoint, lastHandshake } = peer;
+  const isAnswered = !NO_ANSWER.has(receivedBytes - seen.received) || lastHandshake !== seen.lastHandshake;
+  const isAsked = !NO_QUESTION.has(sentBytes - seen.sent);
+  if (isAsked) seen.sentAt = now;
+  if (isAnswered) seen.since = undefined;
+  else if (isAsked) seen.since ??= now;
   else if (now - seen.sentAt > FORGET_MS) seen.since = undefined;
-  if (isOther && !hasReceived) seen.isProven = false;
-  Object.assign(seen, { received: receivedBytes, sent: sentBytes, endpoint });
-  return isOther && !hasReceived;
+  seen.isProven = sameEndpoint(seen.endpoint, endpoint) && (seen.isProven || isAnswered);
+  Object.assign(seen, { received: receivedBytes, sent: sentBytes, endpoint, lastHandshake });
 }
 
 /** Whether both are the same, or both are none. */

@@ -48,6 +48,8 @@ export interface WireguardSetup {
   readonly devices: readonly DeviceSetup[];
   /** For status: `kernel` or the program's name. */
   readonly implementation: string;
+  /** For status, and for the command that replaces the key. */
+  readonly keyFile: string;
   /** The index of a device; undefined where it isn't there. */
   indexOf(device: string): number | undefined;
   /** Gives back what {@link indexOf} works with. */
@@ -124,12 +126,13 @@ export class WireguardSession implements RunningBackend {
       return {
         name,
         listenPort,
-        publicKey: device?.publicKey ?? null,
+        publicKey: device ? publicKeyOf(this.#privateKey) : null,
         peers: peers.length,
         withHandshake: peers.filter(({ lastHandshake }) => lastHandshake > 0).length,
       };
     });
-    return { implementation: this.#setup.implementation, devices };
+    const { implementation, keyFile } = this.#setup;
+    return { implementation, keyFile, devices };
   }
 
   /** The devices stay, with their sessions. */

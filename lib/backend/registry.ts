@@ -4,8 +4,13 @@
  * @module
  */
 import { didYouMean } from "../config/suggest.ts";
+import type { CommandName } from "../options/commands.ts";
 import type { OptionTable } from "../options/spec.ts";
+import type { Options } from "../options/table.ts";
 import type { BackendType } from "./types.ts";
+
+/** Carries out a command of a backend. @returns The exit status. */
+export type BackendCommand = (options: Options) => Promise<number>;
 
 /** A backend as the program lists it. */
 export interface BackendEntry {
@@ -13,6 +18,8 @@ export interface BackendEntry {
   readonly load: () => Promise<BackendType>;
   /** Options of the daemon that only this backend, or a few, know; `context.options` has their values. */
   readonly options?: OptionTable;
+  /** Loads what carries out its commands, by their words (lib/options/commands.ts declares them). */
+  readonly commands?: Readonly<Partial<Record<CommandName, () => Promise<BackendCommand>>>>;
 }
 
 /** Knows the backends by type and loads each when it is chosen. */
@@ -30,6 +37,15 @@ export class BackendRegistry {
   /** The types that there are. */
   get types(): readonly string[] {
     return [...this.#entries.keys()];
+  }
+
+  /** Loads what carries out a command of a backend. @throws {Error} If no backend has it. */
+  async loadCommand(name: CommandName): Promise<BackendCommand> {
+    for (const { commands } of this.#entries.values()) {
+      const load = commands?.[name];
+      if (load) return await load();
+    }
+    throw new Error(`no backend of this program has the command ${name}`);
   }
 
   /**

@@ -87,8 +87,8 @@ export interface OpenedBackend {
   readonly attributes: Pick<LeaseAttributes, "backendType" | "backendData">;
   /** How packets of peers arrive, for backends with a tunnel: what PeerFilter guards. */
   readonly tunnel?: Tunnel;
-  /** The UDP port of a peer's end of the tunnel, where peers may have other ports than this host. Must not throw. */
-  readonly peerPort?: (peer: Lease) => number | undefined;
+  /** The UDP ports of a peer's end of the tunnel, where peers may have other ones than this host. Must not throw. */
+  readonly peerPorts?: (peer: Lease) => readonly number[];
   /** Pure in its arguments. */
   plan(environment: Environment, lease: OwnSubnets): HostPlan;
 }
@@ -152,6 +152,8 @@ export interface BackendType<T = unknown> {
   parse(options: JsonObject, enabled: readonly Family[]): ParsedOptions<T>;
   /** Looks at the host (and the cloud), refuses what can't work, changes nothing yet. */
   open(options: T, context: OpenContext): Promise<Backend>;
+  /** Files that it keeps on this host, which cleanup removes. */
+  files?(): readonly string[];
   /** Takes away what lies outside the kernel (cloud routes); may be called when nothing is there. */
   cleanup?(options: T, context: OpenContext, lease: OwnSubnets): Promise<void>;
 }

@@ -27,6 +27,8 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       throw new UsageError("cni: takes no options; container runtimes call it with variables (CNI_COMMAND)");
     case "cni install":
       return await (await import("./cni_command.ts")).cniInstallCommand(invocation);
+    case "wireguard rotate":
+      return await (await backends.loadCommand(invocation.command))(invocation.options);
     case "version":
       console.log((await import("../version.ts")).VERSION_TEXT);
       return 0;

@@ -203,9 +203,9 @@ class Cleaner {
 
   async removeFiles(): Promise<string[]> {
     const removed: string[] = [];
-    for (
-      const path of [this.#options.subnetFile, leaseFilePath(this.#options), statusSocketPath(this.#options)]
-    ) {
+    const options = this.#options, backends = this.#network?.backend.files?.() ?? [];
+    const own = [options.subnetFile, leaseFilePath(options), statusSocketPath(options)];
+    for (const path of [...own, ...backends]) {
       try {
         await Deno.remove(path);
         removed.push(path);

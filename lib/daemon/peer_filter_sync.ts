@@ -19,7 +19,7 @@ const KEY = "peer filter";
 
 /** What a filter is kept for, and with. */
 export interface PeerFilterParts {
-  readonly backend: Pick<OpenedBackend, "tunnel" | "peerPort">;
+  readonly backend: Pick<OpenedBackend, "tunnel" | "peerPorts">;
   /** The config's type of backend, for the log. */
   readonly backendType: string;
   readonly networkId: string;
@@ -165,11 +165,8 @@ class PeerFilterSync implements Disposable {
   }
 
   *#ports(): Iterable<number> {
-    const { backend: { tunnel, peerPort }, peers } = this.#parts;
-    if (!peerPort || !tunnel || !isUdpTunnel(tunnel)) return;
-    for (const peer of peers.peers.values()) {
-      const port = peerPort(peer);
-      if (port !== undefined) yield port;
-    }
+    const { backend: { tunnel, peerPorts }, peers } = this.#parts;
+    if (!peerPorts || !tunnel || !isUdpTunnel(tunnel)) return;
+    for (const peer of peers.peers.values()) yield* peerPorts(peer);
   }
 }

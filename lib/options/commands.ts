@@ -35,6 +35,7 @@ export const COMMANDS = {
   "doctor": { help: "Look for what would keep flanneld from working here" },
   "cni": { help: "The CNI plugin flannel: container runtimes call it" },
   "cni install": { help: "Put the CNI plugin and its network configuration where container runtimes look" },
+  "wireguard rotate": { help: "Replace this host's WireGuard key; a running daemon publishes the new one" },
   "version": { help: "Print the version" },
   "completion": {
     argument: "SHELL",

@@ -5,6 +5,7 @@
  */
 import type { Host, StartOptions } from "../../scripts/lab/host.ts";
 import type { Lab } from "../../scripts/lab/lab.ts";
+import { generatePrivateKey, publicKeyOf } from "../../lib/wireguard/keys.ts";
 
 /** Whether this machine has wireguard-go. */
 export function hasWireguardGo(): boolean {
@@ -44,4 +45,31 @@ export async function startWireguard(lab: Lab): Promise<void> {
 export async function wg(host: Host, ...words: string[]): Promise<string> {
   const { stdout } = await host.exec([...ownSockets(host), "wg", ...words]);
   return stdout;
+}
+
+/** A peer as `wg show NAME dump` prints it. */
+export interface DumpedPeer {
+  readonly key: string;
+  readonly presharedKey: string;
+  readonly endpoint: string;
+  readonly allowedIps: string;
+  readonly keepalive: string;
+}
+
+/** The peers of a device. */
+export async function dumpPeers(host: Host, device = "flannel-wg"): Promise<DumpedPeer[]> {
+  const lines = (await wg(host, "show", device, "dump")).trim().split("\n").slice(1);
+  return lines.map((line) => {
+    const [key, presharedKey, endpoint, allowedIps, , , , keepalive] = line.split("\t") as [
+      ...[string, string, string, string],
+      ...[string, string, string, string],
+    ];
+    return { key, presharedKey, endpoint, allowedIps, keepalive };
+  });
+}
+
+/** A new key. */
+export function newKey(): { privateKey: string; publicKey: string } {
+  const privateKey = generatePrivateKey();
+  return { privateKey, publicKey: publicKeyOf(privateKey) };
 }

@@ -1,0 +1,15 @@
+/**
+ * A step of the check in the virtual machine.
+ *
+ * @module
+ */
+
+/** Deadlines are longer than elsewhere: the machine is about ten times as slow. */
+export const PATIENCE_MS = 40_000;
+
+/** See the module's text. */
+export interface Step {
+  readonly name: string;
+  /** @returns What was measured, if anything. @throws {Error} If something isn't as it is to be. */
+  run(): Promise<string | void>;
+}
