@@ -1,9 +1,10 @@
 /**
  * Installs what the demo, the lab tests and the benchmarks need from Debian, and nothing where all is there.
  *
- *     deno run -A scripts/setup.ts [hosts]
+ *     deno run -A scripts/setup.ts [hosts] [vm]
  *
- * With "hosts" also what hosts with a real systemd need: 60 MB, for `deno task test:hosts` only.
+ * With "hosts" also what hosts with a real systemd need: 60 MB, for `deno task test:hosts` only. With "vm" what a
+ * virtual machine needs, for `deno task vm` only.
  *
  * Ends with 0 where all is there or was installed, and also where it isn't root: what needs no root (the unit
  * tests) can still run, so it only prints what to run by hand. Ends with 1 where root can't install.
@@ -37,6 +38,15 @@ const HOSTS_REQUIREMENTS: readonly Requirement[] = [
   { program: "systemd-nspawn", debianPackage: "systemd-container" },
 ];
 
+/** What a virtual machine with another kernel needs. */
+const VM_REQUIREMENTS: readonly Requirement[] = [
+  { program: "qemu-system-x86_64", debianPackage: "qemu-system-x86" },
+  { program: "virtiofsd", debianPackage: "qemu-system-common" },
+  { program: "busybox", debianPackage: "busybox-static" },
+  { program: "cpio", debianPackage: "cpio" },
+  { program: "depmod", debianPackage: "kmod" },
+];
+
 /** A shell of a plain user often lacks the sbin folders, where `ip` and `nft` live. */
 const SEARCH_PATH = [
   ...(Deno.env.get("PATH") ?? "").split(":").filter((folder) => folder !== ""),
@@ -46,6 +56,8 @@ const SEARCH_PATH = [
   "/usr/local/bin",
   "/usr/bin",
   "/bin",
+  // virtiofsd.
+  "/usr/lib/qemu",
 ];
 
 const POLICY_HELPER = "/usr/sbin/policy-rc.d";
@@ -63,7 +75,11 @@ function isInstalled(program: string): boolean {
 
 /** What of the requirements isn't there. */
 function missing(): readonly Requirement[] {
-  const all = Deno.args.includes("hosts") ? [...REQUIREMENTS, ...HOSTS_REQUIREMENTS] : REQUIREMENTS;
+  const all = [
+    ...REQUIREMENTS,
+    ...Deno.args.includes("hosts") ? HOSTS_REQUIREMENTS : [],
+    ...Deno.args.includes("vm") ? VM_REQUIREMENTS : [],
+  ];
   return all.filter(({ program }) => !isInstalled(program));
 }
 
