@@ -33,12 +33,23 @@ interface LastChange {
   readonly lease?: string;
 }
 
-/** From a list of the whole range. */
-export function historyOf({ cluster_id, raft_term }: Header, kvs: readonly KeyValue[]): History {
-  let newest = kvs[0];
-  for (const kv of kvs) if (BigInt(kv.mod_revision) > BigInt(newest!.mod_revision)) newest = kv;
-  const history = { clusterId: cluster_id, term: BigInt(raft_term), count: kvs.length };
+/** From a list of the whole range: how many keys it holds, and which was put last. */
+export function historyOf(
+  { cluster_id, raft_term }: Header,
+  count: number,
+  newest: KeyValue | undefined,
+): History {
+  const history = { clusterId: cluster_id, term: BigInt(raft_term), count };
   return newest ? { ...history, last: lastPut(newest) } : history;
+}
+
+/** Which of these was put last. */
+export function newestOf(kvs: readonly KeyValue[], earlier: KeyValue | undefined): KeyValue | undefined {
+  let newest = earlier;
+  for (const kv of kvs) {
+    if (!newest || BigInt(kv.mod_revision) > BigInt(newest.mod_revision)) newest = kv;
+  }
+  return newest;
 }
 
 /** The history with these events of the range, in their order. */

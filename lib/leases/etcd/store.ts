@@ -19,7 +19,7 @@ import type { CredentialSource } from "./credentials.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { follow } from "./follow.ts";
 import { Grants } from "./grants.ts";
-import { historyOf } from "./history.ts";
+import { historyOf, newestOf } from "./history.ts";
 import { configOf, NetworkKeys } from "./keys.ts";
 import { type Patience, patienceOf } from "./limits.ts";
 import type { Header, KeyValue } from "./messages.ts";
@@ -78,7 +78,8 @@ export class EtcdStore implements LeaseStore {
   /** All pages at the first one's revision. */
   async #list(patience: Patience): Promise<LeaseSnapshot> {
     const range = this.#keys.leases;
-    const kvs: KeyValue[] = [];
+    const leases: StoredLease[] = [];
+    let newest: KeyValue | undefined;
     let header: Header | undefined;
     for (let key = range.key;;) {
       const page = await this.#pool.call("KV.range", {
@@ -88,13 +89,14 @@ export class EtcdStore implements LeaseStore {
         ...header ? { revision: header.revision } : {},
       }, patience);
       header ??= page.header;
-      kvs.push(...page.kvs);
+      // Of a page nothing stays but its leases and one message at most: the rest is garbage before the next one.
+      for (const kv of page.kvs) leases.push(this.#keys.lease(kv));
+      newest = newestOf(page.kvs, newest);
       const last = page.kvs.at(-1);
       if (!page.more || !last) break;
       key = Buffer.concat([last.key, Buffer.of(0)]);
     }
-    const leases = kvs.map((kv) => this.#keys.lease(kv));
-    return { revision: BigInt(header.revision), history: historyOf(header, kvs), leases };
+    return { revision: BigInt(header.revision), history: historyOf(header, leases.length, newest), leases };
   }
 
   createLease(
