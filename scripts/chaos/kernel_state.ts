@@ -41,7 +41,8 @@ const COMMANDS: readonly string[] = [
 
 /** The text of /metrics and the status of /readyz. */
 const HTTP_COMMANDS: readonly string[] = ["/readyz", "/metrics"].map((path) =>
-  `exec 3<>/dev/tcp/127.0.0.1/${HEALTH_PORT} && printf 'GET ${path} HTTP/1.0\\r\\nHost: lab\\r\\n\\r\\n' >&3 && cat <&3`
+  `exec 3<>/dev/tcp/127.0.0.1/${HEALTH_PORT} &&
+    printf 'GET ${path} HTTP/1.0\\r\\nHost: lab\\r\\nConnection: close\\r\\n\\r\\n' >&3 && timeout 5 cat <&3`
 );
 
 const SCRIPT = [...COMMANDS, ...HTTP_COMMANDS.map((command) => `(${command})`)]

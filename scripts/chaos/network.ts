@@ -8,6 +8,7 @@ import type { SubnetFile } from "../lab/container.ts";
 import { EtcdCluster } from "../lab/etcd_cluster.ts";
 import { Lab, networkConfig } from "../lab/lab.ts";
 import { SUBNETS } from "../lab/leases.ts";
+import { until } from "../lab/process.ts";
 import { startReaper } from "../lab/reaper.ts";
 import { ChaosHost } from "./chaos_host.ts";
 import { difference, readState, type Symbols } from "./kernel_state.ts";
@@ -15,6 +16,8 @@ import type { ChaosBackend, ChaosOptions } from "./options.ts";
 import { Pinger } from "./pinger.ts";
 
 const HOSTS = 4;
+/** How long fresh hosts may take until nothing of them changes any more, in milliseconds. */
+const SETTLE_LIMIT = 30_000;
 
 /** The backends' devices by family. */
 const DEVICES: Readonly<Record<ChaosBackend, Partial<Record<FamilyName, string>>>> = {
@@ -84,7 +87,7 @@ export class ChaosNetwork implements AsyncDisposable {
     this.#pinger = new Pinger(this.lab);
     await this.saveSnapshot();
     const symbols = this.#symbols(await this.#leases());
-    this.#wanted = await Promise.all(this.hosts.map(({ host }) => readState(host, symbols)));
+    this.#wanted = await Promise.all(this.hosts.map((host) => settledState(host, symbols)));
   }
 
   get pinger(): Pinger {
@@ -213,6 +216,17 @@ export class ChaosNetwork implements AsyncDisposable {
     await this.lab[Symbol.asyncDispose]();
     this.#reaper[Symbol.dispose]();
   }
+}
+
+/** The state once a host is ready and two looks see the same. */
+async function settledState({ host }: ChaosHost, symbols: Symbols): Promise<string[]> {
+  let before: string[] = [];
+  return await until(`${host.name} to be as a fresh start makes it`, async () => {
+    const state = await readState(host, symbols);
+    const isSettled = state.includes("ready 200") && difference(before, state).length === 0;
+    before = state;
+    return isSettled ? state : undefined;
+  }, SETTLE_LIMIT);
 }
 
 /** `10.5.72.1/24` → `10.5.72.0/24`, `fc00:0:0:5::1/64` → `fc00:0:0:5::/64`. */
