@@ -5,6 +5,7 @@ import { EntryTable } from "../../lib/kernel/entry_table.ts";
 import { type ActualEntry, diffEntries, entryOf, inOrder, type Operation } from "../../lib/kernel/diff.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
+import { randomSource } from "../../scripts/lab/random.ts";
 
 const LINK = "flannel.1";
 const neighbour = (ip: string, mac: string): Entry => ({
@@ -27,16 +28,6 @@ const route = (destination: string, gateway: string, link = LINK): Entry => ({
   onlink: link === LINK,
 });
 const MAC = "02:00:00:00:00:01";
-
-/** A small deterministic random source (mulberry32). */
-function random(seed: number): (below: number) => number {
-  return (below) => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 Deno.test("a change of one owner reports just the keys that changed, with what was there", () => {
   const desired = new DesiredEntries();
@@ -82,7 +73,7 @@ Deno.test("the newest claim holds, and the older one again when it goes", () => 
 });
 
 Deno.test("after any series of claims the desired set is the newest claims of those who still claim", () => {
-  const below = random(7);
+  const { below } = randomSource(7);
   const owners = ["a", "b", "c", "d"];
   for (let round = 0; round < 200; round++) {
     const desired = new DesiredEntries();
@@ -127,7 +118,7 @@ function macOf(entry: Entry): string {
 }
 
 Deno.test("a table distinguishes entries by what they are to the kernel, in both families", () => {
-  const below = random(11);
+  const { below } = randomSource(11);
   const addresses = ["10.5.1.0", "10.5.2.0", "200.5.1.0", "fc00:0:0:1::", "fc00:0:0:2::", "fc00:0:1:1::"];
   const some = (): Entry => {
     const address = addresses[below(addresses.length)]!;
