@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { COMMIT, VERSION } from "../lib/version.ts";
 import { dirname, fromFileUrl, join } from "./build/paths.ts";
@@ -40,8 +41,8 @@ function readOptions(args: string[]): Options {
   return {
     targets,
     name: values.name ?? "localhost/flanneld:latest",
-    binary: values.binary,
-    runtime: values.runtime,
+    binary: values.binary === undefined ? undefined : resolve(values.binary),
+    runtime: values.runtime === undefined ? undefined : resolve(values.runtime),
     out: values.out ?? join(CHECKOUT, "dist/flanneld-image.tar"),
     root: values.root,
   };
