@@ -8,7 +8,7 @@ import { decodeLease, sameLeaseKey } from "./codec.ts";
 import type { LeaseSink, ListedChange, ListedLease } from "./contract.ts";
 import type { Lease, LeaseEventBatch, LeaseSnapshot, StoredLease } from "./types.ts";
 
-/** A record that was read, with what tells whether it is still the same: the texts of 20,000 leases take 3 MB. */
+/** A record that was read, with what shows whether it is still the same: the texts of 20,000 leases take 3 MB. */
 class ReadRecord implements ListedLease {
   readonly key: string;
   readonly since: bigint;

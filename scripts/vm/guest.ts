@@ -13,9 +13,9 @@ for (const { name, run } of steps) {
   if (!Deno.args.every((word) => name.includes(word))) continue;
   const began = performance.now();
   try {
-    const told = await run();
+    const detail = await run();
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    console.log(`ok    ${name} (${seconds} s)${told ? `: ${told}` : ""}`);
+    console.log(`ok    ${name} (${seconds} s)${detail ? `: ${detail}` : ""}`);
   } catch (error) {
     failures++;
     console.log(`FAIL  ${name}: ${error instanceof Error ? error.stack : error}`);

@@ -67,7 +67,7 @@ Deno.test("wireguard keys: a file that others may read, or that holds no key, is
     const file = `${folder}/wgkey`, key = generatePrivateKey();
     for (
       const [text, mode, message] of [
-        [key, 0o640, /has mode 0640, so that others may read it: .*chmod 600/],
+        [key, 0o640, /has mode 0640, which lets others read it: .*chmod 600/],
         [key, 0o604, /has mode 0604/],
         [key.slice(1), 0o600, /holds no WireGuard key/],
         ["", 0o600, /holds no WireGuard key/],

@@ -184,35 +184,35 @@ function watch(looks: readonly Partial<WireguardPeerState>[], named = "192.0.2.1
 const seconds = (count: number) => Array.from({ length: count }, (_, index) => index);
 
 Deno.test("wireguard watch: a peer that takes 15 s of packets without an answer is silent", () => {
-  const told = watch(seconds(18).map((second) => ({ sentBytes: second * 128 })));
-  assert.deepEqual(told.map((text, second) => text === "silent" ? second : -1).filter((at) => at >= 0), [
+  const states = watch(seconds(18).map((second) => ({ sentBytes: second * 128 })));
+  assert.deepEqual(states.map((text, second) => text === "silent" ? second : -1).filter((at) => at >= 0), [
     16,
     17,
   ]);
 });
 
 Deno.test("wireguard watch: handshakes that come in and never complete are no answer (another PSK there)", () => {
-  const told = watch(
+  const states = watch(
     seconds(18).map((second) => ({ sentBytes: second * 128, receivedBytes: Math.floor(second / 5) * 148 })),
   );
-  assert.equal(told.at(-1), "silent");
+  assert.equal(states.at(-1), "silent");
 });
 
 Deno.test("wireguard watch: neither keepalives without an answer nor a completed handshake are silence", () => {
   assert.equal(watch(seconds(40).map((second) => ({ sentBytes: Math.floor(second / 10) * 32 }))).at(-1), "");
-  const told = watch(
+  const states = watch(
     seconds(40).map((second) => ({
       sentBytes: second === 0 ? 0 : 148 + 32,
       receivedBytes: second === 0 ? 0 : 92,
       lastHandshake: second === 0 ? 0 : 1_700_000_000,
     })),
   );
-  assert.equal(told.at(-1), "");
+  assert.equal(states.at(-1), "");
 });
 
 Deno.test("wireguard watch: an endpoint that isn't the lease's is left after 3 s without any answer from it", () => {
-  const told = watch(seconds(6).map((second) => ({ sentBytes: second * 128 })), "192.0.2.99");
-  assert.deepEqual(told, ["", "", "", "", "lost", "lost"]);
+  const states = watch(seconds(6).map((second) => ({ sentBytes: second * 128 })), "192.0.2.99");
+  assert.deepEqual(states, ["", "", "", "", "lost", "lost"]);
   const answers = seconds(6).map((second) => ({ sentBytes: second * 128, receivedBytes: second * 128 }));
   assert.deepEqual(watch(answers, "192.0.2.99"), ["", "", "", "", "", ""]);
 });
