@@ -17,6 +17,7 @@ import type { NetlinkSocket } from "../netlink/socket.ts";
 import { FAMILIES, familiesOf } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
+import { releaseLargeHeap } from "../observe/heap.ts";
 import type { PartLog } from "../observe/log.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
@@ -115,6 +116,7 @@ export class Member implements AsyncDisposable {
   async start(first: (sink: LeaseSink) => void): Promise<void> {
     const { backend } = this.parts;
     const changes = this.#watchKernel();
+    await releaseLargeHeap();
     first(this.peers);
     await this.#guardTunnel();
     this.#makeDevices();

@@ -42,6 +42,8 @@ export interface EntryWriterOptions {
   readonly nexthops: Nexthops;
 }
 
+const NO_PREFIXES: ReadonlyMap<string, string> = new Map();
+
 /** Links and other facts that hold for one batch. */
 interface Batch {
   linkIndex(name: string): number | undefined;
@@ -54,6 +56,7 @@ export class EntryWriter {
   readonly #options: EntryWriterOptions;
   #links: readonly OwnLink[] = [];
   #missing: ReadonlySet<string> = new Set();
+  #connected: ReadonlyMap<string, string> | undefined;
 
   constructor(options: EntryWriterOptions) {
     this.#options = options;
@@ -72,6 +75,11 @@ export class EntryWriter {
   setLinks(links: readonly OwnLink[], missing: readonly string[]): void {
     this.#links = links;
     this.#missing = new Set(missing);
+  }
+
+  /** Begins a round of writes: what they depend on of the host is looked at again. */
+  startRound(): void {
+    this.#connected = undefined;
   }
 
   /**
@@ -117,7 +125,7 @@ export class EntryWriter {
     const writesRoutes = operations.some((operation) =>
       operation.verb === "set" && operation.entry.kind === "route"
     );
-    const connected = writesRoutes ? this.#connectedPrefixes() : new Map<string, string>();
+    const connected = writesRoutes ? this.#connected ??= this.#connectedPrefixes() : NO_PREFIXES;
     return (operation) => {
       if (operation.verb === "remove") return undefined;
       const { entry } = operation;

@@ -23,6 +23,9 @@ import { Nexthops, PLAIN_ROUTES } from "./nexthops.ts";
 /** Operations done before other work of the daemon gets its turn: some 20 ms in the kernel. */
 const OPERATIONS_PER_TURN = 1_024;
 
+/** Operations whose requests are in memory at the same time: few enough that they are garbage before V8 keeps them. */
+const OPERATIONS_PER_WRITE = 256;
+
 /** Entries that fail are named one by one up to this many. */
 const NAMED_FAILURES = 5;
 
@@ -201,9 +204,12 @@ export class Reconciler {
   ): Promise<ReconcileResult> {
     const { metrics } = this.#options;
     let failures = 0;
-    for (let start = 0; start < operations.length; start += OPERATIONS_PER_TURN) {
-      if (start > 0) await new Promise((resolve) => setTimeout(resolve, 0));
-      const some = operations.slice(start, start + OPERATIONS_PER_TURN);
+    this.#writer.startRound();
+    for (let start = 0; start < operations.length; start += OPERATIONS_PER_WRITE) {
+      if (start > 0 && start % OPERATIONS_PER_TURN === 0) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      const some = operations.slice(start, start + OPERATIONS_PER_WRITE);
       const refusals = this.#writer.write(some, this.#withNexthops).map((refusal): Failure => {
         const last = (failedBefore ?? this.#failed).get(entryOf(refusal.operation))?.delay;
         const delay = last === undefined ? RETRY_MS : Math.min(last * 2, RETRY_MAX_MS);

@@ -50,8 +50,9 @@ export class NetworkKeys {
       : { kind: "put", lease: this.lease(kv) };
   }
 
+  /** Decoded by itself: a slice of the whole key's text would keep that for as long as it lives. */
   #nameOf(kv: KeyValue): string {
-    return kv.key.toString().slice(this.#folder.length);
+    return kv.key.toString("utf8", this.leases.key.length);
   }
 }
 
