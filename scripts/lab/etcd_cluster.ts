@@ -93,10 +93,10 @@ export class EtcdCluster implements LabStore {
     for (const member of this.members) {
       if (!this.#children.has(member)) this.#children.set(member, this.#spawn(member));
     }
-    await until("etcd to elect a leader", async () => {
-      await this.ctl("get", "--consistency=l", "leader");
-      return true;
-    }, QUORUM_LIMIT);
+    await this.#untilDone(
+      "elect a leader",
+      async () => void await this.ctl("get", "--consistency=l", "leader"),
+    );
   }
 
   #spawn(member: Member): Deno.ChildProcess {
@@ -136,17 +136,9 @@ export class EtcdCluster implements LabStore {
 
   /** Saves the state to a file, for {@link restore}. */
   async save(file: string): Promise<void> {
-    // A snapshot comes from one member: the first that answers.
-    let failure: unknown;
-    for (const member of this.members) {
-      try {
-        await this.#ctlAt(clientUrl(member), ["snapshot", "save", file]);
-        return;
-      } catch (error) {
-        failure = error;
-      }
-    }
-    throw failure;
+    // A snapshot comes from one member.
+    const from = clientUrl(this.members[0]!);
+    await this.#untilDone("save", async () => void await this.#ctlAt(from, ["snapshot", "save", file]));
   }
 
   /** Ends all members and begins anew with a saved state. */
@@ -164,8 +156,18 @@ export class EtcdCluster implements LabStore {
 
   /** Compacts all revisions but the newest. */
   async compact(): Promise<void> {
-    const { revision } = JSON.parse(await this.ctl("get", "none", "--write-out=json")).header;
-    await this.ctl("compact", `${revision}`);
+    await this.#untilDone("compact", async () => {
+      const { revision } = JSON.parse(await this.ctl("get", "none", "--write-out=json")).header;
+      await this.ctl("compact", `${revision}`);
+    });
+  }
+
+  /** Tries again where a leader has just gone, or the machine is busy. */
+  async #untilDone(what: string, body: () => Promise<void>): Promise<void> {
+    await until(`etcd to ${what}`, async () => {
+      await body();
+      return true;
+    }, QUORUM_LIMIT);
   }
 
   /** Runs etcdctl with all members as endpoints. @returns What it printed. @throws {Error} If it fails. */
@@ -183,7 +185,8 @@ export class EtcdCluster implements LabStore {
   }
 
   async writeConfig(text: string): Promise<void> {
-    await this.#ctlAt(this.#endpoints, ["put", `${PREFIX}/config`], text);
+    const put = ["put", `${PREFIX}/config`];
+    await this.#untilDone("take the config", async () => void await this.#ctlAt(this.#endpoints, put, text));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
