@@ -9,6 +9,7 @@ import { type NetlinkRequest, NetlinkSocket } from "../../lib/netlink/socket.ts"
 import { type Family, IPV4, IPV6 } from "../../lib/net/family.ts";
 import { formatIp, type Ip, parseIp } from "../../lib/net/ip.ts";
 import { formatPrefix, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
+import { until } from "../../scripts/lab/process.ts";
 import { namespaceTest } from "./netns.ts";
 
 const protocol = 99;
@@ -207,7 +208,7 @@ for (const { family, underlay, subnets, length, remotes } of CASES) {
     },
   );
 
-  namespaceTest(import.meta, `netlink: looks up the way to ${family.label} addresses`, () => {
+  namespaceTest(import.meta, `netlink: looks up the way to ${family.label} addresses`, async () => {
     using socket = NetlinkSocket.open();
     const { vtep, eth0 } = setUp(socket);
     const [viaVtep, nowhere] = destinations as [Prefix, Prefix];
@@ -227,7 +228,10 @@ for (const { family, underlay, subnets, length, remotes } of CASES) {
     assert.equal(lookupRoute(socket, second), undefined, "a blackhole");
     assert.deepEqual(lookupRoute(socket, neighbour), { type: RTN_UNICAST, linkIndex: eth0, source });
     assert.deepEqual(lookupRoute(socket, neighbour, { linkIndex: eth0 })?.linkIndex, eth0);
-    assert.equal(lookupRoute(socket, source)?.type, RTN_LOCAL);
+    // The kernel makes the local route of an IPv6 address a moment after the address (addrconf_dad_work).
+    await until("the own address to be local", () => {
+      return Promise.resolve(lookupRoute(socket, source)?.type === RTN_LOCAL);
+    }, 5_000);
   });
 }
 
