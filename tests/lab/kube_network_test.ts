@@ -14,7 +14,8 @@ for (const families of [["ipv4"], ["ipv6"], ["ipv4", "ipv6"]] as const) {
     }, async ({ lab, kube, startAll }) => {
       await startAll();
       await lab.connect();
-      await lab.pingAll();
+      // A watch that was cut is begun again within 5 s.
+      await lab.pingAll(15_000);
       for (const { number, addresses } of lab.hosts) {
         const annotations = await kube.annotations(`node${number}`);
         assert.equal(annotations["kube-subnet-manager"], "true");
