@@ -14,7 +14,7 @@ import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { Tunnel } from "../net/tunnel.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
-import type { BackendOptions } from "../options/spec.ts";
+import type { DeclaredOptions } from "../options/spec.ts";
 import type { PeerPlan } from "./peer_plan.ts";
 
 /** What of the host a plan depends on; a change of any of it makes a new plan. */
@@ -124,7 +124,7 @@ export interface OpenContext {
   /** What is stable about this host: /etc/machine-id, or empty where there is none. */
   readonly machineId: string;
   /** The daemon's options that backends declare, for those of this backend. */
-  readonly options: BackendOptions;
+  readonly options: DeclaredOptions;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly signal: AbortSignal;

@@ -41,7 +41,9 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       );
       return 0;
     case "help":
-      console.log((await import("./help.ts")).helpText(withBackendOptions(backends.options)));
+      console.log(
+        (await import("./help.ts")).helpText(withBackendOptions(backends.options), invocation.argument),
+      );
       return 0;
   }
 }

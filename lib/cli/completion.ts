@@ -4,7 +4,15 @@
  *
  * @module
  */
-import { COMMAND_NAMES, COMMANDS, type CommandSpec, SHELLS } from "../options/commands.ts";
+import {
+  COMMAND_NAMES,
+  COMMAND_OPTIONS,
+  COMMANDS,
+  type CommandSpec,
+  commandsWith,
+  ownOptions,
+  SHELLS,
+} from "../options/commands.ts";
 import { isFlag, type OptionSpec, type OptionTable } from "../options/spec.ts";
 
 type Completes = OptionSpec<unknown>["completes"];
@@ -16,11 +24,14 @@ interface Candidate {
   readonly takesValue: boolean;
   readonly completes: Completes;
   readonly repeatable: boolean;
+  /** The commands that alone take it; none: the daemon and all that work like it. */
+  readonly commands: readonly string[];
 }
 
 function candidatesOf(options: OptionTable): Candidate[] {
-  return Object.entries(options).map(([name, spec]) => ({
+  return Object.entries({ ...options, ...COMMAND_OPTIONS }).map(([name, spec]) => ({
     name,
+    commands: commandsWith(name),
     help: spec.help,
     takesValue: !isFlag(spec),
     completes: spec.completes,
@@ -30,6 +41,15 @@ function candidatesOf(options: OptionTable): Candidate[] {
 
 /** First words of the commands. */
 const FIRST_WORDS = [...new Set(COMMAND_NAMES.map((name) => name.split(" ")[0]!))];
+
+/** Commands with options of their own, those of two words first: `leases list` before `leases`. */
+const WITH_OPTIONS = COMMAND_NAMES.filter((name) => Object.keys(ownOptions(name)).length > 0)
+  .sort((a, b) => b.split(" ").length - a.split(" ").length);
+
+/** The options of every command. */
+function general(candidates: readonly Candidate[]): Candidate[] {
+  return candidates.filter(({ commands }) => commands.length === 0);
+}
 
 /** Words that may follow a first word: a second word, or the values of an argument. */
 function wordsAfter(first: string): readonly string[] {
@@ -62,15 +82,20 @@ function bash(candidates: readonly Candidate[]): string {
   return [
     "# flanneld completion for bash: source it, or put it into /usr/share/bash-completion/completions/flanneld",
     "_flanneld() {",
-    '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"',
+    '  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" own=""',
     '  case "$before" in',
     ...cases,
     ...commands,
     '    set|check) COMPREPLY=($(compgen -f -- "$word")); return ;;',
     "  esac",
+    '  case " ${COMP_WORDS[*]} " in',
+    ...WITH_OPTIONS.map((name) =>
+      `    *${quote(` ${name} `)}*) own=${quote(dashed(Object.keys(ownOptions(name))))} ;;`
+    ),
+    "  esac",
     '  case "$word" in',
-    `    -*) COMPREPLY=($(compgen -W ${
-      quote(candidates.map((one) => `-${one.name}`).join(" "))
+    `    -*) COMPREPLY=($(compgen -W "$own "${
+      quote(dashed(general(candidates).map(({ name }) => name)))
     } -- "$word")) ;;`,
     `    *) COMPREPLY=($(compgen -W ${quote(FIRST_WORDS.join(" "))} -- "$word")) ;;`,
     "  esac",
@@ -78,6 +103,10 @@ function bash(candidates: readonly Candidate[]): string {
     "complete -F _flanneld flanneld",
     "",
   ].join("\n");
+}
+
+function dashed(names: readonly string[]): string {
+  return names.map((name) => `-${name}`).join(" ");
 }
 
 function bashValue(completes: Completes): string {
@@ -88,10 +117,14 @@ function bashValue(completes: Completes): string {
 }
 
 function zsh(candidates: readonly Candidate[]): string {
-  const options = candidates.map((one) => {
+  const line = (one: Candidate) => {
     const repeat = one.repeatable ? "*" : "";
     const value = one.takesValue ? `:${one.name}:${zshValue(one.completes)}` : "";
-    return `    ${quote(`${repeat}-${one.name}[${one.help.replace(/[\[\]]/g, "\\$&")}]${value}`)} \\`;
+    return `    ${quote(`${repeat}-${one.name}[${one.help.replace(/[\[\]]/g, "\\$&")}]${value}`)}`;
+  };
+  const own = WITH_OPTIONS.map((name) => {
+    const lines = candidates.filter(({ commands }) => commands.includes(name)).map(line);
+    return `    *${quote(` ${name} `)}*) own=(${lines.map((each) => each.trim()).join(" ")}) ;;`;
   });
   const second = FIRST_WORDS.map((first) => [first, wordsAfter(first)] as const)
     .filter(([, words]) => words.length > 0)
@@ -106,8 +139,12 @@ function zsh(candidates: readonly Candidate[]): string {
     "  esac",
     "}",
     "_flanneld() {",
-    "  _arguments \\",
-    ...options,
+    "  local -a own",
+    '  case " ${words[*]} " in',
+    ...own,
+    "  esac",
+    '  _arguments "${own[@]}" \\',
+    ...general(candidates).map((one) => `${line(one)} \\`),
     `    ${quote(`1:command:(${FIRST_WORDS.join(" ")})`)} \\`,
     "    '*:argument:_flanneld_argument'",
     "}",
@@ -127,7 +164,9 @@ function fish(candidates: readonly Candidate[]): string {
   lines.push("complete -c flanneld -f");
   for (const one of candidates) {
     const value = one.takesValue ? ` ${fishValue(one.completes)}` : "";
-    lines.push(`complete -c flanneld -o ${one.name}${value} -d ${quote(one.help)}`);
+    const words = [...new Set(one.commands.flatMap((name) => name.split(" ").at(-1)!))];
+    const when = words.length === 0 ? "" : ` -n ${quote(`__fish_seen_subcommand_from ${words.join(" ")}`)}`;
+    lines.push(`complete -c flanneld${when} -o ${one.name}${value} -d ${quote(one.help)}`);
   }
   const first = quote(FIRST_WORDS.join(" "));
   lines.push(`complete -c flanneld -n __fish_use_subcommand -a ${first}`);

@@ -16,7 +16,8 @@ const FAILURE = 1;
 export function reportFailure(error: unknown): number {
   if (error instanceof UsageError) {
     console.error(`flanneld: ${error.message}`);
-    console.error("flanneld: see flanneld -help");
+    const help = error.command === undefined ? "flanneld -help" : `flanneld help ${error.command}`;
+    if (!/; flanneld .*lists all$/.test(error.message)) console.error(`flanneld: see ${help}`);
     return USAGE;
   }
   if (error instanceof ConfigError) {

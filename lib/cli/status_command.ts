@@ -6,12 +6,13 @@
 import { readStatus } from "../daemon/status_client.ts";
 import { statusSocketPath } from "../daemon/status_server.ts";
 import type { Json, JsonObject } from "../config/types.ts";
+import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 
 /** Prints the status; exit status 0 if the host is ready, 1 if not. */
-export async function statusCommand({ options }: Invocation): Promise<number> {
+export async function statusCommand({ options, own }: Invocation): Promise<number> {
   const status = await readStatus(statusSocketPath(options));
-  console.log(options.json ? JSON.stringify(status, null, 2) : formatStatus(status));
+  console.log(own.get(COMMANDS.status.options.json) ? JSON.stringify(status, null, 2) : formatStatus(status));
   return status["ready"] ? 0 : 1;
 }
 

@@ -4,14 +4,44 @@
  * @module
  */
 
+import { file, flag, type OptionSpec, type OptionTable, text } from "./spec.ts";
+
 /** One command. */
 export interface CommandSpec {
-  /** What its argument is, if it takes one. */
+  /** What its argument is, if it takes one; in brackets where it may be left out: `[PEER]`. */
   readonly argument?: string;
   readonly help: string;
   /** What completion offers for the argument. */
   readonly completes?: "file" | readonly string[];
+  /** Options that only this command, or a few, take: {@link Invocation.own} has their values. */
+  readonly options?: OptionTable;
+  /** The daemon's options that matter to it, for its help: groups of them, or `-name`; absent: all. */
+  readonly uses?: readonly (OptionSpec<unknown>["group"] | `-${string}`)[];
+  /** What its help says after the options: lines of at most 100 characters. */
+  readonly notes?: readonly string[];
 }
+
+/** A boolean option of a command. */
+function own(help: string): OptionSpec<boolean> {
+  return flag("Other", help, false, { noEnvironment: true });
+}
+
+/** For programs: what a command prints is then part of what stays the same. */
+const JSON_OUTPUT = own("JSON instead of text");
+
+/** What finds the store; commands that work with it take these. */
+const STORE = ["Store", "Kubernetes"] as const;
+
+/** Options of `cni install`. */
+const CNI_OPTIONS = {
+  "cni-bin-dir": text("Other", "Folder for the plugin; empty: don't install it", "FOLDER", "/opt/cni/bin"),
+  "cni-conf": file(
+    "Other",
+    "The network configuration; empty: don't install it",
+    "/etc/cni/net.d/10-flannel.conflist",
+  ),
+  "cni-conf-from": file("Other", "A network configuration to install; default: the usual one"),
+};
 
 /** The shells that completion scripts are made for. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
@@ -23,26 +53,47 @@ export const COMMANDS = {
     argument: "FILE|-",
     help: "Check a network config and write it to the store",
     completes: "file",
+    uses: STORE,
   },
-  "config get": { help: "Print the network config of the store" },
+  "config get": { help: "Print the network config of the store", uses: STORE },
   "config check": {
     argument: "FILE|-",
     help: "Print a network config with all defaults, or all that is wrong with it",
     completes: "file",
+    uses: [],
   },
   "cleanup": { help: "Remove everything that flanneld made on this host" },
-  "status": { help: "Show what a running flanneld does (-json: for programs)" },
+  "status": {
+    help: "Show how this host is: ready or not and why, its lease, the store, the peers",
+    options: {
+      "json": JSON_OUTPUT,
+    },
+    uses: ["-subnet-file"],
+    notes: ["Exit status: 0 if the host is ready, 1 if it isn't or no daemon answers."],
+  },
   "doctor": { help: "Look for what would keep flanneld from working here" },
-  "cni": { help: "The CNI plugin flannel: container runtimes call it" },
-  "cni install": { help: "Put the CNI plugin and its network configuration where container runtimes look" },
-  "wireguard rotate": { help: "Replace this host's WireGuard key; a running daemon publishes the new one" },
-  "version": { help: "Print the version" },
+  "cni": { uses: [], help: "The CNI plugin flannel: container runtimes call it" },
+  "cni install": {
+    help: "Put the CNI plugin and its network configuration where container runtimes look",
+    options: CNI_OPTIONS,
+    uses: [],
+  },
+  "wireguard rotate": {
+    help: "Replace this host's WireGuard key; a running daemon publishes the new one",
+    uses: [],
+  },
+  "version": { help: "Print the version", uses: [] },
   "completion": {
     argument: "SHELL",
     help: `Print a completion script for ${SHELLS.join(", ")}`,
     completes: SHELLS,
+    uses: [],
   },
-  "help": { help: "Print this text" },
+  "help": {
+    argument: "[COMMAND]",
+    help: "Print this text, or how a command is used (also COMMAND -help)",
+    uses: [],
+  },
 } satisfies Record<string, CommandSpec>;
 
 /** A command's words. */
@@ -50,3 +101,25 @@ export type CommandName = keyof typeof COMMANDS;
 
 /** All commands, in the order of the declaration. */
 export const COMMAND_NAMES = Object.keys(COMMANDS) as CommandName[];
+
+/** Every option that a command declares, by its name; those of one name take a value all, or none of them does. */
+export const COMMAND_OPTIONS: OptionTable = Object.assign(
+  {},
+  ...Object.values<CommandSpec>(COMMANDS).map(({ options }) => options),
+);
+
+/** The commands that begin with these words: `leases` and `leases list` alike. */
+export function commandsUnder(words: string): CommandName[] {
+  return COMMAND_NAMES.filter((name) => name === words || name.startsWith(`${words} `));
+}
+
+/** The commands that take an option of this name as their own. */
+export function commandsWith(option: string): CommandName[] {
+  return COMMAND_NAMES.filter((name) => ownOptions(name)[option] !== undefined);
+}
+
+/** The options that a command declares. */
+export function ownOptions(command: CommandName): OptionTable {
+  const spec: CommandSpec = COMMANDS[command];
+  return spec.options ?? {};
+}

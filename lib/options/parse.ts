@@ -4,18 +4,37 @@
  * @module
  */
 import { didYouMean } from "../config/suggest.ts";
-import { COMMAND_NAMES, type CommandName, COMMANDS, type CommandSpec, SHELLS } from "./commands.ts";
 import { hideUser } from "../observe/redact.ts";
-import { BackendOptions, isFlag, type OptionSpec, type OptionTable, propertyOf, variableOf } from "./spec.ts";
+import {
+  COMMAND_NAMES,
+  COMMAND_OPTIONS,
+  type CommandName,
+  COMMANDS,
+  type CommandSpec,
+  commandsUnder,
+  commandsWith,
+  ownOptions,
+  SHELLS,
+} from "./commands.ts";
+import {
+  DeclaredOptions,
+  isFlag,
+  type OptionSpec,
+  type OptionTable,
+  propertyOf,
+  variableOf,
+} from "./spec.ts";
 import { OPTIONS, type Options, withBackendOptions } from "./table.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** What the user asked for. */
 export interface Invocation {
   readonly command: CommandName;
-  /** The command's argument; empty where it takes none. */
+  /** The command's argument; empty where it takes none or none was given. */
   readonly argument: string;
   readonly options: Options;
+  /** The values of the options that the command declares. */
+  readonly own: DeclaredOptions;
   /** The options that were given, on the command line or in the environment. */
   readonly given: ReadonlySet<string>;
   /** Sentences for the log: FLANNELD_ variables that mean nothing. */
@@ -38,45 +57,68 @@ export function parseCommandLine(
   environment: Readonly<Record<string, string | undefined>>,
   backendOptions: OptionTable = {},
 ): Invocation {
-  const table = withBackendOptions(backendOptions);
-  const { words, values } = readArguments(args, table);
-  const asked = values.get("help")?.value ? "help" : values.get("version")?.value ? "version" : undefined;
-  const { command, argument } = asked
-    ? { command: asked as CommandName, argument: "" }
-    : readCommand(words, values, table);
-  // Help must not fail for what stands in the environment.
-  const variables = command === "help" || command === "version" ? {} : environment;
-  const warnings = readEnvironment(variables, values, table);
-  const options = optionsOf(values, backendOptions);
-  const given = new Set(values.keys());
-  checkTogether(options, given);
-  return { command, argument, options, given, warnings };
+  const daemon = withBackendOptions(backendOptions);
+  const { words, given } = readArguments(args, { ...daemon, ...COMMAND_OPTIONS });
+  const { command, argument } = readAsked(words, given) ?? readCommand(words);
+  try {
+    const table = { ...daemon, ...ownOptions(command) };
+    const values: Values = new Map();
+    for (const { name, text } of given) {
+      const spec = table[name];
+      if (!spec) {
+        throw new UsageError(`-${name}: is an option of ${commandsWith(name).join(", ")}, not of ${command}`);
+      }
+      take(values, name, spec, text, `-${name}`);
+    }
+    // Help must not fail for what stands in the environment.
+    const variables = command === "help" || command === "version" ? {} : environment;
+    const warnings = readEnvironment(variables, values, table);
+    const options = optionsOf(values, backendOptions);
+    const names = new Set(values.keys());
+    checkTogether(options, names);
+    const own = declared(ownOptions(command), values);
+    return { command, argument, options, own, given: names, warnings };
+  } catch (error) {
+    if (error instanceof UsageError && command !== "daemon") throw new UsageError(error.message, command);
+    throw error;
+  }
 }
 
-/** The value of every option: what was given, else the default. */
+/** The value of every option of the daemon: what was given, else the default. */
 function optionsOf(values: Values, backendOptions: OptionTable): Options {
-  const valueOf = (name: string, spec: OptionSpec<unknown>) => values.get(name)?.value ?? spec.default;
-  const own = Object.entries(OPTIONS).map(([name, spec]) => [propertyOf(name), valueOf(name, spec)]);
-  const backend = Object.entries(backendOptions).map(([name, spec]) => [spec, valueOf(name, spec)] as const);
-  return { ...Object.fromEntries(own), backend: new BackendOptions(new Map(backend)) } as Options;
+  const own = Object.entries(OPTIONS).map(([name, spec]) => [propertyOf(name), valueOf(values, name, spec)]);
+  return { ...Object.fromEntries(own), backend: declared(backendOptions, values) } as Options;
 }
 
-/** A value that was read, and the word that it stood with. */
+function declared(table: OptionTable, values: Values): DeclaredOptions {
+  return new DeclaredOptions(
+    new Map(Object.entries(table).map(([name, spec]) => [spec, valueOf(values, name, spec)])),
+  );
+}
+
+function valueOf(values: Values, name: string, spec: OptionSpec<unknown>): unknown {
+  return values.has(name) ? values.get(name) : spec.default;
+}
+
+/** What was given or stands in the environment, by the option's name. */
+type Values = Map<string, unknown>;
+
+/** An option as it stands on the command line. */
 interface Given {
-  readonly value: unknown;
+  readonly name: string;
+  readonly text: string;
 }
 
-type Values = Map<string, Given>;
-
-/** Words that aren't options, each with the boolean option that stood before it, if any. */
+/** A word that isn't an option, with the boolean option that stood before it, if any. */
 interface Word {
   readonly text: string;
   readonly afterFlag?: string;
 }
 
-function readArguments(args: readonly string[], table: OptionTable): { words: Word[]; values: Values } {
+/** @param table All that there is: which command is meant, and so which options, isn't known yet. */
+function readArguments(args: readonly string[], table: OptionTable): { words: Word[]; given: Given[] } {
   const words: Word[] = [];
-  const values: Values = new Map();
+  const given: Given[] = [];
   let afterFlag: string | undefined;
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
@@ -89,31 +131,42 @@ function readArguments(args: readonly string[], table: OptionTable): { words: Wo
       afterFlag = undefined;
       continue;
     }
-    const { name, text } = splitOption(arg, table);
-    const spec = table[name]!;
-    const bare = text === undefined && isFlag(spec);
+    const split = splitOption(arg);
+    const name = optionNamed(split.name, table);
+    if (name === undefined) throw unknownOption(split.name, commandIn(words, args.slice(i + 1)), table);
+    const bare = split.text === undefined && isFlag(table[name]!);
     afterFlag = bare ? name : undefined;
-    const given = bare ? "true" : text ?? valueAfter(name, args[++i], table);
-    take(values, name, spec, given, `-${name}`);
+    given.push({ name, text: bare ? "true" : split.text ?? valueAfter(name, args[++i], table) });
   }
-  return { words, values };
+  return { words, given };
 }
 
 /** `-name`, `--name`, `-name=value` or `--name=value`. */
-function splitOption(arg: string, table: OptionTable): { name: string; text: string | undefined } {
+function splitOption(arg: string): { name: string; text: string | undefined } {
   const match = /^--?([^-=][^=]*)(?:=([^]*))?$/.exec(arg);
-  if (!match) {
-    throw new UsageError(`${arg}: no option looks like that; they are written -name or -name=value`);
-  }
-  const name = optionNamed(match[1]!, table);
-  if (name !== undefined) return { name, text: match[2] };
-  const hint = didYouMean(match[1]!, Object.keys(table)).replace("mean ", "mean -");
-  throw new UsageError(`-${match[1]}: unknown option${hint}; flanneld -help lists all`);
+  if (match) return { name: match[1]!, text: match[2] };
+  throw new UsageError(`${arg}: no option looks like that; they are written -name or -name=value`);
 }
 
 function optionNamed(word: string, table: OptionTable): string | undefined {
   const name = Object.hasOwn(ALIASES, word) ? ALIASES[word]! : word;
   return Object.hasOwn(table, name) ? name : undefined;
+}
+
+/** The command that is meant where an option can't be read, as far as the words around it say. */
+function commandIn(words: readonly Word[], rest: readonly string[]): CommandName {
+  const texts = [...words.map(({ text }) => text), ...rest.filter((arg) => !arg.startsWith("-"))];
+  return findCommand(texts) ?? "daemon";
+}
+
+function unknownOption(name: string, command: CommandName, all: OptionTable): UsageError {
+  const isDaemon = command === "daemon";
+  const known = Object.keys(all).filter((one) => !(one in COMMAND_OPTIONS) || one in ownOptions(command));
+  const hint = didYouMean(name, known).replace("mean ", "mean -");
+  const what = isDaemon ? "unknown option" : `unknown option of ${command}`;
+  return new UsageError(
+    `-${name}: ${what}${hint}; ${isDaemon ? "flanneld -help" : `flanneld help ${command}`} lists all`,
+  );
 }
 
 function valueAfter(name: string, next: string | undefined, table: OptionTable): string {
@@ -133,9 +186,8 @@ function take(
   label: string,
 ): void {
   const value = readValue(name, spec, text, label);
-  const before = values.get(name)?.value;
-  const all = spec.repeatable && Array.isArray(before) ? [...before, ...value as unknown[]] : value;
-  values.set(name, { value: all });
+  const before = values.get(name);
+  values.set(name, spec.repeatable && Array.isArray(before) ? [...before, ...value as unknown[]] : value);
 }
 
 function readValue(name: string, spec: OptionSpec<unknown>, text: string, label: string): unknown {
@@ -150,37 +202,75 @@ function readValue(name: string, spec: OptionSpec<unknown>, text: string, label:
   }
 }
 
-function readCommand(
-  words: readonly Word[],
-  values: Values,
-  table: OptionTable,
-): { command: CommandName; argument: string } {
-  const texts = words.map((word) => word.text);
-  if (texts.length === 0) return checkOptions("daemon", "", values, table);
-  const command = [2, 1].map((count) => texts.slice(0, count).join(" "))
+/** A command with its argument. */
+type Asked = Pick<Invocation, "command" | "argument">;
+
+/** What -help or -version ask for; -help beside a command's words asks for the help of that command. */
+function readAsked(words: readonly Word[], given: readonly Given[]): Asked | undefined {
+  const isAsked = (option: string) => {
+    const last = given.findLast(({ name }) => name === option);
+    return last !== undefined && readValue(option, OPTIONS.help, last.text, `-${option}`) === true;
+  };
+  if (isAsked("help")) {
+    const texts = words.map(({ text }) => text);
+    const [first = ""] = texts;
+    return {
+      command: "help",
+      argument: findCommand(texts) ?? (commandsUnder(first).length > 0 ? first : ""),
+    };
+  }
+  return isAsked("version") ? { command: "version", argument: "" } : undefined;
+}
+
+/** The command that these words begin with. */
+function findCommand(words: readonly string[]): CommandName | undefined {
+  return [2, 1].map((count) => words.slice(0, count).join(" "))
     .find((name): name is CommandName => Object.hasOwn(COMMANDS, name));
+}
+
+function readCommand(words: readonly Word[]): Asked {
+  const texts = words.map((word) => word.text);
+  if (texts.length === 0) return { command: "daemon", argument: "" };
+  const command = findCommand(texts);
   if (command === undefined) throw new UsageError(unknownCommand(words));
-  const spec: CommandSpec = COMMANDS[command];
   const rest = words.slice(command.split(" ").length);
-  const extra = rest[spec.argument === undefined ? 0 : 1];
-  if (extra) throw new UsageError(strayWord(extra) ?? `${extra.text}: ${command} takes nothing more`);
+  if (command === "help") return { command, argument: readTopic(rest) };
+  const { argument: takes }: CommandSpec = COMMANDS[command];
+  const extra = rest[takes === undefined ? 0 : 1];
+  if (extra) {
+    throw new UsageError(strayWord(extra) ?? `${extra.text}: ${command} takes nothing more`, command);
+  }
   const argument = rest[0]?.text;
-  if (spec.argument !== undefined && argument === undefined) {
-    throw new UsageError(`${command}: needs ${spec.argument}`);
+  if (takes !== undefined && !takes.startsWith("[") && argument === undefined) {
+    throw new UsageError(`${command}: needs ${takes}`, command);
   }
   if (command === "completion" && !SHELLS.some((shell) => shell === argument)) {
-    throw new UsageError(`completion ${JSON.stringify(argument)}: must be one of ${SHELLS.join(", ")}`);
+    throw new UsageError(
+      `completion ${JSON.stringify(argument)}: must be one of ${SHELLS.join(", ")}`,
+      command,
+    );
   }
-  return checkOptions(command, argument ?? "", values, table);
+  return { command, argument: argument ?? "" };
+}
+
+/** The words after `help`: a command, or the first word of several. */
+function readTopic(words: readonly Word[]): string {
+  const topic = words.map(({ text }) => text).join(" ");
+  if (topic === "" || commandsUnder(topic).length > 0) return topic;
+  throw new UsageError(unknownCommand(words));
 }
 
 function unknownCommand(words: readonly Word[]): string {
   const first = words[0]!;
   const stray = strayWord(first);
   if (stray) return stray;
-  if (first.text === "config") {
+  const under = commandsUnder(first.text).map((name) => name.slice(first.text.length + 1)).filter(Boolean);
+  if (under.length > 0) {
     const found = words[1] ? `, found ${JSON.stringify(words[1].text)}` : "";
-    return `config: needs set, get or check after it${found}`;
+    const last = under.pop()!;
+    return `${first.text}: needs ${
+      under.length > 0 ? `${under.join(", ")} or ` : ""
+    }${last} after it${found}`;
   }
   const hint = didYouMean(first.text, COMMAND_NAMES);
   return `${first.text}: unknown command${hint}; flanneld -help lists all`;
@@ -195,16 +285,6 @@ function strayWord(word: Word): string | undefined {
   return `-${word.afterFlag} ${word.text}: a boolean takes its value after "=", as -${word.afterFlag}=${meant}`;
 }
 
-function checkOptions(command: CommandName, argument: string, values: Values, table: OptionTable) {
-  for (const name of values.keys()) {
-    const { commands } = table[name]!;
-    if (commands && !commands.includes(command)) {
-      throw new UsageError(`-${name}: is an option of ${commands.join(", ")}, not of ${command}`);
-    }
-  }
-  return { command, argument };
-}
-
 /** Adds what the command line leaves open. @returns Warnings for variables that mean nothing. */
 function readEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
@@ -212,7 +292,7 @@ function readEnvironment(
   table: OptionTable,
 ): string[] {
   const known = new Map<string, string>();
-  for (const name of Object.keys(table)) known.set(variableOf(name), name);
+  for (const name of Object.keys({ ...COMMAND_OPTIONS, ...table })) known.set(variableOf(name), name);
   const warnings: string[] = [];
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith("FLANNELD_") || !text) continue;
@@ -221,8 +301,9 @@ function readEnvironment(
       warnings.push(`${variable}: no option has this variable${didYouMean(variable, known.keys())}`);
       continue;
     }
-    const spec = table[name]!;
-    if (spec.noEnvironment || values.has(name)) continue;
+    // Of another command: as little to do with this one as its words.
+    const spec = table[name];
+    if (!spec || spec.noEnvironment || values.has(name)) continue;
     const isList = spec.repeatable && !spec.singleVariable;
     const parts = isList ? text.split(",").map((part) => part.trim()).filter(Boolean) : [text];
     for (const part of parts) take(values, name, spec, part, variable);

@@ -36,8 +36,6 @@ export interface OptionSpec<T> {
   readonly singleVariable?: true;
   /** What completion offers for the value. */
   readonly completes?: "file" | "interface" | readonly string[];
-  /** The commands that take it; absent: all. */
-  readonly commands?: readonly string[];
   /** Not taken from the environment. */
   readonly noEnvironment?: true;
 }
@@ -121,8 +119,8 @@ export function isFlag(spec: OptionSpec<unknown>): boolean {
   return spec.placeholder === undefined;
 }
 
-/** The values of options that backends declare, by their declaration. */
-export class BackendOptions {
+/** The values of options that backends or commands declare, by their declaration. */
+export class DeclaredOptions {
   readonly #values: ReadonlyMap<OptionSpec<unknown>, unknown>;
 
   /** @param values What was given; the rest has its default. */

@@ -9,7 +9,7 @@ import { parseIp } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import {
   address,
-  type BackendOptions,
+  type DeclaredOptions,
   file,
   flag,
   integer,
@@ -152,29 +152,6 @@ export const OPTIONS = {
   "net-config-path": file(KUBERNETES, "Network config file", "/etc/kube-flannel/net-conf.json"),
   "set-node-network-unavailable": flag(KUBERNETES, "Set the node's NetworkUnavailable condition", true),
 
-  "cni-bin-dir": text(
-    KUBERNETES,
-    "Folder for the plugin; empty: don't install it",
-    "FOLDER",
-    "/opt/cni/bin",
-    {
-      commands: ["cni install"],
-    },
-  ),
-  "cni-conf": {
-    ...file(
-      KUBERNETES,
-      "The network configuration; empty: don't install it",
-      "/etc/cni/net.d/10-flannel.conflist",
-    ),
-    commands: ["cni install"],
-  },
-  "cni-conf-from": {
-    ...file(KUBERNETES, "A network configuration to install; default: the usual one"),
-    commands: ["cni install"],
-  },
-
-  "json": flag("Other", "JSON instead of text", false, { commands: ["status"], noEnvironment: true }),
   // Images and units often carry FLANNELD_VERSION with a version number in it.
   "version": flag("Other", "Print the version and exit", false, { noEnvironment: true }),
   "help": flag("Other", "Print this text and exit (also -h)", false, { noEnvironment: true }),
@@ -194,7 +171,7 @@ export type Options =
   }
   & {
     /** The values of the backends' own options. */
-    readonly backend: BackendOptions;
+    readonly backend: DeclaredOptions;
   };
 
 /** The daemon's options and those that backends declare. */

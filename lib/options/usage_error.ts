@@ -9,4 +9,9 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
   /** What the process ends with. */
   readonly exitCode = 2;
+
+  /** @param command The command that was called, where that is known: its help says more. */
+  constructor(message: string, readonly command?: string) {
+    super(message);
+  }
 }

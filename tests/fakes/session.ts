@@ -15,7 +15,7 @@ import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { Clock } from "../../lib/time/clock.ts";
 import type { FamilyConfig, NetworkConfig } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
-import { BackendOptions } from "../../lib/options/spec.ts";
+import { DeclaredOptions } from "../../lib/options/spec.ts";
 import { FAMILIES, type Family, perFamily } from "../../lib/net/family.ts";
 import { type Ip, parseIp } from "../../lib/net/ip.ts";
 import { firstIp, lastIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
@@ -166,7 +166,7 @@ export function testHost(
       networkId: "/coreos.com/network",
       links: [],
       machineId: "",
-      options: new BackendOptions(),
+      options: new DeclaredOptions(),
       ...observe,
     },
     log,

@@ -11,7 +11,7 @@ import { TextLineStream } from "../../scripts/text_lines.ts";
 import { udp } from "../../backends/udp/backend.ts";
 import type { BackendSession, Environment, PeerChanges, PeerView } from "../../lib/backend/types.ts";
 import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
-import { BackendOptions } from "../../lib/options/spec.ts";
+import { DeclaredOptions } from "../../lib/options/spec.ts";
 import { startBackend } from "../fakes/session.ts";
 import type { JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { ensureLinks } from "../../lib/kernel/link_keeper.ts";
@@ -125,7 +125,7 @@ async function main(spec: UdpHostSpec): Promise<void> {
   const backend = await udp.open(options, {
     ...{ config, external: environment.external, networkId, links: listLinks(socket), machineId: "" },
     ...common,
-    options: new BackendOptions(new Map([[UDP_PORT, spec.port ?? 0]])),
+    options: new DeclaredOptions(new Map([[UDP_PORT, spec.port ?? 0]])),
   });
   const plan = backend.plan(environment, lease);
   const keep = () => {

@@ -12,7 +12,7 @@ import type { Lease } from "../../lib/leases/types.ts";
 import { parseIp, sameIp } from "../../lib/net/ip.ts";
 import type { Link } from "../../lib/netlink/types.ts";
 import { noMetrics, silentLog } from "../../lib/observe/types.ts";
-import { BackendOptions } from "../../lib/options/spec.ts";
+import { DeclaredOptions } from "../../lib/options/spec.ts";
 
 /** What identifies the network among others on the host. */
 export const NETWORK_ID = "/coreos.com/network";
@@ -37,7 +37,7 @@ export function context(changes: Partial<OpenContext> = {}): OpenContext {
     networkId: NETWORK_ID,
     links: [link({ index: 2, name: "eth0", mac: "52:54:00:00:00:01" })],
     machineId: "0123456789abcdef0123456789abcdef",
-    options: new BackendOptions(),
+    options: new DeclaredOptions(),
     log: silentLog,
     metrics: noMetrics,
     signal: new AbortController().signal,

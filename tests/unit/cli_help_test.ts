@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { completionScript } from "../../lib/cli/completion.ts";
 import { helpText } from "../../lib/cli/help.ts";
 import { BACKENDS } from "../../backends/registry.ts";
-import { COMMAND_NAMES, SHELLS } from "../../lib/options/commands.ts";
+import {
+  COMMAND_NAMES,
+  COMMAND_OPTIONS,
+  COMMANDS,
+  type CommandSpec,
+  ownOptions,
+  SHELLS,
+} from "../../lib/options/commands.ts";
+import { GROUPS } from "../../lib/options/spec.ts";
 import { OPTIONS } from "../../lib/options/table.ts";
 
 const TABLE = { ...OPTIONS, ...BACKENDS.options };
@@ -16,11 +24,40 @@ Deno.test("help: names every option and command, in lines that fit a terminal", 
   assert.match(text, /-subnet-lease-ttl DURATION +How long .* \(default: 24h\)/);
 });
 
+Deno.test("help: of one command: its own options, and those of the daemon's that matter to it", () => {
+  for (const name of COMMAND_NAMES.filter((each) => each !== "daemon")) {
+    const text = helpText(TABLE, name);
+    assert.match(text, new RegExp(`^Usage: flanneld ${name}( |$)`, "m"), name);
+    for (const option of Object.keys(ownOptions(name))) {
+      assert.match(text, new RegExp(`^  -${option}( |$)`, "m"));
+    }
+    for (const line of text.split("\n")) assert(line.length <= 110, line);
+    const { uses = [] }: CommandSpec = COMMANDS[name];
+    for (const use of uses) {
+      const isKnown = use.startsWith("-")
+        ? Object.hasOwn(TABLE, use.slice(1))
+        : GROUPS.some((group) => group === use);
+      assert(isKnown, `${name} uses ${use}`);
+    }
+  }
+  assert.match(helpText(TABLE, "cni install"), /-cni-bin-dir FOLDER +Folder .*\(default:/);
+  assert.doesNotMatch(helpText(TABLE, "status"), /-etcd-endpoints/);
+  assert.match(helpText(TABLE, "config get"), /-etcd-endpoints/);
+});
+
+Deno.test("help: of a first word: the commands that begin with it", () => {
+  const text = helpText(TABLE, "config");
+  for (const name of ["config set", "config get", "config check"]) assert(text.includes(`  ${name} `), name);
+  assert.doesNotMatch(text, /cleanup/);
+});
+
 Deno.test("completion: names every option, for every shell", () => {
   for (const shell of SHELLS) {
     const script = completionScript(shell, TABLE);
     const dash = shell === "fish" ? "-o " : "-";
-    for (const name of OPTION_NAMES) assert(script.includes(`${dash}${name}`), `${shell}: ${name}`);
+    for (const name of [...OPTION_NAMES, ...Object.keys(COMMAND_OPTIONS)]) {
+      assert(script.includes(`${dash}${name}`), `${shell}: ${name}`);
+    }
   }
   assert.throws(() => completionScript("tcsh", TABLE), RangeError);
 });
@@ -43,6 +80,10 @@ Deno.test("completion: bash offers what fits", async () => {
     [["-log-format", "j"], ["json"]],
     [["completion", "f"], ["fish"]],
     [["-healthz-port", ""], []],
+    // A command's own options are offered with it alone.
+    [["-js"], []],
+    [["status", "-js"], ["-json"]],
+    [["cni", "install", "-cni-b"], ["-cni-bin-dir"]],
   ];
   for (const [words, expected] of table) assert.deepEqual(await complete(words), expected, words.join(" "));
   // What else there is depends on the machine.

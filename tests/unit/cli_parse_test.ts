@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { BACKENDS } from "../../backends/registry.ts";
 import { CLOUD_RESYNC } from "../../backends/cloud/daemon_options.ts";
 import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
-import { propertyOf, variableOf } from "../../lib/options/spec.ts";
+import { COMMAND_NAMES, COMMAND_OPTIONS, COMMANDS, ownOptions } from "../../lib/options/commands.ts";
+import { isFlag, propertyOf, variableOf } from "../../lib/options/spec.ts";
 import { OPTIONS, type Options } from "../../lib/options/table.ts";
 import { type Invocation, parseCommandLine } from "../../lib/options/parse.ts";
 import { UsageError } from "../../lib/options/usage_error.ts";
@@ -248,7 +249,13 @@ Deno.test("commands: words, arguments, options on either side", () => {
     [["-version"], "version", ""],
     [["--help"], "help", ""],
     [["-h"], "help", ""],
-    [["config", "-h"], "help", ""],
+    [["config", "-h"], "help", "config"],
+    [["config", "set", "-h"], "help", "config set"],
+    [["statsu", "-h"], "help", ""],
+    [["help"], "help", ""],
+    [["help", "status"], "help", "status"],
+    [["help", "config", "set"], "help", "config set"],
+    [["help", "config"], "help", "config"],
     [["cleanup"], "cleanup", ""],
     [["doctor"], "doctor", ""],
   ];
@@ -265,6 +272,17 @@ Deno.test("commands: what is wrong with one is said", () => {
     [["config"], "config: needs set, get or check after it"],
     [["config", "put"], 'config: needs set, get or check after it, found "put"'],
     [["config", "set"], "config set: needs FILE|-"],
+    [["help", "statsu"], "statsu: unknown command (did you mean status?); flanneld -help lists all"],
+    [
+      ["status", "-jsn"],
+      "-jsn: unknown option of status (did you mean -json?); flanneld help status lists all",
+    ],
+    // The words may stand after it.
+    [
+      ["-cni-bin-dirs=/x", "cni", "install"],
+      "-cni-bin-dirs: unknown option of cni install (did you mean -cni-bin-dir?); flanneld help cni install lists all",
+    ],
+    [["cleanup", "-cni-bin-dir=/x"], "-cni-bin-dir: is an option of cni install, not of cleanup"],
     [["config", "set", "a", "b"], "b: config set takes nothing more"],
     [["config", "get", "x"], "x: config get takes nothing more"],
     [["completion", "tcsh"], 'completion "tcsh": must be one of bash, zsh, fish'],
@@ -274,6 +292,23 @@ Deno.test("commands: what is wrong with one is said", () => {
     ],
   ];
   for (const [line, expected] of table) assert.equal(refusal(line), expected, line.join(" "));
+});
+
+Deno.test("commands: their own options are read by their declaration, from the environment too", () => {
+  const { options } = COMMANDS["cni install"];
+  const { own } = parse(["cni", "install", "-cni-conf="], { FLANNELD_CNI_BIN_DIR: "/bin" });
+  assert.deepEqual([own.get(options["cni-conf"]), own.get(options["cni-bin-dir"])], ["", "/bin"]);
+  assert.equal(own.get(options["cni-conf-from"]), "");
+  assert.deepEqual(parse(["status"], { FLANNELD_CNI_BIN_DIR: "/bin" }).warnings, []);
+});
+
+Deno.test("commands: options of one name take a value all, or none of them does", () => {
+  for (const name of COMMAND_NAMES) {
+    for (const [option, spec] of Object.entries(ownOptions(name))) {
+      assert.equal(isFlag(spec), isFlag(COMMAND_OPTIONS[option]!), `${name} -${option}`);
+      assert(!Object.hasOwn(OPTIONS, option), `${name} -${option}: the daemon has it too`);
+    }
+  }
 });
 
 Deno.test("secrets: a bad password is not repeated in the message", () => {

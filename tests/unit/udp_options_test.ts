@@ -6,7 +6,7 @@ import { peerRoute, peerRoutes } from "../../backends/udp/control/peer_route.ts"
 import { describeOffloads } from "../../backends/udp/control/report.ts";
 import type { OpenContext } from "../../lib/backend/types.ts";
 import { UDP_PORT } from "../../backends/udp/control/daemon_options.ts";
-import { BackendOptions } from "../../lib/options/spec.ts";
+import { DeclaredOptions } from "../../lib/options/spec.ts";
 import type { Json, JsonObject, NetworkConfig } from "../../lib/config/types.ts";
 import { linkAlias } from "../../lib/kernel/own_links.ts";
 import type { Lease } from "../../lib/leases/types.ts";
@@ -174,7 +174,7 @@ Deno.test("each family of a peer travels over its own public address", () => {
 function context(more: Partial<OpenContext> = {}): OpenContext {
   const addresses = { ipv4: parseIp("172.30.0.1") };
   return {
-    ...{ config: config(), networkId: "/net", links: [], machineId: "", options: new BackendOptions() },
+    ...{ config: config(), networkId: "/net", links: [], machineId: "", options: new DeclaredOptions() },
     external: { name: "eth0", index: 2, mtu: 1500, addresses, publicIps: addresses },
     ...{ log: silentLog, metrics: noMetrics, signal: new AbortController().signal },
     ...more,
@@ -237,7 +237,7 @@ Deno.test("an interface that is too narrow for IPv6 inside is named, with what w
 });
 
 Deno.test("MTU from the config, and a port of the host's own is published", async () => {
-  const lab = context({ options: new BackendOptions(new Map([[UDP_PORT, 8299]])) });
+  const lab = context({ options: new DeclaredOptions(new Map([[UDP_PORT, 8299]])) });
   const backend = await udp.open(parse({ MTU: 1400 }).options, lab);
   assert.deepEqual(backend.attributes, { backendData: { ipv4: { Port: 8299 } } });
   const plan = backend.plan({ external: lab.external, isOnLink: () => true }, {
