@@ -8,3 +8,16 @@
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The message of an error, with its causes; a stack trace where the error is a programming mistake. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isMistake = error instanceof TypeError || error instanceof ReferenceError ||
+    error instanceof RangeError;
+  if (isMistake && error.stack) return error.stack;
+  const parts = [error.message];
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
+    if (!parts.some((part) => part.includes((cause as Error).message))) parts.push(cause.message);
+  }
+  return parts.join(": ");
+}

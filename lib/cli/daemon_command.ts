@@ -9,7 +9,7 @@ import { MetricsRegistry } from "../observe/metrics.ts";
 import { killGroups } from "../ffi/process_group.ts";
 import { runDaemon } from "../daemon/run.ts";
 import type { Invocation } from "../options/parse.ts";
-import { describeFailure } from "./failure.ts";
+import { describeFailure } from "../errors.ts";
 import { UsageError } from "../options/usage_error.ts";
 
 /** How long an orderly end may take, in milliseconds: service managers and people expect less than a second. */

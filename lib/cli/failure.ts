@@ -4,6 +4,7 @@
  * @module
  */
 import { ConfigError } from "../config/types.ts";
+import { describeFailure } from "../errors.ts";
 import { UsageError } from "../options/usage_error.ts";
 
 /** Exit status of a wrong command line, as Go's flag package has it. */
@@ -26,17 +27,4 @@ export function reportFailure(error: unknown): number {
   }
   console.error(`flanneld: ${describeFailure(error)}`);
   return FAILURE;
-}
-
-/** The message of an error, with its causes; a stack trace where the error is a programming mistake. */
-export function describeFailure(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const isMistake = error instanceof TypeError || error instanceof ReferenceError ||
-    error instanceof RangeError;
-  if (isMistake && error.stack) return error.stack;
-  const parts = [error.message];
-  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
-    if (!parts.some((part) => part.includes((cause as Error).message))) parts.push(cause.message);
-  }
-  return parts.join(": ");
 }

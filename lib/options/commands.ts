@@ -71,7 +71,11 @@ export const COMMANDS = {
     uses: ["-subnet-file"],
     notes: ["Exit status: 0 if the host is ready, 1 if it isn't or no daemon answers."],
   },
-  "doctor": { help: "Look for what would keep flanneld from working here" },
+  "doctor": {
+    help: "Look for what keeps flanneld from working here; changes nothing",
+    options: { "json": JSON_OUTPUT },
+    notes: ["Exit status: 0 if all is well, 3 if there are warnings, 1 if there are faults."],
+  },
   "cni": { uses: [], help: "The CNI plugin flannel: container runtimes call it" },
   "cni install": {
     help: "Put the CNI plugin and its network configuration where container runtimes look",

@@ -135,9 +135,9 @@ labTest(
 // With the built permissions it said "off", as the file could not be opened.
 labTest("doctor reads whether the host forwards packets", { hosts: 1 }, async (lab) => {
   const host = lab.host(1);
-  assert.match((await command(host, ["doctor"])).stdout, /^ok +forwarding: net\.ipv4\.ip_forward is 1$/m);
+  assert.match((await command(host, ["doctor"])).stdout, /^ok +forwarding +net\.ipv4\.ip_forward is 1$/m);
   await host.sysctl({ "net/ipv4/ip_forward": "0" });
-  assert.match((await command(host, ["doctor"])).stdout, /^warn +forwarding: net\.ipv4\.ip_forward is 0:/m);
+  assert.match((await command(host, ["doctor"])).stdout, /^warn +forwarding +net\.ipv4\.ip_forward is 0:/m);
 });
 
 labTest(

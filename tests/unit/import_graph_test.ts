@@ -18,6 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib/external", "lib/kernel", "lib/leases", "lib/firewall", "lib/options", "lib/cni"],
   ["lib/backend"],
   ["lib/daemon"],
+  ["lib/doctor"],
   ["lib/cli"],
   ["backends"],
   ["main.ts"],

@@ -1,0 +1,159 @@
+/**
+ * What checks look at: each part is read when the first check asks for it, and once.
+ *
+ * @module
+ */
+import { messageOf } from "../errors.ts";
+import type { Backend, HostPlan } from "../backend/types.ts";
+import type { BackendRegistry } from "../backend/registry.ts";
+import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
+import type { JsonObject } from "../config/types.ts";
+import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
+import { chooseExternal, KernelEnvironment } from "../daemon/external.ts";
+import { openContext } from "../daemon/open_context.ts";
+import { readStatus } from "../daemon/status_client.ts";
+import { statusSocketPath } from "../daemon/status_server.ts";
+import { openSubnetManager } from "../daemon/store.ts";
+import { type InterfaceChoice, InterfaceError } from "../external/types.ts";
+import { type CommandRunner, systemRunner } from "../firewall/command.ts";
+import { detectTools, type HostTools } from "../firewall/tools.ts";
+import { familiesOf, type Family, IPV4 } from "../net/family.ts";
+import { NetlinkSocket } from "../netlink/socket.ts";
+import { openLog } from "../observe/log.ts";
+import { noMetrics, noProblems, silentLog } from "../observe/types.ts";
+import type { Options } from "../options/table.ts";
+import { KernelView } from "./kernel_view.ts";
+import { NotKnown } from "./not_known.ts";
+
+/** How long the store may take to answer, in milliseconds. */
+const STORE_TIMEOUT_MS = 5_000;
+
+/** How long a firewall program may take, in milliseconds. */
+const PROGRAM_TIMEOUT_MS = 5_000;
+
+/** What the store says. */
+interface StoreFacts {
+  readonly description: string;
+  /** Undefined: there is no config in it. */
+  readonly network: ResolvedNetwork | undefined;
+}
+
+/** The host, its store and its daemon as they are now. */
+export class Scene implements Disposable {
+  readonly kernel: KernelView;
+  readonly run: CommandRunner = systemRunner({ timeout: PROGRAM_TIMEOUT_MS });
+  readonly #socket: NetlinkSocket;
+  readonly #parts = new Map<string, unknown>();
+
+  constructor(readonly options: Options, readonly backends: BackendRegistry) {
+    this.#socket = NetlinkSocket.open();
+    this.kernel = new KernelView(this.#socket);
+  }
+
+  /** What the store says. Rejects with what is wrong with it, or with the config in it. */
+  store(): Promise<StoreFacts> {
+    return this.#once("store", async () => {
+      const { store } = this.options;
+      if (store.kind === "sqlite" && !this.options.kubeSubnetMgr && !await exists(store.path)) {
+        // Opening it would make it.
+        return { description: `sqlite ${store.path} (no such file)`, network: undefined };
+      }
+      await using manager = await openSubnetManager(this.options, {
+        ...{ log: openLog({ format: "text", verbosity: 0 }), metrics: noMetrics, problems: noProblems },
+      });
+      const stored = await manager.readConfig({ timeoutMs: STORE_TIMEOUT_MS });
+      const network = stored && await resolveNetwork(stored.text, this.backends);
+      return { description: manager.description, network };
+    });
+  }
+
+  /** The network config. @throws {NotKnown} */
+  async network(): Promise<ResolvedNetwork> {
+    const { network } = await this.store().catch((): Partial<StoreFacts> => ({}));
+    if (!network) throw new NotKnown("no usable network config");
+    return network;
+  }
+
+  /** The network's families; IPv4 as long as the config isn't known. */
+  async families(): Promise<readonly Family[]> {
+    const { network } = await this.store().catch((): Partial<StoreFacts> => ({}));
+    return network?.config.families.map(({ family }) => family) ?? [IPV4];
+  }
+
+  /** The interface to the other hosts, and those that weren't taken. @throws {InterfaceError} */
+  choice(): Promise<InterfaceChoice> {
+    return this.#once(
+      "choice",
+      async () => chooseExternal(this.#socket, this.options, await this.families()),
+    );
+  }
+
+  /** The interface to the other hosts. @throws {NotKnown} */
+  async external(): Promise<InterfaceChoice["external"]> {
+    try {
+      return (await this.choice()).external;
+    } catch (error) {
+      if (error instanceof InterfaceError) throw new NotKnown("no interface to the other hosts");
+      throw error;
+    }
+  }
+
+  /** The network's backend, opened. Rejects with what keeps it from working here. @throws {NotKnown} */
+  backend(): Promise<Backend> {
+    return this.#once("backend", async () => {
+      const network = await this.network();
+      const context = await openContext(this.options, network, {
+        ...{ socket: this.#socket, external: await this.external(), log: silentLog, metrics: noMetrics },
+        signal: AbortSignal.timeout(STORE_TIMEOUT_MS),
+      });
+      return await network.backend.open(network.options, context);
+    });
+  }
+
+  /** What the backend wants on this host. @throws {NotKnown} Also where this host has no subnet yet. */
+  plan(): Promise<HostPlan> {
+    return this.#once("plan", async () => {
+      const subnets = (await this.subnetFile())?.subnets ?? {};
+      if (familiesOf(subnets).length === 0) throw new NotKnown("this host has no subnet yet");
+      const external = await this.external();
+      const backend = await this.backend().catch((error) => {
+        throw error instanceof NotKnown ? error : new NotKnown("the backend cannot work here");
+      });
+      return backend.plan(new KernelEnvironment(this.#socket, external), { subnets });
+    });
+  }
+
+  /** The subnet file; undefined where there is none, or none that can be read. */
+  subnetFile(): Promise<ReadSubnetFile | undefined> {
+    return this.#once("subnet file", () => readSubnetFile(this.options.subnetFile).catch(() => undefined));
+  }
+
+  /** What a running daemon says of itself; the reason where none answers. */
+  daemon(): Promise<{ readonly status?: JsonObject; readonly silence?: string }> {
+    return this.#once("daemon", async () => {
+      try {
+        return { status: await readStatus(statusSocketPath(this.options)) };
+      } catch (error) {
+        return { silence: messageOf(error) };
+      }
+    });
+  }
+
+  /** The firewall programs. */
+  tools(): Promise<HostTools> {
+    return this.#once("tools", () => detectTools(this.run));
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket[Symbol.dispose]();
+  }
+
+  #once<T>(name: string, make: () => T): T {
+    if (!this.#parts.has(name)) this.#parts.set(name, make());
+    return this.#parts.get(name) as T;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, (error) => !(error instanceof Deno.errors.NotFound));
+}
