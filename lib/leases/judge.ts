@@ -5,6 +5,7 @@
  */
 import { decodeLeaseValue } from "./codec.ts";
 import { CONFLICT_HINT, describeConflict } from "./contest.ts";
+import type { FormerValues } from "./former_values.ts";
 import { sameHost, sharesVtepMac } from "./identity.ts";
 import type { LeaseAttributes, StoredLease } from "./types.ts";
 
@@ -22,7 +23,7 @@ export interface Holding {
   readonly wanted: string;
   readonly attributes: LeaseAttributes;
   /** Values that this host published under the key before: a store restored from a backup has one of them again. */
-  readonly former: ReadonlySet<string>;
+  readonly former: Pick<FormerValues, "has">;
   /** Whether a write of this host's own got no answer: the store may have carried it out. */
   readonly unanswered: boolean;
   /** The value that was taken over less than {@link CLAIM_BACK_MS} ago: its holder has the older right. */

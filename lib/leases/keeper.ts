@@ -10,7 +10,9 @@ import { Throttle } from "../time/throttle.ts";
 import { encodeLeaseValue, sameLeaseKey } from "./codec.ts";
 import { CONFLICT_HINT, describeConflict } from "./contest.ts";
 import { CLAIM_BACK_MS, type Holding, judge } from "./judge.ts";
+import { FormerValues } from "./former_values.ts";
 import { type KeeperOptions, LeaseLostError, type LeaseTrouble } from "./keeper_types.ts";
+import { RenewalTime } from "./renewal_time.ts";
 import {
   type LeaseAttributes,
   type LeaseEvent,
@@ -21,13 +23,8 @@ import {
 
 /** Longest sleep: the time of day may jump, and the machine may have slept. */
 const LONGEST_SLEEP_MS = 60_000;
-/** A lease that somebody else wrote again is renewed about this long after: its new end is unknown. */
-const ADOPTED_RENEW_MS = 60_000;
 /** The lease is claimed back at once, but not more often than this, in milliseconds. */
 const CLAIM_PAUSE_MS = 1000;
-
-/** So many earlier values of the lease are remembered. */
-const FORMER_VALUES = 32;
 
 /** What the store says of the own key. */
 type Sighting = { readonly stored: StoredLease | undefined; readonly revision: bigint };
@@ -35,17 +32,14 @@ type Sighting = { readonly stored: StoredLease | undefined; readonly revision: b
 /** Holds the own lease. Everything it does to the store it does one after the other, in {@link run}. */
 export class LeaseKeeper {
   readonly #o: KeeperOptions;
-  readonly #margin: number;
+  readonly #time: RenewalTime;
   readonly #backoff: Backoff;
   readonly #throttle: Throttle;
   readonly #sightings: Sighting[] = [];
   #held: StoredLease;
   #attributes: LeaseAttributes;
   #wanted: string;
-  /** Earlier values that were published, the oldest first. */
-  readonly #former = new Set<string>();
-  #expiresAt: number;
-  #renewAt = 0;
+  readonly #former = new FormerValues();
   readonly #acquiredAt: number;
   /** The error of the last write, which may or may not have been carried out. */
   #unanswered: string | undefined;
@@ -53,6 +47,8 @@ export class LeaseKeeper {
   #claims = false;
   #conflict: { at: number; value: string } | undefined;
   #recheck = false;
+  /** The store has another history: a lease that is missing there was not deleted. */
+  #replaced = false;
   /** Something came in since the last look. */
   #news = false;
   #stopSleep = () => {};
@@ -62,17 +58,10 @@ export class LeaseKeeper {
     this.#held = options.held;
     this.#attributes = options.attributes;
     this.#wanted = encodeLeaseValue(options.attributes);
-    this.#margin = (options.margin < options.ttl ? options.margin : options.ttl / 2) * 1000;
+    this.#time = new RenewalTime(options.clock, options);
     this.#backoff = new Backoff(options.clock);
     this.#throttle = new Throttle(options.clock, 30_000);
-    this.#expiresAt = 0;
     this.#acquiredAt = options.clock.now();
-    this.#fresh(options.clock.now());
-  }
-
-  #wake(): void {
-    this.#news = true;
-    this.#stopSleep();
   }
 
   /** The lease as it stands in the store, to our knowledge. */
@@ -82,15 +71,15 @@ export class LeaseKeeper {
 
   /** Seconds until it expires; Infinity for a reservation. */
   get remaining(): number {
-    return this.#held.expires ? (this.#expiresAt - this.#o.clock.now()) / 1000 : Infinity;
+    return this.#held.expires ? (this.#time.expiresAt - this.#o.clock.now()) / 1000 : Infinity;
   }
 
   /** What is wrong with it now; empty when nothing is. */
   trouble(): LeaseTrouble {
     const now = this.#o.clock.now();
-    const isOverdue = this.#held.expires && now > this.#renewAt && this.#unanswered !== undefined;
+    const isOverdue = this.#held.expires && now > this.#time.renewAt && this.#unanswered !== undefined;
     return {
-      ...isOverdue ? { overdueMs: now - this.#renewAt } : {},
+      ...isOverdue ? { overdueMs: now - this.#time.renewAt } : {},
       ...this.#unanswered !== undefined ? { error: this.#unanswered } : {},
       ...this.#conflict ? { conflict: { agoMs: now - this.#conflict.at, value: this.#conflict.value } } : {},
     };
@@ -112,10 +101,15 @@ export class LeaseKeeper {
     this.#wake();
   }
 
-  /** To be called with every list that was read after the lease was acquired. */
-  observeSnapshot(snapshot: LeaseSnapshot): void {
+  /**
+   * To be called with every list that was read after the lease was acquired.
+   *
+   * @param replaced Whether the store has another history since the last list: its revisions mean something else.
+   */
+  observeSnapshot(snapshot: LeaseSnapshot, replaced: boolean): void {
     const stored = this.#find(snapshot);
-    if (stored?.revision === this.#held.revision) return;
+    if (!replaced && stored?.revision === this.#held.revision) return;
+    this.#replaced ||= replaced;
     // The list may be older than what was written meanwhile: a new one decides.
     this.#recheck = true;
     this.#wake();
@@ -157,10 +151,11 @@ export class LeaseKeeper {
     if (this.#recheck) {
       const found = this.#find(await this.#o.store.listLeases({ signal }));
       this.#recheck = false;
-      if (found?.revision !== this.#held.revision) await this.#judge(found, false, signal);
+      if (this.#replaced || found?.revision !== this.#held.revision) await this.#judge(found, false, signal);
+      this.#replaced = this.#recheck && this.#replaced;
       return true;
     }
-    const due = this.#held.expires && this.#o.clock.now() >= this.#renewAt;
+    const due = this.#held.expires && this.#o.clock.now() >= this.#time.renewAt;
     if (!due && !this.#claims && this.#wanted === this.#held.value) return false;
     await this.#write(signal);
     return true;
@@ -170,11 +165,10 @@ export class LeaseKeeper {
     const began = this.#o.clock.now();
     const { store, ttl } = this.#o;
     const isRenewal = this.#wanted === this.#held.value && !this.#claims;
-    const written = await this.#answered(
-      isRenewal
-        ? store.renewLease(this.#held, ttl, { signal })
-        : store.updateLease(this.#held, this.#wanted, ttl, { signal }),
-    );
+    const write = isRenewal
+      ? store.renewLease(this.#held, ttl, { signal })
+      : store.updateLease(this.#held, this.#wanted, ttl, { signal });
+    const written = await this.#answered(write);
     if (written) this.#hold(written, began);
     else this.#recheck = true;
   }
@@ -193,31 +187,12 @@ export class LeaseKeeper {
 
   #hold(stored: StoredLease, began: number): void {
     const why = stored.value === this.#held.value ? "renewed" : "published";
-    if (why === "published") this.#remember(this.#held.value);
+    if (why === "published") this.#former.add(this.#held.value);
     this.#held = stored;
     this.#claims = false;
     if (why === "published") this.#o.onPublished?.(stored);
-    this.#fresh(began);
+    this.#time.fresh(began);
     this.#o.log.debug(`Lease ${why}`, { key: stored.key, revision: String(stored.revision) });
-  }
-
-  #remember(value: string): void {
-    // At the end: the oldest goes first.
-    this.#former.delete(value);
-    this.#former.add(value);
-    for (const oldest of this.#former) {
-      if (this.#former.size <= FORMER_VALUES) break;
-      this.#former.delete(oldest);
-    }
-  }
-
-  /** The lease lives for its whole time from `began`, when the write of it was sent. */
-  #fresh(began: number): void {
-    const ttl = this.#o.ttl * 1000;
-    this.#expiresAt = began + ttl;
-    // Hosts that started together needn't renew together; a margin of almost the TTL leaves little room for that.
-    const spread = Math.min(this.#margin, ttl - this.#margin) / 10;
-    this.#renewAt = this.#expiresAt - this.#margin - spread * this.#o.clock.random();
   }
 
   /**
@@ -234,9 +209,7 @@ export class LeaseKeeper {
     if (this.#held.expires && !stored.expires) {
       this.#o.log.info("The lease is a reservation now and doesn't expire", { key: stored.key });
     }
-    const soon = this.#o.clock.now() + ADOPTED_RENEW_MS * (0.5 + this.#o.clock.random() / 2);
-    if (!this.#held.expires && stored.expires) this.#expiresAt = soon;
-    this.#renewAt = Math.min(this.#held.expires ? this.#renewAt : soon, soon);
+    this.#time.adopt(this.#held.expires, stored.expires);
     this.#held = stored;
   }
 
@@ -275,25 +248,41 @@ export class LeaseKeeper {
     if (pause > 0) await clock.sleep(pause, signal);
   }
 
+  /** The lease is created again where nobody deleted it: it expired, or the store lost its data. */
   async #missing(signal: AbortSignal): Promise<void> {
-    const { key } = this.#held;
-    if (!this.#held.expires || this.#o.clock.now() < this.#expiresAt) {
-      throw new LeaseLostError(`The lease ${key} was deleted`);
-    }
-    const began = this.#o.clock.now();
-    const created = await this.#answered(
-      this.#o.store.createLease(key, this.#wanted, this.#o.ttl, { signal }),
-    );
+    const { store, ttl, clock, log } = this.#o;
+    const { key, expires } = this.#held;
+    const isExpired = expires && clock.now() >= this.#time.expiresAt;
+    if (this.#replaced) await this.#checkNetwork(signal);
+    else if (!isExpired) throw new LeaseLostError(`The lease ${key} was deleted`);
+    const began = clock.now();
+    const create = store.createLease(key, this.#wanted, expires ? ttl : undefined, { signal });
+    const created = await this.#answered(create);
     if (!created) {
       this.#recheck = true;
       return;
     }
-    this.#o.log.warn("Lease expired, its subnet still free: lease recreated", { key });
+    const why = this.#replaced ? "The store lost its data" : "Lease expired";
+    log.warn(`${why}, this host's subnet is still free: lease recreated`, { key });
     this.#hold(created, began);
+  }
+
+  /** A store with other data may have another network. @throws {LeaseLostError} */
+  async #checkNetwork(signal: AbortSignal): Promise<void> {
+    const config = await this.#answered(this.#o.store.readConfig({ signal }));
+    if (!config || this.#o.isNetwork?.(config.text) !== false) return;
+    throw new LeaseLostError(
+      `The store was replaced by one with another network: ${this.#held.key} isn't a subnet of it`,
+    );
   }
 
   #find(snapshot: LeaseSnapshot): StoredLease | undefined {
     return snapshot.leases.find(({ key }) => sameLeaseKey(key, this.#held.key));
+  }
+
+  #wake(): void {
+    this.#news = true;
+    this.#stopSleep();
   }
 
   /** Until something is due or was seen. */
@@ -301,7 +290,7 @@ export class LeaseKeeper {
     if (this.#news) return;
     const stop = new AbortController();
     this.#stopSleep = () => stop.abort();
-    const ms = this.#held.expires ? this.#renewAt - this.#o.clock.now() : LONGEST_SLEEP_MS;
+    const ms = this.#held.expires ? this.#time.renewAt - this.#o.clock.now() : LONGEST_SLEEP_MS;
     await this.#o.clock.sleep(
       Math.max(0, Math.min(ms, LONGEST_SLEEP_MS)),
       AbortSignal.any([signal, stop.signal]),

@@ -5,6 +5,7 @@
  */
 import type { Log, Metrics } from "../observe/types.ts";
 import type { Clock } from "../time/clock.ts";
+import type { LeaseTime } from "./renewal_time.ts";
 import type { LeaseAttributes, LeaseStore, StoredLease } from "./types.ts";
 
 /** The lease is lost: the daemon must end, as another host may use the subnet. The message says how it went. */
@@ -13,19 +14,17 @@ export class LeaseLostError extends Error {
 }
 
 /** What a keeper needs. */
-export interface KeeperOptions {
+export interface KeeperOptions extends LeaseTime {
   readonly store: LeaseStore;
   /** The lease as acquired. */
   readonly held: StoredLease;
   readonly attributes: LeaseAttributes;
-  /** Seconds that a lease lives. */
-  readonly ttl: number;
-  /** Seconds before its end at which it is renewed; half of `ttl` where it isn't shorter than `ttl`. */
-  readonly margin: number;
   /** The value that was replaced where the lease was taken over by the public IP alone. */
   readonly replaced?: string;
   /** Called when this host has written another value. */
   readonly onPublished?: (held: StoredLease) => void;
+  /** Whether a network config has the lease's subnets; without it any has. */
+  readonly isNetwork?: (config: string) => boolean;
   /** How long the store was out of reach until just now, in milliseconds. */
   readonly outageMs?: () => number;
   readonly clock: Clock;

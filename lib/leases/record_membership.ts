@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { PerFamily } from "../net/family.ts";
-import type { Prefix } from "../net/prefix.ts";
+import { parseNetworkConfig } from "../config/network_config.ts";
+import { familiesOf, type PerFamily } from "../net/family.ts";
+import { containsPrefix, type Prefix } from "../net/prefix.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { AcquiredLease } from "./acquire_types.ts";
 import type { Clock } from "../time/clock.ts";
@@ -47,6 +48,7 @@ export class RecordMembership implements Membership {
     this.#keeper = new LeaseKeeper({
       ...{ store, held, attributes: lease.attributes, ttl, margin, clock, log, metrics },
       ...replaced === undefined ? {} : { replaced },
+      isNetwork: (config) => hasSubnets(config, lease.subnets),
       onPublished: (published) => this.#onPublished(this.#describe(published)),
       outageMs: () => this.#sync?.outageMs ?? 0,
     });
@@ -93,4 +95,16 @@ export class RecordMembership implements Membership {
   health(): FollowHealth {
     return this.#sync?.health() ?? { connected: false, sinceMs: 0, version: "", resyncs: 0 };
   }
+}
+
+/** Whether these subnets are ones that a host of this network may have: the same families and lengths. */
+function hasSubnets(config: string, subnets: PerFamily<Prefix>): boolean {
+  const { families, faults } = parseNetworkConfig(config);
+  // A running host keeps its subnet beside a config that nobody can use.
+  if (faults.length > 0) return true;
+  return families.length === familiesOf(subnets).length &&
+    families.every(({ family, network, subnetLength }) => {
+      const subnet = subnets[family.name];
+      return subnet !== undefined && subnet.length === subnetLength && containsPrefix(network, subnet);
+    });
 }

@@ -6,7 +6,7 @@
  */
 import { messageOf } from "../errors.ts";
 import { type Metrics, noMetrics, noProblems, type ProblemReporter } from "../observe/types.ts";
-import { Backoff, STORE_BACKOFF } from "../time/backoff.ts";
+import { Backoff, type BackoffRange } from "../time/backoff.ts";
 import type { Clock } from "../time/clock.ts";
 import type { FollowHealth } from "./contract.ts";
 import type { RecordFeed } from "./record_feed.ts";
@@ -16,6 +16,7 @@ import {
   type LeaseEventBatch,
   type LeaseSnapshot,
   type LeaseStore,
+  ReplacedError,
   type StoreCursor,
   type StoredConfig,
   StoreGoneError,
@@ -24,7 +25,8 @@ import {
 /** Who wants to know of the own lease (the keeper). */
 export interface OwnLeaseObserver {
   observe(event: LeaseEvent): void;
-  observeSnapshot(snapshot: LeaseSnapshot): void;
+  /** @param replaced Whether the store has another history since the last list. */
+  observeSnapshot(snapshot: LeaseSnapshot, replaced: boolean): void;
 }
 
 /** What a sync needs. */
@@ -49,6 +51,10 @@ const LIST_INTERVAL_MS = 600_000;
 const SILENCE_MS = 10_000;
 /** After the store answers again, what happened meanwhile comes in within this time, in milliseconds. */
 const CATCH_UP_MS = 5_000;
+/** Between tries: a store that answers again is noticed within 3 s, since until then peers that move are lost. */
+const FOLLOW_BACKOFF: BackoffRange = { first: 100, longest: 3_000 };
+/** A watch that stands for longer, in milliseconds, was a success. */
+const STABLE_MS = 5_000;
 /** The key of the problem. */
 const PROBLEM = "store";
 
@@ -67,6 +73,8 @@ export class LeaseSync {
   #since: number;
   #lastError: string | undefined;
   #resyncs = 0;
+  /** The store has another history than that of the last list. */
+  #isReplaced = false;
   #isProblem = false;
   #outageMs = 0;
 
@@ -74,7 +82,7 @@ export class LeaseSync {
     this.#o = options;
     this.#metrics = options.metrics ?? noMetrics;
     this.#problems = options.problems ?? noProblems;
-    this.#backoff = new Backoff(options.clock);
+    this.#backoff = new Backoff(options.clock, FOLLOW_BACKOFF);
     this.#since = options.clock.now();
   }
 
@@ -128,7 +136,8 @@ export class LeaseSync {
     this.#metrics.count("store_lists_total", "Times that all leases were read");
     const snapshot = await this.#o.store.listLeases({ signal });
     this.#apply(snapshot);
-    this.#o.own?.observeSnapshot(snapshot);
+    this.#o.own?.observeSnapshot(snapshot, this.#isReplaced);
+    this.#isReplaced = false;
   }
 
   /** Watches until the next list is due. */
@@ -145,7 +154,7 @@ export class LeaseSync {
       this.#cursor = undefined;
     } finally {
       // A watch that stood for a while was a success; one that ends as soon as it begins must not spin.
-      if (clock.now() - stoodAt > STORE_BACKOFF.longest) this.#backoff.reset();
+      if (clock.now() - stoodAt > STABLE_MS) this.#backoff.reset();
     }
   }
 
@@ -190,6 +199,7 @@ export class LeaseSync {
     this.#metrics.count("store_errors_total", "Watches and lists of the lease store that ended in an error");
     if (error instanceof CompactedError && this.#cursor) {
       this.#cursor = undefined;
+      this.#isReplaced ||= error instanceof ReplacedError;
       this.#resyncs++;
     }
     if (this.#connected) this.#set(false);
@@ -211,7 +221,7 @@ export class LeaseSync {
    */
   #report(): void {
     const lasted = this.#o.clock.now() - this.#since;
-    this.#isProblem = !this.#connected || lasted < STORE_BACKOFF.longest;
+    this.#isProblem = !this.#connected || lasted < STABLE_MS;
     if (!this.#isProblem) {
       return this.#problems.clear(PROBLEM, "following the leases");
     }

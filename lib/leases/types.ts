@@ -74,11 +74,16 @@ export interface LeaseEventBatch extends StoreCursor {
 }
 
 /**
- * The watch can't go on from where it was asked to: history is compacted, or the store has another history.
- * List, compare, watch from there.
+ * The watch can't go on from where it was asked to: history is compacted, or ({@link ReplacedError}) the store has
+ * another history. List, compare, watch from there.
  */
 export class CompactedError extends Error {
-  override readonly name = "CompactedError";
+  override readonly name: string = "CompactedError";
+}
+
+/** The store has another history: it was wiped, restored or replaced. What is missing there was not deleted. */
+export class ReplacedError extends CompactedError {
+  override readonly name = "ReplacedError";
 }
 
 /**

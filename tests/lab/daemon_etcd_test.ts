@@ -68,6 +68,52 @@ labTest("etcd stops and starts: traffic goes on, and what changed is followed", 
   await lab.pingAll(0);
 });
 
+/** Ends etcd, and begins with nothing but this network config. */
+async function wipe(lab: Lab, network: string): Promise<void> {
+  await lab.etcd.stop();
+  await Deno.remove(`${lab.etcd.folder}/data`, { recursive: true });
+  await lab.etcd.start();
+  await lab.store.writeConfig(JSON.stringify({ Network: network, Backend: { Type: "vxlan" } }));
+}
+
+// Every daemon of the network ended, "the lease was deleted", and its supervisor started it again.
+labTest("etcd loses its data: the hosts write their leases again, and go on", { hosts: 2 }, async (lab) => {
+  await lab.startAll();
+  await lab.connect();
+  await lab.pingAll();
+  const before = await readLeases(lab);
+  await wipe(lab, "10.5.0.0/16");
+  await until("the same leases", async () => {
+    assert.deepEqual(await readLeases(lab), before);
+    return true;
+  }, HEAL_LIMIT);
+  for (const host of lab.hosts) {
+    assert.ok(host.daemon.isRunning, host.daemon.log);
+    assert.match(host.daemon.log, /The store lost its data.*lease recreated/);
+  }
+  await lab.pingAll(0);
+  // What follows is followed.
+  await putPeer(lab, 1);
+  for (const host of lab.hosts) {
+    await until("the new peer", async () => "10.5.1.0" in await peersOf(host), HEAL_LIMIT);
+  }
+});
+
+labTest(
+  "etcd is replaced by one with another network: the daemon ends, and says so",
+  { hosts: 1 },
+  async (lab) => {
+    await lab.startAll();
+    // Before the config is written it would write its lease again.
+    Deno.kill(lab.host(1).daemon.pid, "SIGSTOP");
+    await wipe(lab, "10.6.0.0/16");
+    Deno.kill(lab.host(1).daemon.pid, "SIGCONT");
+    const { code } = await lab.host(1).daemon.ended();
+    assert.notEqual(code, 0);
+    assert.match(lab.host(1).daemon.log, /replaced by one with another network/);
+  },
+);
+
 labTest("a daemon that starts before etcd waits for it", { hosts: 1 }, async (lab) => {
   await lab.etcd.stop();
   const host = lab.host(1);

@@ -35,7 +35,16 @@ function scene(
       const log = new RecordedLog();
       const used = scripted(store, setup.script?.(store) ?? {});
       const attributes = host("172.30.0.2");
-      const keeper = new LeaseKeeper({ store: used, held, attributes, ttl: TTL, margin: MARGIN, clock, log });
+      const keeper = new LeaseKeeper({
+        store: used,
+        held,
+        attributes,
+        ttl: TTL,
+        margin: MARGIN,
+        clock,
+        log,
+        isNetwork: (config) => config === "mine",
+      });
       const stop = new AbortController();
       const running = keeper.run(stop.signal).then(() => undefined, (error) => error);
       const find = async () => (await store.listLeases()).leases.find(({ key }) => key === KEY);
@@ -118,7 +127,7 @@ Deno.test(
     s.keeper.update(host("172.30.0.7"));
     await s.clock.advance(0);
     await s.store.updateLease(s.keeper.held, OURS, TTL);
-    s.keeper.observeSnapshot(await s.store.listLeases());
+    s.keeper.observeSnapshot(await s.store.listLeases(), false);
     await s.clock.advance(0);
     assert.equal((await s.now())!.value, encodeLeaseValue(host("172.30.0.7")));
     assert.deepEqual(s.log.of("error"), []);
@@ -217,7 +226,7 @@ Deno.test(
     s.keeper.observe(putOf(first));
     s.keeper.observe(putOf(s.keeper.held));
     s.keeper.observe({ kind: "delete", key: KEY, revision: first.revision - 1n });
-    s.keeper.observeSnapshot({ revision: first.revision, leases: [first] });
+    s.keeper.observeSnapshot({ revision: first.revision, leases: [first] }, false);
     await s.clock.advance(SECOND);
     assert.equal(s.keeper.held.value, encodeLeaseValue(host("172.30.0.7")));
   }),
@@ -266,7 +275,57 @@ Deno.test(
   "keeper: absent after a gap before its time was up: lost",
   scene(async (s) => {
     await s.store.deleteLease(s.keeper.held);
-    s.keeper.observeSnapshot(await s.store.listLeases());
+    s.keeper.observeSnapshot(await s.store.listLeases(), false);
+    assert.match(String(await s.ended()), /was deleted/);
+  }),
+);
+
+/** A store whose data were replaced: the lease isn't there, and `config` is. */
+function replacedStore(
+  config: string | undefined,
+  play: (s: Scene) => Promise<void>,
+  meanwhile: (s: Scene) => Promise<unknown> = () => Promise.resolve(),
+): () => Promise<void> {
+  return scene(async (s) => {
+    if (config !== undefined) await s.store.writeConfig(config);
+    await s.store.deleteLease(s.keeper.held);
+    await meanwhile(s);
+    s.keeper.observeSnapshot(await s.store.listLeases(), true);
+    await s.clock.advance(SECOND);
+    await play(s);
+  });
+}
+
+const recreated = async (s: Scene) => {
+  assert.equal((await s.now())!.value, OURS);
+  assert.deepEqual(s.keeper.held, await s.now());
+  assert.match(s.log.of("warn").join(), /The store lost its data.*lease recreated/);
+};
+
+// It ended as if an operator had deleted the lease: every daemon of the network restarted, after seconds.
+Deno.test("keeper: a store that was wiped: the lease is created again", replacedStore(undefined, recreated));
+Deno.test("keeper: a wiped store with the same network: the same", replacedStore("mine", recreated));
+
+Deno.test(
+  "keeper: a wiped store with another network: lost",
+  replacedStore("other", async (s) => assert.match(String(await s.ended()), /another network/)),
+);
+
+Deno.test(
+  "keeper: a wiped store in which another host has the subnet: lost",
+  replacedStore(
+    undefined,
+    async (s) => assert.match(String(await s.ended()), /taken by another host/),
+    (s) => s.store.createLease(KEY, encodeLeaseValue(host("172.30.0.9", "3e:4b:bc:75:ce:99")), TTL),
+  ),
+);
+
+Deno.test(
+  "keeper: a delete after a wiped store was followed again: lost",
+  replacedStore(undefined, async (s) => {
+    await recreated(s);
+    await s.store.deleteLease(s.keeper.held);
+    s.keeper.observeSnapshot(await s.store.listLeases(), false);
     assert.match(String(await s.ended()), /was deleted/);
   }),
 );
@@ -310,7 +369,7 @@ Deno.test(
   "keeper: a store restored from a backup, with our lease at another revision",
   scene(async (s) => {
     const older = (await s.store.updateLease(s.keeper.held, OURS, TTL))!;
-    s.keeper.observeSnapshot(await s.store.listLeases());
+    s.keeper.observeSnapshot(await s.store.listLeases(), false);
     await s.clock.advance(0);
     assert.deepEqual(s.keeper.held, older);
   }),

@@ -10,6 +10,7 @@ import {
   type LeaseEventBatch,
   type LeaseSnapshot,
   type LeaseStore,
+  ReplacedError,
   type StoreCursor,
 } from "../../lib/leases/types.ts";
 import type { PartLog } from "../../lib/observe/log.ts";
@@ -19,6 +20,9 @@ import { CONFIG4, FakeClock, host, RecordedLog, scripted, settle, withStore } fr
 const OWN = "10.5.1.0-24";
 const VALUE = encodeLeaseValue(host("172.30.0.9"));
 
+/** A list that the keeper was shown, and whether the store was called replaced. */
+type SeenSnapshot = LeaseSnapshot & { readonly replaced: boolean };
+
 interface Scene {
   readonly store: LeaseStore;
   readonly clock: FakeClock;
@@ -27,7 +31,7 @@ interface Scene {
   readonly configs: (string | undefined)[];
   readonly peers: PeerSet;
   readonly sync: LeaseSync;
-  readonly own: { events: LeaseEvent[]; snapshots: LeaseSnapshot[] };
+  readonly own: { events: LeaseEvent[]; snapshots: SeenSnapshot[] };
   start(snapshot?: LeaseSnapshot): void;
 }
 
@@ -56,10 +60,10 @@ function scene(
         networks: [CONFIG4.network],
         own: { key: OWN, subnets: decodeLeaseKey(OWN)!, since: 0n },
       });
-      const own = { events: [] as LeaseEvent[], snapshots: [] as LeaseSnapshot[] };
+      const own = { events: [] as LeaseEvent[], snapshots: [] as SeenSnapshot[] };
       const observer: OwnLeaseObserver = {
         observe: (event) => own.events.push(event),
-        observeSnapshot: (snapshot) => own.snapshots.push(snapshot),
+        observeSnapshot: (snapshot, replaced) => own.snapshots.push({ ...snapshot, replaced }),
       };
       const sync = new LeaseSync({
         ...{ store: used, records: new RecordFeed(peers, OWN), own: observer, clock, problems },
@@ -178,6 +182,23 @@ Deno.test("sync: after a compaction it lists and compares: added, changed, remov
   }))();
 });
 
+Deno.test("sync: after a replaced store's list the keeper knows that it was replaced, once", () => {
+  const errors = [new ReplacedError("another history"), undefined, new CompactedError("compacted")];
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    await s.clock.advance(1000);
+    await s.clock.advance(600_000);
+    await until(() => s.own.snapshots.length >= 3);
+    assert.deepEqual(s.own.snapshots.slice(0, 3).map(({ replaced }) => replaced), [true, false, false]);
+  }, (store) => ({
+    watch: async function* (revision, signal) {
+      const error = errors.shift();
+      if (error) throw error;
+      yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
+
 Deno.test("sync: a resync that fails is tried again as a resync", () => {
   let compactions = 1;
   let failures = 5;
@@ -199,14 +220,14 @@ Deno.test("sync: a resync that fails is tried again as a resync", () => {
   }))();
 });
 
-Deno.test("sync: a dead store costs a try each 5 s and one line", () => {
+Deno.test("sync: a dead store costs a try each 3 s and one line", () => {
   let tries = 0;
   return scene(async (s) => {
     s.start(await s.store.listLeases());
     await s.clock.advance(600_000);
-    assert.ok(tries > 100 && tries < 180, `${tries} tries in ten minutes`);
+    assert.ok(tries > 200 && tries < 300, `${tries} tries in ten minutes`);
     const waits = s.clock.sleeps.filter((ms) => ms < 10_000 && ms !== 1000);
-    assert.deepEqual(waits.slice(0, 6), [75, 150, 300, 600, 1200, 2400]);
+    assert.deepEqual(waits.slice(0, 6), [75, 150, 300, 600, 1200, 2250]);
     assert.deepEqual(s.log.lines.map(({ level, message }) => `${level} ${message}`), [
       "warn cannot follow the leases, retrying: connection refused",
     ]);
@@ -225,7 +246,7 @@ Deno.test("sync: a watch that ends as soon as it stands doesn't spin", () => {
   return scene(async (s) => {
     s.start(await s.store.listLeases());
     await s.clock.advance(60_000);
-    assert.ok(tries < 25, `${tries} tries in a minute`);
+    assert.ok(tries < 35, `${tries} tries in a minute`);
     assert.ok(s.log.lines.length <= 6, `${s.log.lines.length} lines in a minute`);
   }, () => ({
     watch: async function* (revision) {
@@ -259,8 +280,8 @@ Deno.test("sync: a list that fails slowly doesn't begin the waits anew", () =>
     s.start();
     await s.clock.advance(300_000);
     const waits = s.clock.sleeps.filter((ms) => ms !== 1000 && ms !== 7000);
-    assert.deepEqual(waits.slice(0, 8), [75, 150, 300, 600, 1200, 2400, 3750, 3750]);
-    assert.ok(waits.slice(8).every((ms) => ms === 3750), waits.join());
+    assert.deepEqual(waits.slice(0, 8), [75, 150, 300, 600, 1200, 2250, 2250, 2250]);
+    assert.ok(waits.slice(8).every((ms) => ms === 2250), waits.join());
   }, (_, clock) => ({ list: (signal) => failAfter(clock, 7000, signal) }))());
 
 Deno.test("sync: not ready once the store is silent for 10 s, with the reason, also while a call hangs", () => {

@@ -10,7 +10,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { CompactedError } from "../types.ts";
+import { ReplacedError } from "../types.ts";
 import type { EtcdClient } from "./client.ts";
 import type { KeyRange } from "./keys.ts";
 import type { CallLimits } from "./limits.ts";
@@ -68,7 +68,7 @@ export function extend(history: History, events: readonly WatchEvent[]): History
  *
  * @param revision Everything in the range is known up to here.
  * @param history What is known; undefined: only the revision must exist.
- * @throws {CompactedError} If it is another history. @throws {CallError} As calls do.
+ * @throws {ReplacedError} If it is another history. @throws {CallError} As calls do.
  */
 export async function proveHistory(
   client: EtcdClient,
@@ -85,7 +85,7 @@ export async function proveHistory(
     history?.last ? ask({ key: history.last.key }) : undefined,
   ]);
   const doubt = history && difference(history, set, single?.kvs[0]);
-  if (doubt) throw new CompactedError(`etcd's data was replaced: ${doubt}`);
+  if (doubt) throw new ReplacedError(`etcd's data was replaced: ${doubt}`);
 }
 
 /** What shows that the answers are of another history, as a half sentence. */

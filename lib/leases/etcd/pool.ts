@@ -4,7 +4,7 @@
  * @module
  */
 import { messageOf } from "../../errors.ts";
-import { CompactedError, StoreError } from "../types.ts";
+import { CompactedError, ReplacedError, StoreError } from "../types.ts";
 import { CallError, EtcdClient, type WatchStream } from "./client.ts";
 import type { CredentialSource } from "./credentials.ts";
 import type { Endpoint } from "./endpoints.ts";
@@ -185,7 +185,7 @@ function toError(fault: Fault, causes: readonly string[]): Error {
     case "compacted":
       return new CompactedError(`etcd no longer keeps this revision (${text})`);
     case "future":
-      return new CompactedError(`etcd's data was replaced by an older state (${text})`);
+      return new ReplacedError(`etcd's data was replaced by an older state (${text})`);
     case "request":
       return new RefusedError(`etcd at ${text}`);
     default:

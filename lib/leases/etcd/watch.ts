@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { CompactedError } from "../types.ts";
+import { CompactedError, ReplacedError } from "../types.ts";
 import { CallError, type WatchStream } from "./client.ts";
 import { extend, type History } from "./history.ts";
 import type { KeyRange } from "./keys.ts";
@@ -53,7 +53,7 @@ export class WatchCursor {
     if (response.created) return undefined;
     const { cluster_id, revision: at } = response.header;
     if (this.history && cluster_id !== this.history.clusterId) {
-      throw new CompactedError(
+      throw new ReplacedError(
         `etcd was replaced: its cluster id was ${this.history.clusterId} and is ${cluster_id}`,
       );
     }

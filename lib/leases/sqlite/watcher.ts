@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CompactedError } from "../types.ts";
+import { CompactedError, ReplacedError } from "../types.ts";
 import { type Change, type Database, LockedError } from "./database.ts";
 import { PATIENCE_MS, whenUnlocked } from "./patience.ts";
 
@@ -57,7 +57,7 @@ export class SqliteWatcher implements Disposable {
         );
       }
       if (cursor > BigInt(revision)) {
-        throw new CompactedError(
+        throw new ReplacedError(
           `This store is at revision ${revision}, before ${cursor}: its data was replaced`,
         );
       }
