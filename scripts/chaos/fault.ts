@@ -26,8 +26,6 @@ export interface Fault {
   readonly claims: Claim;
   /** Backends that have what it breaks. @default every one */
   readonly backends?: readonly ChaosBackend[];
-  /** Whether hosts may really lose their leases by it: a daemon that ends because of that is right. */
-  readonly losesLeases?: boolean;
   /** How long it lasts, least and most, in milliseconds. @default not at all */
   readonly lasts?: readonly [number, number];
   /** Breaks something. */

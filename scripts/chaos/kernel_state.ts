@@ -125,7 +125,9 @@ function plainLines(kind: string, text: string): string[] {
 }
 
 function readyLines(answer: string): string[] {
-  return [`ready ${/^HTTP\/\S+ (\d+)/.exec(answer)?.[1] ?? "no answer"}`];
+  const status = /^HTTP\/\S+ (\d+)/.exec(answer)?.[1] ?? "no answer";
+  const reasons = status === "503" ? answer.split(/\r?\n\r?\n/)[1]?.trim().split("\n") ?? [] : [];
+  return [[`ready ${status}`, ...reasons].join(", ")];
 }
 
 /** What the daemon itself calls wrong. */

@@ -48,7 +48,6 @@ function lost(results: readonly RoundResult[]): string {
     [results.filter((result) => !isHealed(result)).length, "never healed"],
     [results.filter((result) => isHealed(result) && result.faults.length > 0).length, "late"],
     [results.flatMap(({ ends }) => ends).length, "daemons ended"],
-    [results.reduce((sum, { lostLeases }) => sum + lostLeases, 0), "leases"],
   ] as const;
   return parts.filter(([count]) => count > 0).map(([count, what]) => `${what}: ${count}`).join(", ") ||
     "nothing";

@@ -35,8 +35,6 @@ export interface RoundResult {
   readonly faults: readonly string[];
   /** Daemons that ended though they had what they need. */
   readonly ends: readonly UnexpectedEnd[];
-  /** Daemons that ended because their lease was gone, in a round that takes leases away. */
-  readonly lostLeases: number;
 }
 
 /** Whether all was in time and nothing was lost. */
@@ -106,10 +104,8 @@ export async function runRound(
   const began = performance.now();
   await inflict(network, planned);
   const healed = performance.now();
-  const takesLeases = planned.some(({ fault }) => fault.losesLeases);
   const [pings, state] = await Promise.all([awaitPings(network, healed), awaitState(network, healed)]);
-  const allEnds = network.hosts.flatMap(({ daemon }) => daemon.takeUnexpectedEnds());
-  const isRight = ({ lastLines }: UnexpectedEnd) => takesLeases && /\blease\b/i.test(lastLines.at(-1) ?? "");
+  const ends = network.hosts.flatMap(({ daemon }) => daemon.takeUnexpectedEnds());
   return {
     planned,
     pingSeconds: pings.seconds,
@@ -117,7 +113,6 @@ export async function runRound(
     lastWrong: state.last,
     gapSeconds: network.pinger.longestGap(began, performance.now()) / 1000,
     faults: [...pings.silent.map((pair) => `no ping within 5 s: ${pair}`), ...state.wrong],
-    ends: allEnds.filter((end) => !isRight(end)),
-    lostLeases: allEnds.filter(isRight).length,
+    ends,
   };
 }

@@ -33,7 +33,6 @@ export const STORE_FAULTS: readonly Fault[] = [
   {
     name: "etcd wiped",
     claims: "store",
-    losesLeases: true,
     async begin({ network }) {
       await network.cluster.wipe();
       await network.writeConfig();
@@ -42,7 +41,6 @@ export const STORE_FAULTS: readonly Fault[] = [
   {
     name: "etcd restored from an older snapshot",
     claims: "store",
-    losesLeases: true,
     begin: ({ network }) => network.cluster.restore(network.snapshot),
   },
   {
