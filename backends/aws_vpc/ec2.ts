@@ -9,6 +9,7 @@ import type { Metrics } from "../../lib/observe/types.ts";
 import { CloudError } from "../cloud/errors.ts";
 import { classify } from "./errors.ts";
 import type { Instance } from "./instance.ts";
+import { CLOUD_RETRIES } from "../cloud/metrics.ts";
 
 /** A route's destination in EC2's parameters: one of the two. */
 export type Destination =
@@ -140,7 +141,7 @@ export class Ec2 {
   /** The SDK itself tries a call up to three times. */
   #countAttempts(attempts: number | undefined, reason: string): void {
     if (attempts === undefined || attempts <= 1) return;
-    this.#metrics.count("cloud_retries_total", "Calls to the cloud that failed and are made again", {
+    this.#metrics.count(CLOUD_RETRIES, {
       cloud: "aws-vpc",
       reason,
     }, attempts - 1);

@@ -16,6 +16,7 @@ import type { Clock } from "../../lib/time/clock.ts";
 import { decide, type Decision, isStanding, type Put, type Removal, routeKey } from "./decide.ts";
 import { asCloudError, CloudError } from "./errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "./route_table.ts";
+import { CLOUD_CHANGES, CLOUD_ROUTES, CLOUD_ROUTES_LIMIT } from "./metrics.ts";
 
 /** A table this full (of 1) deserves a warning. */
 const NEARLY_FULL = 0.9;
@@ -228,9 +229,9 @@ export class RoutePass<R extends CloudRoute> {
     }
     for (const { table, used, limit } of this.#use) {
       const labels = { cloud: this.#table.cloud, table };
-      this.#session.metrics.gauge("cloud_routes", "Routes that count against the limit", used, labels);
+      this.#session.metrics.gauge(CLOUD_ROUTES, used, labels);
       if (limit === undefined) continue;
-      this.#session.metrics.gauge("cloud_routes_limit", "How many routes the cloud allows", limit, labels);
+      this.#session.metrics.gauge(CLOUD_ROUTES_LIMIT, limit, labels);
       if (used < limit && used + 1 >= limit * NEARLY_FULL) {
         this.#session.log.warn("The cloud's route table is nearly full", { table, used, limit });
       }
@@ -261,7 +262,7 @@ export class RoutePass<R extends CloudRoute> {
   }
 
   #count(change: "create" | "replace" | "delete"): void {
-    this.#session.metrics.count("cloud_changes_total", "Changes made to the cloud's route table", {
+    this.#session.metrics.count(CLOUD_CHANGES, {
       cloud: this.#table.cloud,
       change,
     });

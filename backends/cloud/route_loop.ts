@@ -17,6 +17,7 @@ import type { CloudError, CloudErrorKind } from "./errors.ts";
 import { isGeneral, RoutePass, type Secured, subnetsOf } from "./pass.ts";
 import type { RouteRecord, SeenRoute } from "./record.ts";
 import type { CloudRoute, RouteTable } from "./route_table.ts";
+import { CLOUD_RETRIES, CLOUD_ROUTE_READY } from "./metrics.ts";
 
 /** What the loop needs besides the table and the session. */
 export interface RouteLoopOptions {
@@ -152,7 +153,7 @@ export class RouteLoop<R extends CloudRoute> implements AsyncDisposable {
       await this.#keepRecord(standing);
     }
     const ready = this.#standing ? 1 : 0;
-    metrics.gauge("cloud_route_ready", "1 while the own route is in the table", ready, { cloud });
+    metrics.gauge(CLOUD_ROUTE_READY, ready, { cloud });
     const [error] = errors;
     this.#error = (error ?? forwarding)?.message;
     if (error) {
@@ -214,14 +215,10 @@ export class RouteLoop<R extends CloudRoute> implements AsyncDisposable {
   #count(errors: readonly CloudError[]): void {
     for (const { kind: reason } of errors) {
       this.#retries++;
-      this.#session.metrics.count(
-        "cloud_retries_total",
-        "Calls to the cloud that failed and are made again",
-        {
-          cloud: this.#table.cloud,
-          reason,
-        },
-      );
+      this.#session.metrics.count(CLOUD_RETRIES, {
+        cloud: this.#table.cloud,
+        reason,
+      });
     }
   }
 

@@ -20,6 +20,7 @@ import {
 } from "../../lib/wireguard/types.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
 import { PeerTable } from "./peer_table.ts";
+import { WIREGUARD_CORRECTIONS } from "./metrics.ts";
 
 /** Devices and key file are looked at this often, in milliseconds … */
 const LOOK_MS = 1_000;
@@ -213,12 +214,7 @@ export class WireguardSession implements RunningBackend {
         foreign,
         key: configured,
       });
-      metrics.count(
-        "wireguard_corrections_total",
-        "Peers and keys of WireGuard devices that others changed",
-        {},
-        corrected + (configured ? 1 : 0),
-      );
+      metrics.count(WIREGUARD_CORRECTIONS, {}, corrected + (configured ? 1 : 0));
     }
     this.#report(table, failures);
     this.#reportSilent(table, device, silent);

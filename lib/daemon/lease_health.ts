@@ -7,6 +7,7 @@ import type { Membership } from "../leases/contract.ts";
 import type { PeerSet } from "../leases/peer_set.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../time/pause.ts";
+import { LEASE_REMAINING, MALFORMED_LEASES, PEERS, REFUSED_LEASES } from "./metrics.ts";
 
 /** A renewal that fails for this long makes the host not ready, in milliseconds. */
 const PATIENCE_MS = 10_000;
@@ -41,18 +42,10 @@ export class LeaseHealth {
 
   #measure(): void {
     const { metrics, membership, peers } = this.#parts;
-    metrics.gauge("peers", "Other hosts in the network", peers.peers.size);
-    metrics.gauge("malformed_leases", "Keys in the store that aren't leases", peers.malformed);
-    metrics.gauge(
-      "refused_leases",
-      "Leases outside the network or overlapping another",
-      peers.refused.size,
-    );
-    metrics.gauge(
-      "lease_seconds_left",
-      "Seconds until the own lease expires unless renewed; +Inf for a reservation",
-      membership.remaining,
-    );
+    metrics.gauge(PEERS, peers.peers.size);
+    metrics.gauge(MALFORMED_LEASES, peers.malformed);
+    metrics.gauge(REFUSED_LEASES, peers.refused.size);
+    metrics.gauge(LEASE_REMAINING, membership.remaining);
   }
 
   /** One look. */

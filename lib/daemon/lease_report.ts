@@ -5,6 +5,7 @@
  */
 import type { PeerSetOptions } from "../leases/peer_set.ts";
 import type { Log, Metrics } from "../observe/types.ts";
+import { LEASE_FAULTS, LEASE_REFUSALS } from "./metrics.ts";
 
 /** Refused leases are named one by one up to this many at a time. */
 const NAMED = 5;
@@ -13,16 +14,11 @@ const NAMED = 5;
 export function reportLeases(log: Log, metrics: Metrics): Pick<PeerSetOptions, "onFault" | "onRefused"> {
   return {
     onFault({ key, reason }) {
-      metrics.count("malformed_leases_total", "Keys and values in the store that aren't leases");
+      metrics.count(LEASE_FAULTS);
       log.warn(`Skipping the malformed lease ${JSON.stringify(key)}: ${reason}`);
     },
     onRefused(refused) {
-      metrics.count(
-        "refused_leases_total",
-        "Leases that were refused: outside the network or overlapping another",
-        {},
-        refused.length,
-      );
+      metrics.count(LEASE_REFUSALS, {}, refused.length);
       for (const { key, reason } of refused.slice(0, NAMED)) {
         log.warn(`peer ${JSON.stringify(key)} refused, nothing is routed to it: ${reason}`);
       }

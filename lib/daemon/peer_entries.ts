@@ -8,6 +8,7 @@ import type { HostPlan, PeerView } from "../backend/types.ts";
 import type { HostKeeper } from "../kernel/host_keeper.ts";
 import type { Lease } from "../leases/types.ts";
 import type { Log, Metrics } from "../observe/types.ts";
+import { PEER_PROBLEMS } from "./metrics.ts";
 
 /** Peers that can't be reached are named one by one up to this many at a time. */
 const NAMED = 5;
@@ -32,9 +33,7 @@ export class PeerEntries implements Disposable {
     this.#host = host;
     this.#plan = plan;
     this.#log = log;
-    this.#collector = metrics.onCollect(() =>
-      metrics.gauge("peer_problems", "Peers that can't be reached, or not fully", this.#problems.size)
-    );
+    this.#collector = metrics.onCollect(() => metrics.gauge(PEER_PROBLEMS, this.#problems.size));
   }
 
   /** Takes the peers that are known now, and follows their changes from then on. The host has its plan by then. */

@@ -13,6 +13,7 @@ import { isUdpTunnel, type Tunnel } from "../net/tunnel.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import { Turns } from "../time/turns.ts";
 import type { TaskGroup } from "./task_group.ts";
+import { PEER_FILTER_DROPPED } from "./metrics.ts";
 
 /** The part that problems are reported for. */
 const KEY = "peer filter";
@@ -144,11 +145,7 @@ class PeerFilterSync implements Disposable {
   #count(): void {
     const dropped = this.#filter.droppedPacketsNow();
     if (dropped === undefined) return;
-    this.#parts.metrics.gauge(
-      "peer_filter_dropped_packets",
-      "Packets to a tunnel that PeerFilter dropped: from no live peer, or from a container to a peer's tunnel",
-      dropped,
-    );
+    this.#parts.metrics.total(PEER_FILTER_DROPPED, dropped);
   }
 
   #peers(): { addresses: Iterable<Ip>; ports: Iterable<number> } {

@@ -15,6 +15,7 @@ import { attributesOf, evidenceOf, leaseFilePath, readLeaseFile } from "./lease_
 import { DaemonLock } from "./lock.ts";
 import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
+import { reportProcess } from "./process_metrics.ts";
 import { StatusServer } from "./status_server.ts";
 import { openContext } from "./open_context.ts";
 import { describeWrite, openSubnetManager } from "./store.ts";
@@ -82,6 +83,7 @@ async function runTasks(
 ): Promise<void> {
   const { log, metrics, problems } = services;
   problems.wait("start", "not in the network yet");
+  using _process = reportProcess(metrics);
   // The store first: what it is made of loads in the background.
   await using manager = await openSubnetManager(options, { log, metrics, problems });
   await using status = new StatusServer(options, { problems, metrics, log });

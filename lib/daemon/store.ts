@@ -6,6 +6,7 @@
 import type { Options } from "../options/table.ts";
 import { systemClock } from "../time/clock.ts";
 import type { SubnetManager } from "../leases/contract.ts";
+import { measuredStore } from "../leases/measured_store.ts";
 import { RecordManager } from "../leases/record_manager.ts";
 import type { LeaseStore } from "../leases/types.ts";
 import type { PartLog } from "../observe/log.ts";
@@ -70,7 +71,7 @@ export async function openSubnetManager(
       problems,
     });
   }
-  return new RecordManager(await openStore(options, problems), {
+  return new RecordManager(measuredStore(await openStore(options, problems), metrics), {
     ttl: options.subnetLeaseTtl,
     margin: options.subnetLeaseRenewMargin * 60,
     clock: systemClock,

@@ -22,6 +22,7 @@ import { announcementFrame } from "../packet/announcement.ts";
 import { pause } from "../time/pause.ts";
 import { isSettled } from "./addresses.ts";
 import type { ExternalInterface } from "./types.ts";
+import { ANNOUNCEMENTS } from "./metrics.ts";
 
 /**
  * When an announcement is sent, in milliseconds from the change: again, because a frame may be lost, and because a
@@ -117,11 +118,7 @@ export class Announcer {
     using sender = new PacketSocket();
     for (const ip of ips) {
       sender.send(link.index, announcementFrame({ ip, mac: link.mac!, isRouter: isRouter(link) }));
-      metrics.count(
-        "announcements_total",
-        "Gratuitous ARP and unsolicited neighbour advertisements that were sent",
-        { family: ip.family.name },
-      );
+      metrics.count(ANNOUNCEMENTS, { family: ip.family.name });
     }
   }
 }

@@ -12,6 +12,9 @@ export const O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x80000;
 /** Events of poll(2). */
 export const POLLIN = 1, POLLERR = 8;
 
+/** Answer of poll(2) for a descriptor that isn't open. */
+const POLLNVAL = 0x20;
+
 const EFD_NONBLOCK = 0x800;
 const EFD_CLOEXEC = 0x80000;
 
@@ -110,4 +113,15 @@ export function setSocketOption(
 ): void {
   const words = new Int32Array(typeof value === "number" ? [value] : value);
   check(libc().setsockopt(fd, level, option, words, words.byteLength), `set ${what}`);
+}
+
+/**
+ * How many of the descriptors 0 to `slots` - 1 are open, by one poll(2) that waits for nothing: under the built
+ * program's permissions /proc/self/fd can't be listed.
+ */
+export function countOpenFds(slots: number): number {
+  const fds = Array.from({ length: slots }, (_, fd) => ({ fd, events: 0 }));
+  const poll = new PollSet(fds);
+  poll.waitSync(0);
+  return fds.filter(({ fd }) => (poll.ready(fd) & POLLNVAL) === 0).length;
 }

@@ -18,6 +18,7 @@ import { keepAt } from "./loop.ts";
 import { type FirewallNames, firewallNames } from "./names.ts";
 import { isEmptyRuleset, type Ruleset } from "./rules.ts";
 import { detectTools, FirewallUnavailableError, type HostTools } from "./tools.ts";
+import { FIREWALL_ERRORS, FIREWALL_PASS_SECONDS, FIREWALL_REPAIRS } from "./metrics.ts";
 
 export type { FirewallMode } from "./keepers.ts";
 
@@ -132,7 +133,7 @@ export class Firewall implements Disposable {
       signal,
       events,
       onResult: (error) => {
-        if (error) this.#metrics.count("firewall_errors_total", "Firewall passes that failed");
+        if (error) this.#metrics.count(FIREWALL_ERRORS);
         onResult(error);
       },
     }, () => this.resync());
@@ -175,6 +176,7 @@ export class Firewall implements Disposable {
     // Read before the rules are: what changes in between shows in the next pass.
     const now: Stamps = { nf_tables: this.#probe.generation(), legacy: this.#probe.legacyStamp() };
     const verified = this.#verifiedAt;
+    const began = performance.now();
     const due = this.#keepers.inOrder.filter(({ stamp }) =>
       now[stamp] === undefined || now[stamp] !== verified?.[stamp]
     );
@@ -186,6 +188,7 @@ export class Firewall implements Disposable {
       changes.push(...result.changes);
       errors.push(...result.errors);
     }
+    if (due.length > 0) this.#metrics.observe(FIREWALL_PASS_SECONDS, (performance.now() - began) / 1000);
     if (changes.length === 0 && errors.length === 0) this.#verifiedAt = now;
     return { changes, errors };
   }
@@ -200,7 +203,7 @@ export class Firewall implements Disposable {
     }
     if (repairs.length === 0) return;
     this.#log.warn(`Another program changed firewall rules, which are restored: ${textOf(repairs)}`);
-    this.#metrics.count("firewall_repairs_total", "Times that changed firewall rules were restored");
+    this.#metrics.count(FIREWALL_REPAIRS);
   }
 
   /** Names each chain of others that drops what our rules accept, and what to do. */

@@ -29,6 +29,7 @@ import {
 } from "./peer_filter_text.ts";
 import { detectNft, FirewallUnavailableError } from "./tools.ts";
 import { WriteBackoff } from "./write_backoff.ts";
+import { PEER_FILTER_REPAIRS } from "./metrics.ts";
 
 /** Options of {@link PeerFilter.open}. */
 export interface PeerFilterOptions {
@@ -219,7 +220,7 @@ export class PeerFilter implements Disposable {
     this.#elementsVerified = undefined;
     if (!await this.#isAsLeft(wanted)) this.#backoff.fail("nft", changes, 1);
     this.#log.warn(`Another program changed table inet ${this.#table}, which is restored`);
-    this.#metrics.count("peer_filter_repairs_total", "Times that a changed peer filter was restored");
+    this.#metrics.count(PEER_FILTER_REPAIRS);
   }
 
   async #write(wanted: PeerSets): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import { type Metrics, noMetrics } from "../observe/types.ts";
 import { type FirewallChange, IneffectiveWriteError } from "./change.ts";
+import { INEFFECTIVE_WRITES } from "./metrics.ts";
 
 /** Milliseconds until the next write after a first one without effect; doubled each time. */
 const FIRST_DELAY = 1_000;
@@ -52,7 +53,7 @@ export class WriteBackoff {
     if ((this.#stamp() ?? 0) - (this.#stampBefore ?? 0) > commits) return;
     this.#delay = Math.min(this.#delay * 2 || FIRST_DELAY, LONGEST_DELAY);
     this.#notBefore = this.#now() + this.#delay;
-    this.#metrics.count("firewall_ineffective_writes_total", "Writes of firewall rules that had no effect");
+    this.#metrics.count(INEFFECTIVE_WRITES);
     throw new IneffectiveWriteError(program, changes);
   }
 

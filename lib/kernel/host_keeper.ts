@@ -19,6 +19,7 @@ import { type EntryNotification, entryOf, identityOf, isSettled } from "./entry_
 import { ensureLinks, type LinkKeeperOptions, removeOtherLinks } from "./link_keeper.ts";
 import { UnderlayMissingError } from "./vxlan_keeper.ts";
 import { Reconciler, type ReconcileResult } from "./reconciler.ts";
+import { NETLINK_OVERRUNS, PASS_SECONDS, REPAIRS } from "./metrics.ts";
 
 /** Owner of the entries that are the host's, not a peer's: no lease has such a key. */
 const HOST = "host";
@@ -115,6 +116,9 @@ export class HostKeeper {
 
   /** A full pass: devices first, then entries. Never throws: failures are retried. */
   async pass(): Promise<ReconcileResult> {
+    const { metrics } = this.#options;
+    const began = performance.now();
+    const isFirst = !this.#passed;
     this.#passed = true;
     try {
       const problem = problemOf(this.#ensureLinks());
@@ -122,6 +126,8 @@ export class HostKeeper {
       const carriers = this.#reconciler.routeLinks().filter((name) => !own.has(name));
       this.#carriers = new Set(carriers.flatMap((name) => findLink(this.#options.socket, name)?.index ?? []));
       const { operations, failures } = await this.#reconciler.pass();
+      metrics.observe(PASS_SECONDS, (performance.now() - began) / 1000);
+      metrics.count(REPAIRS, {}, isFirst ? 0 : operations);
       if (this.#reconciler.size > MANY_ENTRIES) await releaseHeap();
       this.#tell(problem);
       return { operations, failures: failures + (problem ? 1 : 0) };
@@ -199,10 +205,7 @@ export class HostKeeper {
   async #read(monitor: NetlinkMonitor, wake: Wake<Reason>): Promise<void> {
     for await (const notification of monitor) {
       if (notification.kind === "overrun") {
-        this.#options.metrics.count(
-          "netlink_overruns_total",
-          "Times the kernel dropped notifications for us",
-        );
+        this.#options.metrics.count(NETLINK_OVERRUNS);
         wake.up("host", "ours");
       } else wake.up(...this.#judge(notification));
     }

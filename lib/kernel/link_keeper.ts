@@ -24,6 +24,7 @@ import { ensureIpip } from "./ipip_keeper.ts";
 import { ensureWireguard } from "./wireguard_keeper.ts";
 import { ensureTun } from "./tun_keeper.ts";
 import { ensureVxlan } from "./vxlan_keeper.ts";
+import { LINKS_CREATED } from "./metrics.ts";
 
 /** What the keeper works with. */
 export interface LinkKeeperOptions {
@@ -91,9 +92,7 @@ function ensureLink(desired: DesiredLink, options: LinkKeeperOptions): { index: 
   if (desired.kind !== "vxlan" || !made.created) refuseLinkLocal(socket, made.link);
   refuseRouterAdvertisements(desired.name);
   if (made.created) {
-    metrics.count("links_created_total", "Devices made, at start and because one was gone", {
-      link: desired.name,
-    });
+    metrics.count(LINKS_CREATED, { link: desired.name });
   }
   if (desired.kind === "vxlan") applyTxChecksum(desired.name, desired.txChecksum, problems);
   const change = differences(made.link, desired, networkId);

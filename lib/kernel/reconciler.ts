@@ -19,6 +19,7 @@ import { describeEntry, type Entry, type EntryIdentity } from "./entries.ts";
 import { EntryTable } from "./entry_table.ts";
 import { EntryWriter, type Refusal } from "./entry_writer.ts";
 import { Nexthops, PLAIN_ROUTES } from "./nexthops.ts";
+import { ENTRIES, ENTRIES_FAILED, FAILURES, OPERATIONS } from "./metrics.ts";
 
 /** Operations done before other work of the daemon gets its turn: some 20 ms in the kernel. */
 const OPERATIONS_PER_TURN = 1_024;
@@ -218,13 +219,11 @@ export class Reconciler {
       for (const operation of some) this.#failed.delete(entryOf(operation));
       for (const failure of refusals) this.#failed.set(entryOf(failure.operation), failure);
       failures += refusals.length;
-      metrics.count("entry_operations_total", "Kernel entries written or removed", {}, some.length);
+      metrics.count(OPERATIONS, {}, some.length);
     }
-    if (failures > 0) {
-      metrics.count("entry_errors_total", "Kernel entries that could not be written", {}, failures);
-    }
-    metrics.gauge("entries", "Kernel entries that are desired", this.#desired.size);
-    metrics.gauge("entries_failed", "Kernel entries that could not be written", this.#failed.size);
+    metrics.count(FAILURES, {}, failures);
+    metrics.gauge(ENTRIES, this.#desired.size);
+    metrics.gauge(ENTRIES_FAILED, this.#failed.size);
     this.#report();
     return { operations: operations.length, failures };
   }

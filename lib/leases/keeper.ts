@@ -20,6 +20,7 @@ import {
   type StoredLease,
   StoreGoneError,
 } from "./types.ts";
+import { LEASE_CONFLICTS, LEASE_RENEWALS } from "./metrics.ts";
 
 /** Longest sleep: the time of day may jump, and the machine may have slept. */
 const LONGEST_SLEEP_MS = 60_000;
@@ -169,8 +170,11 @@ export class LeaseKeeper {
       ? store.renewLease(this.#held, ttl, { signal })
       : store.updateLease(this.#held, this.#wanted, ttl, { signal });
     const written = await this.#answered(write);
-    if (written) this.#hold(written, began);
-    else this.#recheck = true;
+    if (!written) this.#recheck = true;
+    else {
+      if (isRenewal) this.#o.metrics?.count(LEASE_RENEWALS);
+      this.#hold(written, began);
+    }
   }
 
   /** Remembers whether the store answered. */
@@ -231,7 +235,7 @@ export class LeaseKeeper {
   /** Another host with this one's public IP overwrote the lease; {@link #step} writes it again. */
   async #claim(stored: StoredLease, signal: AbortSignal): Promise<void> {
     const { clock, log, metrics = noMetrics } = this.#o;
-    metrics.count("lease_conflicts_total", "Times that another host with this public IP overwrote the lease");
+    metrics.count(LEASE_CONFLICTS);
     if (this.#throttle.pass() !== undefined) {
       const conflict = describeConflict(this.#attributes, stored.value);
       log.error(`${conflict}, which overwrote the lease of this one: writing it back`, {

@@ -21,6 +21,7 @@ import {
   type StoredConfig,
   StoreGoneError,
 } from "./types.ts";
+import { LEASE_EVENTS, STORE_CONNECTED, STORE_ERRORS, STORE_LISTS, STORE_REVISION } from "./metrics.ts";
 
 /** Who wants to know of the own lease (the keeper). */
 export interface OwnLeaseObserver {
@@ -133,7 +134,7 @@ export class LeaseSync {
   /** Reads all leases, where there is no place to watch from. */
   async #list(signal: AbortSignal): Promise<void> {
     if (this.#cursor) return;
-    this.#metrics.count("store_lists_total", "Times that all leases were read");
+    this.#metrics.count(STORE_LISTS);
     const snapshot = await this.#o.store.listLeases({ signal });
     this.#apply(snapshot);
     this.#o.own?.observeSnapshot(snapshot, this.#isReplaced);
@@ -174,6 +175,7 @@ export class LeaseSync {
   #setCursor({ revision, history }: StoreCursor): void {
     this.#cursor = { revision, history };
     this.#revision = revision;
+    this.#metrics.gauge(STORE_REVISION, Number(revision));
   }
 
   #take(batch: LeaseEventBatch): void {
@@ -181,12 +183,7 @@ export class LeaseSync {
     this.#setCursor(batch);
     if (batch.config !== undefined) this.#o.onConfig?.(batch.config);
     if (batch.events.length === 0) return;
-    this.#metrics.count(
-      "lease_events_total",
-      "Changes of leases that the store reported",
-      {},
-      batch.events.length,
-    );
+    this.#metrics.count(LEASE_EVENTS, {}, batch.events.length);
     this.#o.records.change(batch);
     for (const event of batch.events) {
       const key = event.kind === "put" ? event.lease.key : event.key;
@@ -196,7 +193,7 @@ export class LeaseSync {
 
   #failed(error: unknown): void {
     this.#lastError = messageOf(error);
-    this.#metrics.count("store_errors_total", "Watches and lists of the lease store that ended in an error");
+    this.#metrics.count(STORE_ERRORS);
     if (error instanceof CompactedError && this.#cursor) {
       this.#cursor = undefined;
       this.#isReplaced ||= error instanceof ReplacedError;
@@ -211,7 +208,7 @@ export class LeaseSync {
     if (connected) this.#outageMs = now - this.#since;
     this.#connected = connected;
     this.#since = now;
-    this.#metrics.gauge("store_connected", "Whether the watch of the leases stands", connected ? 1 : 0);
+    this.#metrics.gauge(STORE_CONNECTED, connected ? 1 : 0);
     if (connected && this.#isProblem) this.#report();
   }
 

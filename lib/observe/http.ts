@@ -9,7 +9,7 @@ import { IPV6 } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
 import type { HttpRequest } from "./http_request.ts";
 import { type ConnectionSource, type HttpAnswer, HttpServer } from "./http_server.ts";
-import type { MetricsRegistry } from "./metrics.ts";
+import { formatFor, type MetricsRegistry } from "./metrics.ts";
 import type { Problems } from "./problems.ts";
 
 /** What the server serves. */
@@ -72,7 +72,7 @@ function serve(source: ConnectionSource, options: HealthOptions): HttpServer {
 }
 
 /** Answers one request. */
-async function answer({ method, path }: HttpRequest, options: HealthOptions): Promise<HttpAnswer> {
+async function answer({ method, path, fields }: HttpRequest, options: HealthOptions): Promise<HttpAnswer> {
   if (method !== "GET" && method !== "HEAD") {
     return { status: 405, body: "only GET and HEAD\n", allow: "GET, HEAD" };
   }
@@ -85,7 +85,7 @@ async function answer({ method, path }: HttpRequest, options: HealthOptions): Pr
       return { status: 503, body: reasons.map((reason) => `${reason}\n`).join("") };
     }
     case "/metrics": {
-      const { text, contentType } = options.metrics.render();
+      const { text, contentType } = options.metrics.render(formatFor(fields.get("accept")));
       return { status: 200, body: text, contentType };
     }
     case "/status": {

@@ -9,6 +9,10 @@ export interface HttpRequest {
   readonly method: string;
   /** Without the query: `/healthz`. */
   readonly path: string;
+  /** Host and port of an absolute-form target, which count before the Host field (RFC 9112, 3.2.2). */
+  readonly authority?: string;
+  /** Header fields by their names in small letters; a repeated one's values joined by commas. */
+  readonly fields: ReadonlyMap<string, string>;
 }
 
 /** A request that can't be answered; the message is for the client. */
@@ -45,29 +49,37 @@ export function parseRequest(head: Uint8Array): HttpRequest {
   if (!line || !TOKEN.test(line[1]!)) throw new BadRequestError(400, "not an HTTP request");
   const [, method, target, major, minor] = line;
   if (major !== "1") throw new BadRequestError(505, "only HTTP/1.1 and HTTP/1.0");
-  checkHost(fields, minor !== "0");
-  return { method: method!, path: pathOf(target!) };
+  const parsed = parseFields(fields, minor !== "0");
+  return { method: method!, ...parseTarget(target!), fields: parsed };
 }
 
-function checkHost(fields: readonly string[], isNeeded: boolean): void {
-  const hosts: string[] = [];
-  for (const field of fields) {
-    const colon = field.indexOf(":");
-    const name = field.slice(0, Math.max(colon, 0));
+function parseFields(lines: readonly string[], needsHost: boolean): ReadonlyMap<string, string> {
+  const fields = new Map<string, string>();
+  for (const line of lines) {
+    const colon = line.indexOf(":");
+    const name = line.slice(0, Math.max(colon, 0)).toLowerCase();
     if (!TOKEN.test(name)) throw new BadRequestError(400, "a malformed header line");
-    if (name.toLowerCase() === "host") hosts.push(field.slice(colon + 1).trim());
+    const before = fields.get(name);
+    const value = line.slice(colon + 1).trim();
+    if (before !== undefined && name === "host") throw new BadRequestError(400, ONE_HOST);
+    fields.set(name, before === undefined ? value : `${before}, ${value}`);
   }
-  if (hosts.length > 1 || (isNeeded && hosts.length === 0)) {
-    throw new BadRequestError(400, "exactly one Host field is needed");
-  }
-  // uri-host [ ":" port ] (RFC 3986, 3.2.2); empty is allowed.
-  const good = /^(\[[0-9A-Fa-fv:.%~_-]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/;
-  if (!hosts.every((host) => good.test(host))) throw new BadRequestError(400, "a malformed Host field");
+  const host = fields.get("host");
+  if (needsHost && host === undefined) throw new BadRequestError(400, ONE_HOST);
+  if (host !== undefined && !AUTHORITY.test(host)) throw new BadRequestError(400, "a malformed Host field");
+  return fields;
 }
 
-/** The path of an origin-form (`/x?y`) or absolute-form (`http://host/x`) target. */
-function pathOf(target: string): string {
-  const path = target.startsWith("/") ? target : /^https?:\/\/[^/?#]*([^]*)$/i.exec(target)?.[1];
-  if (path === undefined) throw new BadRequestError(400, "the target isn't a path");
-  return path.split(/[?#]/, 1)[0] || "/";
+const ONE_HOST = "exactly one Host field is needed";
+
+/** uri-host [ ":" port ] (RFC 3986, 3.2.2); empty is allowed. */
+const AUTHORITY = /^(\[[0-9A-Fa-fv:.%~_-]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/;
+
+/** Of an origin-form (`/x?y`) or absolute-form (`http://host/x`) target. */
+function parseTarget(target: string): Pick<HttpRequest, "path" | "authority"> {
+  const pathOf = (text: string) => text.split(/[?#]/, 1)[0] || "/";
+  if (target.startsWith("/")) return { path: pathOf(target) };
+  const absolute = /^https?:\/\/([^/?#]*)([^]*)$/i.exec(target);
+  if (!absolute) throw new BadRequestError(400, "the target isn't a path");
+  return { path: pathOf(absolute[2]!), authority: absolute[1]! };
 }

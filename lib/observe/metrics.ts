@@ -1,22 +1,33 @@
 /**
- * Counters and gauges, and their text in Prometheus' exposition format 0.0.4:
+ * The values of metrics, and their text for Prometheus: text format 0.0.4, or OpenMetrics 1.0 for who asks for it.
  * https://prometheus.io/docs/instrumenting/exposition_formats/
+ * https://prometheus.io/docs/specs/om/open_metrics_spec/
  *
  * @module
  */
+import { type MetricSpec, unitOf } from "./metric_spec.ts";
 import type { Labels, Metrics } from "./types.ts";
 
-const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN_METRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/** Before every name. */
-const PREFIX = "flannel_";
+/** How metrics are written. */
+export type MetricsFormat = "text" | "openmetrics";
+
+/** One series of a metric. */
+interface Series {
+  readonly labels: Labels;
+  /** Of a histogram: the sum of all values. */
+  value: number;
+  /** Of a histogram: how many values each bucket has got for itself, with the last for those beyond all bounds. */
+  readonly counts: number[] | undefined;
+}
 
 /** A metric with all its series. */
 interface Metric {
-  readonly kind: "counter" | "gauge";
-  readonly help: string;
+  readonly spec: MetricSpec;
   /** By the labels' text. */
-  readonly series: Map<string, { readonly labels: Labels; value: number }>;
+  readonly series: Map<string, Series>;
 }
 
 /** A read-out. */
@@ -30,13 +41,27 @@ export class MetricsRegistry implements Metrics {
   readonly #metrics = new Map<string, Metric>();
   readonly #collectors = new Set<() => void>();
 
-  count(name: string, help: string, labels: Labels = {}, by = 1): void {
-    const series = this.#series("counter", name, help, labels);
-    series.value += by;
+  count<Name extends string>(spec: MetricSpec<"counter", Name>, labels?: Labels<Name>, by = 1): void {
+    this.#series(spec, labels).value += by;
   }
 
-  gauge(name: string, help: string, value: number, labels: Labels = {}): void {
-    this.#series("gauge", name, help, labels).value = value;
+  total<Name extends string>(spec: MetricSpec<"counter", Name>, value: number, labels?: Labels<Name>): void {
+    this.#series(spec, labels).value = value;
+  }
+
+  gauge<Name extends string>(spec: MetricSpec<"gauge", Name>, value: number, labels?: Labels<Name>): void {
+    this.#series(spec, labels).value = value;
+  }
+
+  observe<Name extends string>(
+    spec: MetricSpec<"histogram", Name>,
+    value: number,
+    labels?: Labels<Name>,
+  ): void {
+    const series = this.#series(spec, labels);
+    series.value += value;
+    const bucket = spec.buckets!.findIndex((bound) => value <= bound);
+    series.counts![bucket < 0 ? spec.buckets!.length : bucket]!++;
   }
 
   onCollect(collect: () => void): Disposable {
@@ -46,33 +71,89 @@ export class MetricsRegistry implements Metrics {
     return { [Symbol.dispose]: () => void this.#collectors.delete(entry) };
   }
 
-  /** The present value of a series, or undefined if there is none: for `status` and tests. */
+  /** The present value of a series (of a histogram: the sum), or undefined if there is none. */
   value(name: string, labels: Labels = {}): number | undefined {
     return this.#metrics.get(name)?.series.get(seriesKey(labels))?.value;
   }
 
-  /** All metrics in Prometheus' text format. */
-  render(): MetricsText {
-    for (const collect of this.#collectors) collect();
-    const lines: string[] = [];
-    for (const [name, { kind, help, series }] of this.#metrics) {
-      lines.push(`# HELP ${PREFIX}${name} ${escape(help)}`, `# TYPE ${PREFIX}${name} ${kind}`);
-      for (const { labels, value } of series.values()) {
-        lines.push(`${PREFIX}${name}${formatLabels(labels)} ${formatValue(value)}`);
-      }
-    }
-    return { text: lines.map((line) => `${line}\n`).join(""), contentType: CONTENT_TYPE };
+  /** The sum over all series of a metric; 0 if there is none. */
+  sum(name: string): number {
+    let sum = 0;
+    for (const { value } of this.#metrics.get(name)?.series.values() ?? []) sum += value;
+    return sum;
   }
 
-  #series(kind: Metric["kind"], name: string, help: string, labels: Labels) {
-    let metric = this.#metrics.get(name);
-    if (!metric) this.#metrics.set(name, metric = { kind, help, series: new Map() });
-    if (metric.kind !== kind) throw new TypeError(`Metric ${name} is a ${metric.kind}, not a ${kind}`);
+  /** All metrics as text. */
+  render(format: MetricsFormat = "text"): MetricsText {
+    for (const collect of this.#collectors) collect();
+    const lines: string[] = [];
+    for (const metric of this.#metrics.values()) renderMetric(metric, format, lines);
+    if (format === "openmetrics") lines.push("# EOF");
+    const contentType = format === "openmetrics" ? OPEN_METRICS_TYPE : TEXT_TYPE;
+    return { text: lines.map((line) => `${line}\n`).join(""), contentType };
+  }
+
+  #series(spec: MetricSpec, labels: Labels = {}): Series {
+    let metric = this.#metrics.get(spec.name);
+    if (!metric) this.#metrics.set(spec.name, metric = { spec, series: new Map() });
+    if (metric.spec !== spec) throw new TypeError(`Metric ${spec.name} is declared twice`);
     const key = seriesKey(labels);
     let series = metric.series.get(key);
-    if (!series) metric.series.set(key, series = { labels, value: 0 });
+    if (!series) {
+      checkLabels(spec, labels);
+      const counts = spec.buckets && new Array<number>(spec.buckets.length + 1).fill(0);
+      metric.series.set(key, series = { labels, value: 0, counts });
+    }
     return series;
   }
+}
+
+/**
+ * The format that an Accept field asks for: OpenMetrics where it is named and not refused (`q=0`), which Prometheus
+ * prefers, else the text format.
+ */
+export function formatFor(accept: string | undefined): MetricsFormat {
+  for (const part of accept?.split(",") ?? []) {
+    const [type = "", ...parameters] = part.split(";").map((text) => text.trim().toLowerCase());
+    if (type !== "application/openmetrics-text") continue;
+    if (!parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter))) return "openmetrics";
+  }
+  return "text";
+}
+
+function checkLabels(spec: MetricSpec, labels: Labels): void {
+  const names = Object.keys(labels).sort().join();
+  const wanted = [...spec.labels].sort().join();
+  if (names !== wanted) throw new TypeError(`Metric ${spec.name} has the labels "${wanted}", not "${names}"`);
+}
+
+function renderMetric({ spec, series }: Metric, format: MetricsFormat, lines: string[]): void {
+  const { name, kind, help } = spec;
+  const isOpen = format === "openmetrics";
+  // OpenMetrics names the family, whose samples have the suffix.
+  const family = isOpen && kind === "counter" ? name.replace(/_total$/, "") : name;
+  lines.push(`# HELP ${family} ${escape(help, isOpen)}`, `# TYPE ${family} ${kind}`);
+  const unit = unitOf(family);
+  if (isOpen && unit !== undefined && family.endsWith(`_${unit}`)) lines.push(`# UNIT ${family} ${unit}`);
+  for (const one of series.values()) {
+    if (one.counts) renderHistogram(spec, one, lines);
+    else lines.push(`${name}${formatLabels(one.labels)} ${formatValue(one.value)}`);
+  }
+}
+
+function renderHistogram(spec: MetricSpec, { labels, value, counts }: Series, lines: string[]): void {
+  let count = 0;
+  for (const [index, bound] of [...spec.buckets!, Infinity].entries()) {
+    count += counts![index]!;
+    lines.push(`${spec.name}_bucket${formatLabels({ ...labels, le: formatBound(bound) })} ${count}`);
+  }
+  lines.push(`${spec.name}_sum${formatLabels(labels)} ${formatValue(value)}`);
+  lines.push(`${spec.name}_count${formatLabels(labels)} ${count}`);
+}
+
+/** OpenMetrics wants floats in canonical form: `1.0`, not `1`; both formats read it. */
+function formatBound(bound: number): string {
+  return Number.isInteger(bound) ? `${bound}.0` : formatValue(bound);
 }
 
 function seriesKey(labels: Labels): string {
@@ -82,14 +163,14 @@ function seriesKey(labels: Labels): string {
 }
 
 function formatLabels(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) =>
-    `${name}="${escape(value).replaceAll('"', '\\"')}"`
-  );
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escape(value, true)}"`);
   return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
 }
 
-function escape(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+/** @param quotes Whether quotes are escaped too: in labels, and in OpenMetrics everywhere. */
+function escape(text: string, quotes: boolean): string {
+  const escaped = text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+  return quotes ? escaped.replaceAll('"', '\\"') : escaped;
 }
 
 function formatValue(value: number): string {

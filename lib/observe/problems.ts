@@ -5,6 +5,7 @@
  */
 import type { PartLog } from "./log.ts";
 import type { Metrics, ProblemOptions, ProblemReporter } from "./types.ts";
+import { PROBLEM, PROBLEMS, READY } from "./problem_metrics.ts";
 
 /** A key whose text keeps changing gets one log line in this many milliseconds. */
 const LINE_INTERVAL_MS = 10_000;
@@ -100,17 +101,17 @@ export class Problems implements ProblemReporter {
     if (before?.wrong && !wrong) this.#gauge(key, 0);
     if (wrong && isNew) {
       this.#gauge(key, 1);
-      this.#metrics?.count("problems_total", "Times that something began to be wrong, by part", { key });
+      this.#metrics?.count(PROBLEMS, { key });
     }
     this.#gaugeReady();
   }
 
   #gauge(key: string, value: number): void {
-    this.#metrics?.gauge("problem", "1 while something is wrong, by part", value, { key });
+    this.#metrics?.gauge(PROBLEM, value, { key });
   }
 
   #gaugeReady(): void {
     const isReady = [...this.#entries.values()].every(({ notReady }) => !notReady);
-    this.#metrics?.gauge("ready", "1 while the host is ready", isReady ? 1 : 0);
+    this.#metrics?.gauge(READY, isReady ? 1 : 0);
   }
 }

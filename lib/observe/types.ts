@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { MetricSpec } from "./metric_spec.ts";
 
 /** Facts that go with a log line: short values, never secrets. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -22,17 +23,25 @@ export interface Log {
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Labels of a metric's series, like `{ reason: "no_peer" }`. */
-export type Labels = Readonly<Record<string, string>>;
+export type Labels<Name extends string = string> = Readonly<Record<Name, string>>;
 
 /**
- * Counters and gauges. Names are Prometheus names without the `flannel_` prefix, which is added once for all;
- * a name is registered by its first use. Cheap enough to call per batch, not per packet.
+ * Where counters, gauges and histograms go. Each is declared once, in its area's metrics.ts (see metric_spec.ts).
+ * Cheap enough to call per batch, not per packet.
  */
 export interface Metrics {
-  /** Adds to a counter (name ends in `_total`). */
-  count(name: string, help: string, labels?: Labels, by?: number): void;
+  /** Adds to a counter. @param by @default 1 */
+  count<Name extends string>(spec: MetricSpec<"counter", Name>, labels?: Labels<Name>, by?: number): void;
+  /** Sets a counter that somebody else counts, like the kernel. */
+  total<Name extends string>(spec: MetricSpec<"counter", Name>, value: number, labels?: Labels<Name>): void;
   /** Sets a gauge. */
-  gauge(name: string, help: string, value: number, labels?: Labels): void;
+  gauge<Name extends string>(spec: MetricSpec<"gauge", Name>, value: number, labels?: Labels<Name>): void;
+  /** Adds a value to a histogram. */
+  observe<Name extends string>(
+    spec: MetricSpec<"histogram", Name>,
+    value: number,
+    labels?: Labels<Name>,
+  ): void;
   /** Has `collect` called before each read-out, for values that are read on demand. */
   onCollect(collect: () => void): Disposable;
 }
@@ -40,7 +49,9 @@ export interface Metrics {
 /** Metrics that nobody reads. */
 export const noMetrics: Metrics = {
   count() {},
+  total() {},
   gauge() {},
+  observe() {},
   onCollect: () => ({ [Symbol.dispose]() {} }),
 };
 

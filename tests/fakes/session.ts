@@ -21,7 +21,8 @@ import { type Ip, parseIp } from "../../lib/net/ip.ts";
 import { firstIp, lastIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import type { PartLog } from "../../lib/observe/log.ts";
 import { Problems } from "../../lib/observe/problems.ts";
-import type { Labels, Metrics } from "../../lib/observe/types.ts";
+import { MetricsRegistry } from "../../lib/observe/metrics.ts";
+import type { MetricSpec } from "../../lib/observe/metric_spec.ts";
 
 /** A log that keeps its lines, fields and all. */
 export class RecordedLog implements PartLog {
@@ -52,25 +53,12 @@ export class RecordedLog implements PartLog {
 }
 
 /** Metrics that can be asked. */
-export class RecordedMetrics implements Metrics {
-  readonly values = new Map<string, number>();
-  #key(name: string, labels: Labels = {}): string {
-    return `${name}{${Object.entries(labels).map(([k, v]) => `${k}=${v}`).join(",")}}`;
-  }
-  count(name: string, _help: string, labels?: Labels, by = 1): void {
-    const key = this.#key(name, labels);
-    this.values.set(key, (this.values.get(key) ?? 0) + by);
-  }
-  gauge(name: string, _help: string, value: number, labels?: Labels): void {
-    this.values.set(this.#key(name, labels), value);
-  }
-  onCollect(): Disposable {
-    return { [Symbol.dispose]() {} };
-  }
-  /** Sum of all series of a name whose labels contain `part`. */
-  sum(name: string, part = ""): number {
-    return [...this.values].filter(([key]) => key.startsWith(`${name}{`) && key.includes(part))
-      .reduce((total, [, value]) => total + value, 0);
+export class RecordedMetrics extends MetricsRegistry {
+  /** Sum of all series of a metric that have a label of this value. */
+  sumOf(spec: MetricSpec, value: string): number {
+    const lines = this.render().text.split("\n").filter((line) => line.startsWith(`${spec.name}{`));
+    return lines.filter((line) => line.includes(`="${value}"`))
+      .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(" "))), 0);
   }
 }
 

@@ -121,7 +121,7 @@ labTest("a lease that has expired makes the host not ready, with the reason, unt
   const host = lab.host(1);
   await host.startReady({ args: ["-subnet-lease-ttl=6s"] });
   const left = async () =>
-    Number(/^flannel_lease_seconds_left (\S+)$/m.exec(await host.fetchText("/metrics"))?.[1]);
+    Number(/^flannel_lease_remaining_seconds (\S+)$/m.exec(await host.fetchText("/metrics"))?.[1]);
   const first = await left();
   assert.ok(first > 1 && first <= 6, `${first} s left`);
   await lab.etcd.stop();

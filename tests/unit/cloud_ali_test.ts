@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { CLOUD_RETRIES } from "../../backends/cloud/metrics.ts";
 import { makeAliVpc } from "../../backends/ali_vpc/backend.ts";
 import type { CloudEdges } from "../../backends/cloud/backend.ts";
 import type { BackendType } from "../../lib/backend/types.ts";
@@ -81,7 +82,7 @@ Deno.test("ali-vpc: a replaced instance's entry is deleted, waited for and recre
   ali.addEntry("10.20.7.0/24", "i-old");
   await using _running = await host.start("10.20.7.0/24");
   assert.deepEqual(routes(ali), [FOREIGN, "10.20.7.0/24 i-a"]);
-  assert.equal(host.test.metrics.sum("cloud_retries_total", "conflict"), 2);
+  assert.equal(host.test.metrics.sumOf(CLOUD_RETRIES, "conflict"), 2);
 });
 
 Deno.test("ali-vpc: the switch's own table before the router's", async () => {
@@ -127,12 +128,12 @@ Deno.test("ali-vpc: throttling is retried and counted, denial names the action",
   await using host = new Host(ali, "i-a", "192.168.0.10");
   ali.faults.denied.add("CreateRouteEntry");
   const starting = host.start("10.20.7.0/24");
-  await until("denied", () => host.test.metrics.sum("cloud_retries_total", "denied") > 0);
+  await until("denied", () => host.test.metrics.sumOf(CLOUD_RETRIES, "denied") > 0);
   assert.match(host.test.log.text, /Permission vpc:CreateRouteEntry is missing/);
   ali.faults.throttle = 3;
   ali.faults.denied.clear();
   await using _running = await starting;
-  assert.ok(host.test.metrics.sum("cloud_retries_total", "throttled") >= 3);
+  assert.ok(host.test.metrics.sumOf(CLOUD_RETRIES, "throttled") >= 3);
 });
 
 Deno.test("ali-vpc: role keys that end in the middle are fetched anew, and none ever shows", async () => {
@@ -144,7 +145,7 @@ Deno.test("ali-vpc: role keys that end in the middle are fetched anew, and none 
   ali.tables.get("vtb-system")!.now = ali.entries().slice(0, 1);
   await host.test.clock.tick();
   assert.equal(routes(ali).length, 2);
-  assert.equal(host.test.metrics.sum("cloud_retries_total", "credentials"), 1);
+  assert.equal(host.test.metrics.sumOf(CLOUD_RETRIES, "credentials"), 1);
   assert.doesNotMatch(host.test.log.text + JSON.stringify(running.status!()), /role-secret|sts-token/);
 });
 

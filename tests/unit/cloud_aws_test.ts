@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { CLOUD_RETRIES, CLOUD_ROUTE_READY } from "../../backends/cloud/metrics.ts";
 import { makeAwsVpc } from "../../backends/aws_vpc/backend.ts";
 import type { CloudEdges } from "../../backends/cloud/backend.ts";
 import { FakeAws } from "../fakes/aws.ts";
@@ -168,12 +169,12 @@ Deno.test("aws-vpc: throttling is retried and counted, denial names the action",
   await using host = new Host(aws, "i-0a", "10.0.1.10");
   aws.faults.denied.add("CreateRoute");
   const starting = host.start("10.20.7.0/24");
-  await until("denied", () => host.test.metrics.sum("cloud_retries_total", "denied") > 0);
+  await until("denied", () => host.test.metrics.sumOf(CLOUD_RETRIES, "denied") > 0);
   assert.match(host.test.log.text, /Permission ec2:CreateRoute is missing/);
   aws.faults.throttle = 2;
   aws.faults.denied.clear();
   await using _running = await starting;
-  assert.ok(host.test.metrics.sum("cloud_retries_total", "throttled") >= 2);
+  assert.ok(host.test.metrics.sumOf(CLOUD_RETRIES, "throttled") >= 2);
 });
 
 Deno.test("aws-vpc: a refused source/destination check is an error that names the permission, and no reason to wait", async () => {
@@ -275,7 +276,7 @@ Deno.test("aws-vpc: wrong keys don't crash the daemon, and the message says what
   await using host = new Host(aws, "i-0a", "10.0.1.10");
   host.env.set("AWS_SECRET_ACCESS_KEY", "wrong-secret");
   const starting = host.start("10.20.7.0/24");
-  await until("refused", () => host.test.metrics.sum("cloud_retries_total", "credentials") > 1);
+  await until("refused", () => host.test.metrics.sumOf(CLOUD_RETRIES, "credentials") > 1);
   assert.match(host.test.log.text, /SignatureDoesNotMatch/);
   assert.doesNotMatch(host.test.log.text, /wrong-secret/);
   host.test.end.abort();
@@ -322,7 +323,7 @@ Deno.test("aws-vpc: a moved subnet whose new table is full makes the host not re
   aws.limit = 3;
   const ticking = host.test.clock.tick();
   await until("it says so", () => /rtb-0new has 3/.test(host.test.problems.notReady().join()));
-  assert.equal(host.test.metrics.values.get("cloud_route_ready{cloud=aws-vpc}"), 0);
+  assert.equal(host.test.metrics.sumOf(CLOUD_ROUTE_READY, "aws-vpc"), 0);
   aws.limit = 50;
   await ticking;
   assert.deepEqual(host.test.problems.notReady(), []);

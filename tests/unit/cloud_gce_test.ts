@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { CLOUD_RETRIES } from "../../backends/cloud/metrics.ts";
 import type { CloudEdges } from "../../backends/cloud/backend.ts";
 import { makeGce } from "../../backends/gce/backend.ts";
 import { routeNames } from "../../backends/gce/names.ts";
@@ -143,13 +144,13 @@ Deno.test("gce: throttling is retried and counted, denial names the permission",
   await using host = new Host(gce, "host-a", "10.128.0.2");
   gce.faults.denied.add("compute.routes.insert");
   const starting = host.start("10.20.7.0/24");
-  await until("denied", () => host.test.metrics.sum("cloud_retries_total", "denied") > 0);
+  await until("denied", () => host.test.metrics.sumOf(CLOUD_RETRIES, "denied") > 0);
   assert.match(host.test.log.text, /Permission compute.routes.create is missing/);
   // Courtesy calls take some of them, uncounted.
   gce.faults.throttle = 6;
   gce.faults.denied.clear();
   await using _running = await starting;
-  assert.ok(host.test.metrics.sum("cloud_retries_total", "throttled") >= 3);
+  assert.ok(host.test.metrics.sumOf(CLOUD_RETRIES, "throttled") >= 3);
 });
 
 Deno.test("gce: tokens that end in the middle are fetched anew, and none ever shows", async () => {
@@ -161,7 +162,7 @@ Deno.test("gce: tokens that end in the middle are fetched anew, and none ever sh
   gce.routes.now = gce.routes.now.slice(0, 1);
   await host.test.clock.tick();
   assert.deepEqual(routes(gce).length, 2);
-  assert.equal(host.test.metrics.sum("cloud_retries_total", "credentials"), 1);
+  assert.equal(host.test.metrics.sumOf(CLOUD_RETRIES, "credentials"), 1);
   assert.doesNotMatch(host.test.log.text + JSON.stringify(running.status!()), /ya29|Bearer/);
 });
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { CLOUD_RETRIES } from "../../backends/cloud/metrics.ts";
 import { refusals, scriptedLoop } from "../fakes/scripted_table.ts";
 import { testInterface, until, within } from "../fakes/session.ts";
 
@@ -20,7 +21,7 @@ Deno.test("route loop: the same failure is logged once, its end once, and every 
   await within("ready", loop.start());
   assert.equal(host.log.lines.filter((line) => line.startsWith("warn it is unavailable")).length, 1);
   assert.equal(host.log.lines.filter((line) => line.includes("the own route stands")).length, 1);
-  assert.equal(host.metrics.sum("cloud_retries_total", "unavailable"), 6);
+  assert.equal(host.metrics.sumOf(CLOUD_RETRIES, "unavailable"), 6);
   const waits = host.clock.sleeps.slice(0, 6);
   assert.deepEqual(waits, [...waits].sort((a, b) => a - b));
 });

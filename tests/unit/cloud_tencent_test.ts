@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { CLOUD_RETRIES } from "../../backends/cloud/metrics.ts";
 import type { CloudEdges } from "../../backends/cloud/backend.ts";
 import { makeTencentVpc } from "../../backends/tencent_vpc/backend.ts";
 import type { TencentVpcOptions } from "../../backends/tencent_vpc/options.ts";
@@ -204,13 +205,13 @@ Deno.test("tencent-vpc: throttling is retried and counted, denial names the acti
   await using host = new Host(tencent, "ins-a", "172.16.0.10");
   tencent.faults.denied.add("CreateRoutes");
   const starting = host.start("10.20.7.0/24");
-  await until("denied", () => host.test.metrics.sum("cloud_retries_total", "denied") > 0);
+  await until("denied", () => host.test.metrics.sumOf(CLOUD_RETRIES, "denied") > 0);
   assert.match(host.test.log.text, /Permission vpc:CreateRoutes is missing/);
   // Courtesy calls take some of them, uncounted.
   tencent.faults.throttle = 6;
   tencent.faults.denied.clear();
   await using _running = await starting;
-  assert.ok(host.test.metrics.sum("cloud_retries_total", "throttled") >= 2);
+  assert.ok(host.test.metrics.sumOf(CLOUD_RETRIES, "throttled") >= 2);
 });
 
 Deno.test("tencent-vpc: role keys that end early are fetched anew, and none ever shows", async () => {
@@ -223,7 +224,7 @@ Deno.test("tencent-vpc: role keys that end early are fetched anew, and none ever
   table.routes.now = table.routes.now.slice(0, 1);
   await host.test.clock.tick();
   assert.equal(routes(tencent).length, 2);
-  assert.equal(host.test.metrics.sum("cloud_retries_total", "credentials"), 1);
+  assert.equal(host.test.metrics.sumOf(CLOUD_RETRIES, "credentials"), 1);
   assert.doesNotMatch(host.test.log.text + JSON.stringify(running.status!()), /role-secret|sts-token/);
 });
 

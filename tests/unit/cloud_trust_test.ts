@@ -1,12 +1,13 @@
 /** What a host may believe and say of its route: regression tests of the loop, each named after its bug. */
 import assert from "node:assert/strict";
+import { CLOUD_RETRIES, CLOUD_ROUTE_READY } from "../../backends/cloud/metrics.ts";
 import { asCloudError } from "../../backends/cloud/errors.ts";
 import { refusals, scriptedLoop, ScriptedTable } from "../fakes/scripted_table.ts";
 import { peerLease, type TestHost, testInterface, until, within } from "../fakes/session.ts";
 
 /** The gauge that monitoring sees. */
 function routeReady(host: TestHost): number | undefined {
-  return host.metrics.values.get("cloud_route_ready{cloud=scripted}");
+  return host.metrics.value(CLOUD_ROUTE_READY.name, { cloud: "scripted" });
 }
 
 Deno.test("a black hole that a live host turned to itself while others were removed is not removed", async () => {
@@ -150,7 +151,7 @@ Deno.test("an API that is down isn't a lost route: ready and metric stay", async
   const seen: unknown[] = [];
   table.before = () => void seen.push(routeReady(host), host.problems.notReady()[0]);
   await host.clock.tick();
-  assert.equal(host.metrics.sum("cloud_retries_total"), 4);
+  assert.equal(host.metrics.sum(CLOUD_RETRIES.name), 4);
   assert.deepEqual([...new Set(seen)], [1, undefined]);
   assert.equal((loop.status() as { ready: boolean }).ready, true);
 });

@@ -4,7 +4,8 @@ import { IneffectiveWriteError } from "../../lib/firewall/change.ts";
 import { type CommandResult, type CommandRunner } from "../../lib/firewall/command.ts";
 import { Iptables } from "../../lib/firewall/iptables.ts";
 import { WriteBackoff } from "../../lib/firewall/write_backoff.ts";
-import { type Log, type Metrics, noMetrics, silentLog } from "../../lib/observe/types.ts";
+import { MetricsRegistry } from "../../lib/observe/metrics.ts";
+import { type Log, silentLog } from "../../lib/observe/types.ts";
 import { ipv4Rules, NAMES } from "./firewall_fixtures.ts";
 
 const RULES = ipv4Rules();
@@ -85,20 +86,13 @@ Deno.test("firewall iptables: old versions get no options that they don't know",
   assert.deepEqual(args, [["--noflush"]]);
 });
 
-/** Counts what is counted, by name. */
-function countingMetrics(): { metrics: Metrics; counts: Map<string, number> } {
-  const counts = new Map<string, number>();
-  const count = (name: string) => void counts.set(name, (counts.get(name) ?? 0) + 1);
-  return { metrics: { ...noMetrics, count }, counts };
-}
-
 Deno.test("firewall iptables: a write that reports success and has no effect is an error, counted, and not repeated at once", async () => {
   let writes = 0;
   const run: CommandRunner = (command) => {
     if (command.endsWith("-restore")) writes++;
     return Promise.resolve({ code: 0, stdout: "", stderr: "" });
   };
-  const { metrics, counts } = countingMetrics();
+  const metrics = new MetricsRegistry();
   const iptables = new Iptables(TOOL, NAMES, run, silentLog, { metrics });
   for (let pass = 0; pass < 3; pass++) {
     await assert.rejects(iptables.apply(RULES, true), (error) => {
@@ -111,7 +105,7 @@ Deno.test("firewall iptables: a write that reports success and has no effect is 
     });
   }
   assert.equal(writes, 1);
-  assert.equal(counts.get("firewall_ineffective_writes_total"), 1);
+  assert.equal(metrics.value("flannel_firewall_ineffective_writes_total"), 1);
 });
 
 Deno.test("firewall: writes without effect are tried again after 1 s, then twice as late each time up to 10 minutes", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parseIp } from "../../lib/net/ip.ts";
 import { type HealthOptions, type ListenAddress, ListenError, serveHealth } from "../../lib/observe/http.ts";
+import { counter } from "../../lib/observe/metric_spec.ts";
 import { MetricsRegistry } from "../../lib/observe/metrics.ts";
 import { Problems } from "../../lib/observe/problems.ts";
 
@@ -40,7 +41,7 @@ Deno.test("HTTP: healthz is 200, readyz names the reasons until there are none",
 
 Deno.test("HTTP: metrics and status; a failing status is a 500 that is reported", async () => {
   const metrics = new MetricsRegistry();
-  metrics.count("events_total", "Events");
+  metrics.count(counter("flannel_events_total", "Events"));
   const errors: unknown[] = [];
   let broken = false;
   const status = () => {

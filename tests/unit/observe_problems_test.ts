@@ -17,7 +17,7 @@ function problems() {
 
 Deno.test("problems: readiness, status, metrics and log show the same", () => {
   const { lines, metrics, clock, problems: registry } = problems();
-  assert.equal(metrics.value("ready"), 1);
+  assert.equal(metrics.value("flannel_ready"), 1);
   registry.set("peer filter", "cannot count, retrying");
   registry.set("kernel", "cannot reconcile flannel.1, retrying", { notReady: true });
   assert.deepEqual(registry.list(), [
@@ -25,15 +25,15 @@ Deno.test("problems: readiness, status, metrics and log show the same", () => {
     { key: "kernel", text: "cannot reconcile flannel.1, retrying", since: 1_000_000, notReady: true },
   ]);
   assert.deepEqual(registry.notReady(), ["kernel: cannot reconcile flannel.1, retrying"]);
-  assert.equal(metrics.value("ready"), 0);
-  assert.equal(metrics.value("problem", { key: "kernel" }), 1);
+  assert.equal(metrics.value("flannel_ready"), 0);
+  assert.equal(metrics.value("flannel_problem", { key: "kernel" }), 1);
   clock.now += 3_000;
   registry.clear("kernel", "reconciled");
   registry.clear("kernel");
   assert.deepEqual(registry.notReady(), []);
-  assert.equal(metrics.value("ready"), 1);
-  assert.equal(metrics.value("problem", { key: "kernel" }), 0);
-  assert.equal(metrics.value("problems_total", { key: "kernel" }), 1);
+  assert.equal(metrics.value("flannel_ready"), 1);
+  assert.equal(metrics.value("flannel_problem", { key: "kernel" }), 0);
+  assert.equal(metrics.value("flannel_problems_total", { key: "kernel" }), 1);
   assert.deepEqual(lines, [
     "warning peer filter: cannot count, retrying",
     "warning kernel: cannot reconcile flannel.1, retrying",
@@ -61,7 +61,7 @@ Deno.test("problems: what the host waits for blocks readiness and isn't a proble
   registry.set("start", "no config", { notReady: true });
   assert.equal(registry.list().length, 1);
   registry.wait("start", "not yet in the network");
-  assert.equal(metrics.value("problem", { key: "start" }), 0);
+  assert.equal(metrics.value("flannel_problem", { key: "start" }), 0);
   registry.clear("start");
   assert.deepEqual(registry.notReady(), []);
   assert.deepEqual(lines, ["warning start: no config"]);

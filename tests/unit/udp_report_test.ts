@@ -13,32 +13,18 @@ import { Receiver } from "../../backends/udp/worker/receiver.ts";
 import { reportMetrics, statusOf } from "../../backends/udp/control/report.ts";
 import { SharedOffloads } from "../../backends/udp/shared/offloads.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
-import type { Labels, Metrics } from "../../lib/observe/types.ts";
+import { DROPPED_PACKETS, OFFLOAD, SENT_PACKETS } from "../../backends/udp/control/metrics.ts";
+import { MetricsRegistry } from "../../lib/observe/metrics.ts";
+import type { MetricSpec } from "../../lib/observe/metric_spec.ts";
+import type { Labels } from "../../lib/observe/types.ts";
 import { allocatePacketMemory } from "../../lib/packet/memory.ts";
 import { ALL_OFFLOADS, BASE } from "./udp_fake_io.ts";
 
-/** Metrics as a plain map, read out on demand. */
-class MapMetrics implements Metrics {
-  readonly values = new Map<string, number>();
-  #collect = () => {};
-
-  count(name: string, _help: string, labels: Labels = {}, by = 1): void {
-    const key = `${name} ${Object.values(labels).join(" ")}`.trim();
-    this.values.set(key, (this.values.get(key) ?? 0) + by);
-  }
-
-  gauge(name: string, _help: string, value: number, labels: Labels = {}): void {
-    this.values.set(`${name} ${Object.values(labels).join(" ")}`, value);
-  }
-
-  onCollect(collect: () => void): Disposable {
-    this.#collect = collect;
-    return { [Symbol.dispose]: () => this.#collect = () => {} };
-  }
-
-  read(key: string): number | undefined {
-    this.#collect();
-    return this.values.get(key);
+/** Metrics that are read out before each look. */
+class ReadMetrics extends MetricsRegistry {
+  read(spec: MetricSpec, labels?: Labels): number | undefined {
+    this.render();
+    return this.value(spec.name, labels);
   }
 }
 
@@ -46,22 +32,22 @@ Deno.test("metrics follow the workers' counters and the offloads in force", () =
   const memory = new SharedArrayBuffer(countersBytes(2));
   const offloads = new SharedOffloads();
   offloads.set(ALL_OFFLOADS);
-  const metrics = new MapMetrics();
+  const metrics = new ReadMetrics();
   const report = reportMetrics(metrics, memory, offloads);
-  assert.equal(metrics.read("udp_sent_packets_total"), 0, "there from the start");
+  assert.equal(metrics.read(SENT_PACKETS), 0, "there from the start");
   countersOf(memory, 0)[COUNTER.sentPackets]! += 5;
   countersOf(memory, 1)[COUNTER.sentPackets]! += 2;
   countersOf(memory, 1)[COUNTER.inForeignSource]! += 3;
-  assert.equal(metrics.read("udp_sent_packets_total"), 7);
-  assert.equal(metrics.read("udp_sent_packets_total"), 7, "read twice, counted once");
-  assert.equal(metrics.read("udp_dropped_packets_total in foreign_source"), 3);
-  assert.equal(metrics.read("udp_offload segment"), 1);
+  assert.equal(metrics.read(SENT_PACKETS), 7);
+  assert.equal(metrics.read(SENT_PACKETS), 7, "read twice, counted once");
+  assert.equal(metrics.read(DROPPED_PACKETS, { direction: "in", reason: "foreign_source" }), 3);
+  assert.equal(metrics.read(OFFLOAD, { offload: "segment" }), 1);
   assert.equal(offloads.drop("segment"), true);
   assert.equal(offloads.drop("segment"), false);
-  assert.equal(metrics.read("udp_offload segment"), 0);
+  assert.equal(metrics.read(OFFLOAD, { offload: "segment" }), 0);
   report[Symbol.dispose]();
   countersOf(memory, 0)[COUNTER.sentPackets]! += 1;
-  assert.equal(metrics.read("udp_sent_packets_total"), 7);
+  assert.equal(metrics.read(SENT_PACKETS), 7);
 });
 
 Deno.test("the status has what is in force, every drop by reason, and survives JSON", () => {

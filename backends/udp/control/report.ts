@@ -5,30 +5,39 @@
  */
 import type { JsonObject } from "../../../lib/config/types.ts";
 import type { Metrics } from "../../../lib/observe/types.ts";
+import type { MetricSpec } from "../../../lib/observe/metric_spec.ts";
 import { type Counter, DROPS, sumCounters } from "../shared/counters.ts";
 import { OFFLOAD_TEXT, OFFLOADS, type Offloads, type SharedOffloads } from "../shared/offloads.ts";
+import {
+  DROPPED_PACKETS,
+  ICMP_ERRORS,
+  MERGED_PACKETS,
+  OFFLOAD,
+  OFFLOAD_DOWNGRADES,
+  RECEIVE_CALLS,
+  RECEIVED_BYTES,
+  RECEIVED_PACKETS,
+  SEND_CALLS,
+  SENT_BYTES,
+  SENT_PACKETS,
+  SPLIT_SENDS,
+  TUN_READS,
+  TUN_WRITES,
+} from "./metrics.ts";
 
-/** Metrics that are plain sums: name, help, counter. */
-const TOTALS: readonly (readonly [string, string, Counter])[] = [
-  ["udp_sent_packets_total", "Packets sent to peers", "sentPackets"],
-  ["udp_sent_bytes_total", "Bytes of packets sent to peers, without outer headers", "sentBytes"],
-  ["udp_send_calls_total", "System calls that sent them", "sendCalls"],
-  ["udp_received_packets_total", "Packets received from peers", "receivedPackets"],
-  [
-    "udp_received_bytes_total",
-    "Bytes of packets received from peers, without outer headers",
-    "receivedBytes",
-  ],
-  ["udp_receive_calls_total", "System calls that received them", "receiveCalls"],
-  ["udp_tun_reads_total", "Reads of the TUN", "tunReads"],
-  ["udp_tun_writes_total", "Writes to the TUN", "tunWrites"],
-  ["udp_merged_packets_total", "Received packets that were written to the TUN merged", "mergedPackets"],
-  ["udp_icmp_errors_total", "ICMP errors sent", "icmpErrors"],
-  [
-    "udp_split_sends_total",
-    "Sends that went packet by packet after the kernel refused them whole",
-    "splitSends",
-  ],
+/** Metrics that are plain sums. */
+const TOTALS: readonly (readonly [MetricSpec<"counter", never>, Counter])[] = [
+  [SENT_PACKETS, "sentPackets"],
+  [SENT_BYTES, "sentBytes"],
+  [SEND_CALLS, "sendCalls"],
+  [RECEIVED_PACKETS, "receivedPackets"],
+  [RECEIVED_BYTES, "receivedBytes"],
+  [RECEIVE_CALLS, "receiveCalls"],
+  [TUN_READS, "tunReads"],
+  [TUN_WRITES, "tunWrites"],
+  [MERGED_PACKETS, "mergedPackets"],
+  [ICMP_ERRORS, "icmpErrors"],
+  [SPLIT_SENDS, "splitSends"],
 ];
 
 /** Feeds the workers' counters to the metrics whenever these are read. */
@@ -41,24 +50,17 @@ export function reportMetrics(
   return metrics.onCollect(() => {
     const now = sumCounters(counters);
     const grown = (counter: Counter) => Math.max(0, now[counter] - before[counter]);
-    for (const [name, help, counter] of TOTALS) metrics.count(name, help, {}, grown(counter));
+    for (const [spec, counter] of TOTALS) metrics.count(spec, {}, grown(counter));
     for (const { counter, direction, reason } of DROPS) {
-      metrics.count("udp_dropped_packets_total", "Packets dropped, by direction and reason", {
-        direction,
-        reason,
-      }, grown(counter));
+      metrics.count(DROPPED_PACKETS, { direction, reason }, grown(counter));
     }
     for (
       const [counter, offload] of [["segmentDowngrades", "segment"], ["mergeDowngrades", "merge"]] as const
     ) {
-      metrics.count("udp_offload_downgrades_total", "Offloads given up because the kernel refused them", {
-        offload,
-      }, grown(counter));
+      metrics.count(OFFLOAD_DOWNGRADES, { offload }, grown(counter));
     }
     for (const offload of OFFLOADS) {
-      metrics.gauge("udp_offload", "Whether an offload is in force", offloads.has(offload) ? 1 : 0, {
-        offload: offload,
-      });
+      metrics.gauge(OFFLOAD, offloads.has(offload) ? 1 : 0, { offload });
     }
     before = now;
   });
@@ -73,7 +75,7 @@ export function statusOf(
   const now = sumCounters(counters);
   const dropped: Record<string, number> = {};
   for (const { counter, direction, reason } of DROPS) dropped[`${direction}_${reason}`] = now[counter];
-  const traffic = Object.fromEntries(TOTALS.map(([, , counter]) => [counter, now[counter]]));
+  const traffic = Object.fromEntries(TOTALS.map(([, counter]) => [counter, now[counter]]));
   return {
     ...facts,
     offloads: { ...offloads.current },

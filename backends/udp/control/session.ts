@@ -22,6 +22,7 @@ import { RoutesWriter } from "./routes_writer.ts";
 import { NoTunError } from "./tun_queue.ts";
 import { closeEnds, mayPass, mustReopen, openEnds, type TunnelEnds, waitingFamilies } from "./tunnel_ends.ts";
 import { WorkerPool } from "./worker_pool.ts";
+import { DEVICE_LOSSES } from "./metrics.ts";
 
 /** What the session is made for. */
 export interface UdpSessionSetup {
@@ -162,7 +163,7 @@ export class UdpSession implements AsyncDisposable {
         log.info("The external address changed: the tunnel's sockets are opened again");
         continue;
       }
-      metrics.count("udp_device_losses_total", "How often the TUN was lost under the forwarder");
+      metrics.count(DEVICE_LOSSES);
       const text = `device ${this.#setup.device} is gone, waiting until it is back`;
       problems.set(PROBLEM, text, { notReady: true });
     }
