@@ -39,6 +39,10 @@ const SYMBOLS = {
   /** int madvise(void *addr, size_t length, int advice) */
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
 
+  // time.h
+  /** int clock_gettime(clockid_t clockid, struct timespec *tp) */
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+
   // signal.h
   /** int kill(pid_t pid, int sig) */
   kill: { parameters: ["i32", "i32"], result: "i32" },

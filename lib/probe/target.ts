@@ -1,0 +1,63 @@
+/**
+ * Peers as probes see them, and who is asked in their subnets.
+ *
+ * @module
+ */
+import type { Lease } from "../leases/types.ts";
+import type { Family, PerFamily } from "../net/family.ts";
+import type { Ip } from "../net/ip.ts";
+import { firstIp, ipAt, type Prefix } from "../net/prefix.ts";
+import { isUdpTunnel, type Tunnel } from "../net/tunnel.ts";
+import { pathOf } from "./kernel_path.ts";
+
+/** One peer. */
+export interface ProbeTarget {
+  /** The lease's key. */
+  readonly key: string;
+  /** The host's name, where the store knows it. */
+  readonly name?: string;
+  readonly lease: Lease;
+}
+
+/** The network as this host is in it. */
+export interface ProbeNetwork {
+  /** The config's Backend.Type. */
+  readonly type: string;
+  /** The own subnets. */
+  readonly subnets: PerFamily<Prefix>;
+  /** How outer packets look; absent for backends without a tunnel. */
+  readonly tunnel?: Tunnel;
+}
+
+/** Backends whose hosts have an address of flannel's in their subnet: its lowest. */
+function hasOwnDevice(type: string): boolean {
+  const path = pathOf(type);
+  return path !== "direct" && path !== "routed";
+}
+
+/**
+ * Whom to ask in a peer's subnet: its tunnel device (the lowest address, on the original's hosts too), or else the
+ * container bridge (the first usable one), which may not be there.
+ */
+export function addressToAsk(type: string, subnet: Prefix): Ip {
+  return hasOwnDevice(type) ? firstIp(subnet) : ipAt(subnet, 1n);
+}
+
+/** Whether nothing need answer at {@link addressToAsk}. */
+export function mayBeSilent(type: string): boolean {
+  return !hasOwnDevice(type);
+}
+
+/** The own overlay addresses: where answers are to come back to. */
+export function ownAddresses({ type, subnets }: ProbeNetwork, families: readonly Family[]): PerFamily<Ip> {
+  return Object.fromEntries(
+    families.flatMap(({ name }) => subnets[name] ? [[name, addressToAsk(type, subnets[name])]] : []),
+  );
+}
+
+/** What carries the tunnel, in words. */
+export function describeCarrier({ tunnel }: ProbeNetwork): string | undefined {
+  if (!tunnel) return undefined;
+  if (!isUdpTunnel(tunnel)) return `IP protocol ${tunnel.ipProtocol}`;
+  return `UDP port ${tunnel.udpPorts.join(" and ")}`;
+}
