@@ -21,6 +21,8 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       return await (await import("./cleanup_command.ts")).cleanupCommand(invocation, backends);
     case "status":
       return await (await import("./status_command.ts")).statusCommand(invocation);
+    case "probe":
+      return await (await import("./probe_command.ts")).probeCommand(invocation, backends);
     case "doctor":
       return await (await import("./doctor_command.ts")).doctorCommand(invocation, backends);
     case "cni":

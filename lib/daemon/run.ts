@@ -152,6 +152,10 @@ async function join(given: Options, parts: JoinParts): Promise<Member> {
   const member = new Member({ ...parts, options, network, backend, membership, external, formerNetworks });
   try {
     parts.status.show(() => memberStatus(member));
+    parts.status.showPeers(async () => {
+      const { encodeView, memberView } = await import("./network_view.ts");
+      return encodeView(memberView(member));
+    });
     await member.start(first);
   } catch (error) {
     await member[Symbol.asyncDispose]();

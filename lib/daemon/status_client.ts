@@ -11,8 +11,21 @@ const TIMEOUT_MS = 5_000;
 
 /** Asks the daemon behind a status socket. @throws {Error} If none answers; the message says what to do. */
 export function readStatus(path: string): Promise<JsonObject> {
+  return readLocal(path, "/status");
+}
+
+/** There is no daemon behind the socket. */
+class NoDaemonError extends Error {}
+
+/** Whether an error says that no daemon is running, and not that one doesn't answer. */
+export function isNoDaemon(error: unknown): boolean {
+  return error instanceof NoDaemonError;
+}
+
+/** As {@link readStatus}, for another path of the same server. */
+export function readLocal(path: string, urlPath: string): Promise<JsonObject> {
   const { promise, resolve, reject } = Promise.withResolvers<JsonObject>();
-  const call = request({ socketPath: path, path: "/status", timeout: TIMEOUT_MS }, (response) => {
+  const call = request({ socketPath: path, path: urlPath, timeout: TIMEOUT_MS }, (response) => {
     let text = "";
     response.setEncoding("utf8");
     response.on("data", (chunk) => text += chunk);
@@ -46,6 +59,11 @@ function explain(path: string, error: Error & { code?: string }): Error {
     return new Error(`Cannot ask flanneld on ${path}: run this as root (sudo flanneld status)`);
   }
   const isAway = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-  const why = isAway ? "no flanneld is running with this -subnet-file" : error.message;
-  return new Error(`Cannot ask flanneld on ${path}: ${why}`, { cause: error });
+  if (isAway) {
+    return new NoDaemonError(
+      `Cannot ask flanneld on ${path}: no flanneld is running with this -subnet-file`,
+      { cause: error },
+    );
+  }
+  return new Error(`Cannot ask flanneld on ${path}: ${error.message}`, { cause: error });
 }

@@ -43,6 +43,7 @@ export class StatusServer implements AsyncDisposable {
   readonly #problems: Problems;
   #socket: HealthServer | undefined;
   #status: () => JsonObject = () => ({});
+  #peers: () => JsonObject | Promise<JsonObject> = () => ({});
 
   /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
   constructor(options: Options, { problems, metrics, log }: StatusServices) {
@@ -85,6 +86,11 @@ export class StatusServer implements AsyncDisposable {
     this.#status = status;
   }
 
+  /** Sets what /peers shows, on the Unix socket only. */
+  showPeers(peers: () => Promise<JsonObject>): void {
+    this.#peers = peers;
+  }
+
   /**
    * Serves on the Unix socket until the signal fires; one that somebody deletes is made again. Without one only
    * `flanneld status` is missing.
@@ -103,7 +109,7 @@ export class StatusServer implements AsyncDisposable {
       await Deno.mkdir(dirname(this.#path), { recursive: true });
       // Of a daemon that was killed: the lock says that none runs.
       if (await isThere(this.#path)) await Deno.remove(this.#path);
-      this.#socket = serveHealthLocally(this.#path, this.#options);
+      this.#socket = serveHealthLocally(this.#path, { ...this.#options, peers: () => this.#peers() });
       await Deno.chmod(this.#path, 0o600);
       this.#problems.clear("status socket", "open");
     } catch (error) {

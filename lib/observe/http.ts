@@ -18,6 +18,8 @@ export interface HealthOptions {
   readonly metrics: MetricsRegistry;
   /** What /status shows. */
   status(): JsonObject | Promise<JsonObject>;
+  /** What /peers shows; absent: there is no such path. */
+  peers?(): JsonObject | Promise<JsonObject>;
   /** Called with what went wrong in an answer. */
   onError(error: unknown): void;
   /** Accepting connections fails and is tried again, or (undefined) works again. */
@@ -71,6 +73,11 @@ function serve(source: ConnectionSource, options: HealthOptions): HttpServer {
   });
 }
 
+const NOT_FOUND: HttpAnswer = {
+  status: 404,
+  body: "not found: there are /healthz, /readyz, /metrics, /status\n",
+};
+
 /** Answers one request. */
 async function answer({ method, path, fields }: HttpRequest, options: HealthOptions): Promise<HttpAnswer> {
   if (method !== "GET" && method !== "HEAD") {
@@ -92,8 +99,13 @@ async function answer({ method, path, fields }: HttpRequest, options: HealthOpti
       const body = JSON.stringify(await options.status(), null, 2);
       return { status: 200, body: `${body}\n`, contentType: "application/json" };
     }
+    case "/peers": {
+      if (!options.peers) return NOT_FOUND;
+      const body = JSON.stringify(await options.peers());
+      return { status: 200, body: `${body}\n`, contentType: "application/json" };
+    }
     default:
-      return { status: 404, body: "not found: there are /healthz, /readyz, /metrics, /status\n" };
+      return NOT_FOUND;
   }
 }
 

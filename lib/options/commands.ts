@@ -4,7 +4,7 @@
  * @module
  */
 
-import { file, flag, type OptionSpec, type OptionTable, text } from "./spec.ts";
+import { file, flag, integer, type OptionSpec, type OptionTable, text } from "./spec.ts";
 
 /** One command. */
 export interface CommandSpec {
@@ -24,6 +24,16 @@ export interface CommandSpec {
 /** A boolean option of a command. */
 function own(help: string): OptionSpec<boolean> {
   return flag("Other", help, false, { noEnvironment: true });
+}
+
+/** A number that a command takes. */
+function counted(
+  help: string,
+  placeholder: string,
+  fallback: number,
+  range: readonly [number, number],
+): OptionSpec<number> {
+  return { ...integer("Other", help, placeholder, fallback, range), noEnvironment: true };
 }
 
 /** For programs: what a command prints is then part of what stays the same. */
@@ -70,6 +80,21 @@ export const COMMANDS = {
     },
     uses: ["-subnet-file"],
     notes: ["Exit status: 0 if the host is ready, 1 if it isn't or no daemon answers."],
+  },
+  "probe": {
+    argument: "[PEER|SUBNET|all]",
+    help: "Ask peers for an echo, through the overlay and beside it, and say whose fault it is",
+    options: {
+      "count": counted("Echo requests through each of both", "COUNT", 5, [1, 1000]),
+      "interval-ms": counted("Milliseconds between them", "MILLISECONDS", 200, [10, 60_000]),
+      "json": JSON_OUTPUT,
+    },
+    uses: ["-subnet-file", ...STORE, "Interface and addresses"],
+    notes: [
+      "PEER is a host's name, its public address, its subnet, or any address in its subnet; without one: all.",
+      "At most 100 packets leave in a second. A running daemon names the peers, or else the store. Needs root.",
+      "Exit status: 0 if all peers are well, 1 if one isn't.",
+    ],
   },
   "doctor": {
     help: "Look for what keeps flanneld from working here; changes nothing",

@@ -39,7 +39,7 @@ export interface Received {
 const time = new BigInt64Array(new ArrayBuffer(16));
 
 /** The wall clock in milliseconds since 1970, to the microsecond: what the kernel stamps packets with. */
-export function wallClock(): number {
+function wallClock(): number {
   check(libc().clock_gettime(CLOCK_REALTIME, time), "read the clock");
   return Number(time[0]!) * 1000 + Number(time[1]!) / 1e6;
 }

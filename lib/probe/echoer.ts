@@ -5,7 +5,7 @@
  */
 import { SystemError } from "../ffi/errno.ts";
 import { POLLIN, PollSet, WakeFd } from "../ffi/fd.ts";
-import { FAMILIES, type Family, type FamilyName, type PerFamily } from "../net/family.ts";
+import type { Family, FamilyName, PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import { EchoSocket, type Received } from "./echo_socket.ts";
 import { decodeIcmp, encodeEchoRequest, type IcmpErrorMessage } from "./icmp.ts";
@@ -202,9 +202,3 @@ function elapsed({ sentAt, sentMonotonic }: Pending, at: number): number {
   const stamped = at - sentAt;
   return stamped >= 0 && stamped <= bound + 1 ? stamped : bound;
 }
-
-/** Families that have an address in `values`, for {@link Echoer}'s constructor. */
-export function familiesWith(...values: readonly PerFamily<unknown>[]): Family[] {
-  return FAMILIES.filter(({ name }) => values.some((value) => value[name] !== undefined));
-}
-

@@ -47,7 +47,7 @@ export interface IcmpErrorMessage {
 export type IcmpMessage = EchoReply | IcmpErrorMessage;
 
 /** Length of an echo message's header, and of an error's before the quoted packet. */
-export const ICMP_HEADER = 8;
+const ICMP_HEADER = 8;
 
 /** Numbers of one family. */
 interface IcmpKind {

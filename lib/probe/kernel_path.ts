@@ -134,9 +134,9 @@ export class KernelReader {
     const found = entries.map(({ remote }) => remote ? formatIp(remote) : "no address").join(", ");
     return {
       code: "no-fdb-entry",
-      text: `no forwarding entry of ${mac} to ${publicIp ? formatIp(publicIp) : "its address"} on ${link.name}: ${
-        found === "" ? "there is none" : `the kernel has ${found}`
-      }`,
+      text: `no forwarding entry of ${mac} to ${
+        publicIp ? formatIp(publicIp) : "its address"
+      } on ${link.name}: ${found === "" ? "there is none" : `the kernel has ${found}`}`,
       remedy,
     };
   }

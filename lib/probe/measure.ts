@@ -38,7 +38,7 @@ export class Series {
 }
 
 /** Minimum and quantiles (nearest rank); undefined without values. */
-export function roundTrips(values: readonly number[]): RoundTrips | undefined {
+function roundTrips(values: readonly number[]): RoundTrips | undefined {
   if (values.length === 0) return undefined;
   const sorted = [...values].sort((a, b) => a - b);
   const quantile = (q: number) => sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)]!;

@@ -3,18 +3,12 @@
  *
  * @module
  */
-import { type Family, familiesOf } from "../net/family.ts";
+import { familiesOf, type Family } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
 import { type Echoer, type EchoOutcome, type Side } from "./echoer.ts";
 import { type KernelPath, type KernelReader, pathOf } from "./kernel_path.ts";
 import { findPathMtu, type PathMtu, Series } from "./measure.ts";
-import {
-  addressToAsk,
-  describeCarrier,
-  mayBeSilent,
-  type ProbeNetwork,
-  type ProbeTarget,
-} from "./target.ts";
+import { addressToAsk, describeCarrier, mayBeSilent, type ProbeNetwork, type ProbeTarget } from "./target.ts";
 import type { FamilyView, PathView, ProbeView } from "./types.ts";
 import { type Findings, judge, type OuterFindings, type SideFindings } from "./verdict.ts";
 

@@ -80,7 +80,12 @@ export function judge(findings: Findings): Verdict {
   if (findings.kernel) return judgeKernel(findings, findings.kernel);
   if (findings.answeredByHost) return judgeSilentSubnet(findings);
   if (overlay.sent === 0) {
-    return verdict("unknown", "not-measured", "No address of the peer's subnet is known that could answer", []);
+    return verdict(
+      "unknown",
+      "not-measured",
+      "No address of the peer's subnet is known that could answer",
+      [],
+    );
   }
   return underlay.received === 0 && !(findings.outer?.received ?? 0)
     ? judgeUnderlay(findings)
@@ -291,9 +296,10 @@ function judgeOuter(
 
 function judgeTunnel(findings: Findings, carrier: string, evidence: readonly string[]): Verdict {
   const { publicIp, handshakeAge } = findings;
-  const seen = handshakeAge === undefined
-    ? evidence
-    : [...evidence, handshakeAge === null ? "no WireGuard handshake yet" : `last handshake ${handshakeAge} s ago`];
+  const seen = handshakeAge === undefined ? evidence : [
+    ...evidence,
+    handshakeAge === null ? "no WireGuard handshake yet" : `last handshake ${handshakeAge} s ago`,
+  ];
   if (handshakeAge !== undefined && handshakeAge !== null && handshakeAge < HANDSHAKE_LIMIT_S) {
     return verdict(
       "fault",
@@ -353,7 +359,7 @@ function judgeMtu(findings: Findings): Verdict | undefined {
     ...under ? [`underlay: ${under.mtu} of ${under.most} bytes pass`] : [],
     over.reportedBy
       ? `${over.reportedBy} reports "fragmentation needed"`
-      : "nobody reports \"fragmentation needed\"",
+      : 'nobody reports "fragmentation needed"',
   ];
   const cause = isUnderlay
     ? `the path to ${publicIp} takes ${under.mtu} bytes, not the ${under.most} of the external interface`
@@ -369,7 +375,13 @@ function judgeMtu(findings: Findings): Verdict | undefined {
       evidence,
       remedy,
     )
-    : verdict("fault", "mtu-too-large", `The MTU of ${device ?? "the device"} is too large: ${cause}`, evidence, remedy);
+    : verdict(
+      "fault",
+      "mtu-too-large",
+      `The MTU of ${device ?? "the device"} is too large: ${cause}`,
+      evidence,
+      remedy,
+    );
 }
 
 function lossOf({ sent, received }: SideFindings): number {
@@ -399,7 +411,9 @@ function judgeLoss(findings: Findings): Verdict | undefined {
     `Only the overlay loses packets (${share}): ${findings.carrier ?? "the peer"} is limited or filtered, ` +
       `or a host is overloaded`,
     evidence,
-    `ip -s link show ${findings.device ?? ""}; nstat -az | grep -iE 'drop|err'; the same on ${findings.publicIp}`,
+    `ip -s link show ${
+      findings.device ?? ""
+    }; nstat -az | grep -iE 'drop|err'; the same on ${findings.publicIp}`,
   );
 }
 
@@ -413,7 +427,9 @@ function judgeTcp({ tcp, device, path }: Findings): Verdict | undefined {
       (isVxlan ? ", or a network card spoils checksums (checksum offload)" : ""),
     ["a TCP connection to a closed port of the peer's overlay address is neither refused nor answered"],
     isVxlan
-      ? `ethtool -K ${device ?? "flannel.1"} tx-checksum-ip-generic off; if that helps: "TxChecksumOffload": "off"`
+      ? `ethtool -K ${
+        device ?? "flannel.1"
+      } tx-checksum-ip-generic off; if that helps: "TxChecksumOffload": "off"`
       : "on the peer: nft list ruleset | grep -B3 -A20 'hook input'",
   );
 }

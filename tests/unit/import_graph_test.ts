@@ -14,7 +14,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib/ffi", "lib/net", "lib/time"],
   ["lib/config"],
   ["lib/netlink", "lib/packet", "lib/observe"],
-  ["lib/kube", "lib/wireguard", "lib/capture"],
+  ["lib/kube", "lib/wireguard"],
   ["lib/external", "lib/kernel", "lib/leases", "lib/firewall", "lib/options", "lib/cni"],
   ["lib/backend"],
   ["lib/probe"],

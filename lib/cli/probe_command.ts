@@ -1,0 +1,103 @@
+/**
+ * `probe [PEER|SUBNET|all]`: asks peers through the overlay and beside it.
+ *
+ * @module
+ */
+import type { BackendRegistry } from "../backend/registry.ts";
+import { readNetwork } from "../daemon/network_source.ts";
+import type { NetworkView } from "../daemon/network_view.ts";
+import { familiesOf } from "../net/family.ts";
+import { NetlinkSocket } from "../netlink/socket.ts";
+import { COMMANDS } from "../options/commands.ts";
+import type { Invocation } from "../options/parse.ts";
+import { Echoer } from "../probe/echoer.ts";
+import { KernelReader } from "../probe/kernel_path.ts";
+import { Pacer } from "../probe/pacer.ts";
+import { probePeer, type ProbeTools } from "../probe/peer_probe.ts";
+import { ownAddresses, type ProbeTarget } from "../probe/target.ts";
+import { pause } from "../time/pause.ts";
+import { systemClock } from "../time/clock.ts";
+import { peersNamed } from "./peer_argument.ts";
+import { type Probed, probeTable } from "./probe_table.ts";
+
+/** Packets a second, whatever the number of peers. */
+const RATE = 100;
+/** How many peers are asked at the same time. */
+const AT_ONCE = 40;
+/** How long an answer may take, in milliseconds. */
+const TIMEOUT_MS = 1_000;
+
+/** Probes and prints; exit status 0 if all is well, 1 if a peer isn't. */
+export async function probeCommand(invocation: Invocation, backends: BackendRegistry): Promise<number> {
+  if (Deno.uid() !== 0) throw new Error("probe: needs root for raw sockets (sudo flanneld probe)");
+  const { options, own, argument } = invocation;
+  const network = await readNetwork(options, backends);
+  const targets = await peersNamed(argument, network.targets, "probe");
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  Deno.addSignalListener("SIGINT", onSignal);
+  try {
+    const settings = {
+      count: own.get(COMMANDS.probe.options.count),
+      intervalMs: own.get(COMMANDS.probe.options["interval-ms"]),
+      timeoutMs: TIMEOUT_MS,
+    };
+    const isJson = own.get(COMMANDS.probe.options.json);
+    const progress = isJson || !Deno.stderr.isTerminal() || targets.length < 2 ? undefined : showProgress;
+    const probed = await probeAll(network, targets, settings, { signal: stop.signal, progress });
+    print(probed, network, isJson);
+    const isWell = ({ view }: Probed) => view.families.every(({ verdict }) => verdict.severity !== "fault");
+    return probed.every(isWell) && !stop.signal.aborted ? 0 : 1;
+  } finally {
+    Deno.removeSignalListener("SIGINT", onSignal);
+  }
+}
+
+/** Probes some peers at a time; those that a signal kept from being asked are left out. */
+async function probeAll(
+  network: NetworkView,
+  targets: readonly ProbeTarget[],
+  settings: ProbeTools["settings"],
+  { signal, progress }: {
+    readonly signal: AbortSignal;
+    readonly progress: ((done: number, all: number) => void) | undefined;
+  },
+): Promise<Probed[]> {
+  const families = familiesOf(network.subnets);
+  using socket = NetlinkSocket.open();
+  await using echoer = new Echoer(families, ownAddresses(network, families), new Pacer(RATE, systemClock));
+  const tools: ProbeTools = {
+    ...{ network, echoer, settings, signal, sleep: pause },
+    kernel: new KernelReader(socket),
+  };
+  const waiting = [...targets];
+  const probed: Probed[] = [];
+  const worker = async () => {
+    for (let target = waiting.shift(); target && !signal.aborted; target = waiting.shift()) {
+      const view = await probePeer(target, tools);
+      if (!signal.aborted) probed.push({ target, view });
+      progress?.(probed.length, targets.length);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, targets.length) }, worker));
+  if (progress) Deno.stderr.writeSync(new TextEncoder().encode("\r\x1b[K"));
+  return probed;
+}
+
+function showProgress(done: number, all: number): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`\r${done} of ${all} peers probed\x1b[K`));
+}
+
+function print(probed: readonly Probed[], network: NetworkView, isJson: boolean): void {
+  if (isJson) {
+    const peers = probed.map(({ target, view }) => ({
+      ...view,
+      ...target.name === undefined ? {} : { name: target.name },
+      at: new Date(view.at).toISOString(),
+    }));
+    console.log(JSON.stringify({ backend: network.type, source: network.source, peers }, null, 2));
+    return;
+  }
+  if (probed.length === 0) return console.log(`No peers: ${network.source} knows of no other host`);
+  console.log(probeTable(probed));
+}

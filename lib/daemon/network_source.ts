@@ -1,0 +1,103 @@
+/**
+ * Where commands learn of the network: from a running daemon, or else from the store.
+ *
+ * @module
+ */
+import { resolveNetwork } from "../backend/network.ts";
+import type { BackendRegistry } from "../backend/registry.ts";
+import { readSubnetFile } from "../config/subnet_file.ts";
+import type { ExternalInterface } from "../external/types.ts";
+import { decodeLease } from "../leases/codec.ts";
+import { familiesOf, type Family, type PerFamily } from "../net/family.ts";
+import { type Prefix, samePrefix } from "../net/prefix.ts";
+import type { Tunnel } from "../net/tunnel.ts";
+import { NetlinkSocket } from "../netlink/socket.ts";
+import { openLog } from "../observe/log.ts";
+import { noMetrics, noProblems, silentLog } from "../observe/types.ts";
+import type { Options } from "../options/table.ts";
+import type { ProbeTarget } from "../probe/target.ts";
+import { chooseExternal } from "./external.ts";
+import { decodeView, type NetworkView } from "./network_view.ts";
+import { openContext } from "./open_context.ts";
+import { isNoDaemon, readLocal } from "./status_client.ts";
+import { statusSocketPath } from "./status_server.ts";
+import { describeWrite, openStore, openSubnetManager } from "./store.ts";
+
+/** How long the store may take to answer, in milliseconds. */
+const STORE_TIMEOUT_MS = 10_000;
+
+/** The network of this host: what a running daemon knows, or else what the store says. @throws {Error} */
+export async function readNetwork(options: Options, backends: BackendRegistry): Promise<NetworkView> {
+  try {
+    return decodeView(await readLocal(statusSocketPath(options), "/peers"));
+  } catch (error) {
+    if (!isNoDaemon(error)) throw error;
+    return await viewOfStore(options, backends);
+  }
+}
+
+async function viewOfStore(options: Options, backends: BackendRegistry): Promise<NetworkView> {
+  const log = openLog({ format: "text", verbosity: 0 });
+  await using manager = await openSubnetManager(options, { log, metrics: noMetrics, problems: noProblems });
+  const timeoutMs = STORE_TIMEOUT_MS;
+  const stored = await manager.readConfig({ timeoutMs });
+  if (!stored) {
+    throw new Error(`There is no network config in ${manager.description}. ${describeWrite(options)}`);
+  }
+  const network = await resolveNetwork(stored.text, backends);
+  const { config } = network;
+  const subnets = await ownSubnets(options, config.families.map(({ family }) => family));
+  using socket = NetlinkSocket.open();
+  const { external } = chooseExternal(socket, options, config.families.map(({ family }) => family));
+  const tunnel = await tunnelOf(options, network, { socket, external });
+  return {
+    source: manager.description,
+    type: config.backend.type,
+    networks: config.families.map(({ network }) => network),
+    subnets,
+    external: external.name,
+    ...tunnel ? { tunnel } : {},
+    targets: await storedTargets(options, subnets),
+  };
+}
+
+/** What the subnet file says. @throws {Error} If there is none: this host isn't in the network. */
+async function ownSubnets(options: Options, families: readonly Family[]): Promise<PerFamily<Prefix>> {
+  const file = await readSubnetFile(options.subnetFile);
+  const subnets = file?.subnets ?? {};
+  if (families.some(({ name }) => subnets[name])) return subnets;
+  throw new Error(
+    `No flanneld is running, and ${options.subnetFile} names no subnet of this host: ` +
+      "it isn't in the network. Start flanneld, or name the file with -subnet-file",
+  );
+}
+
+/** A backend says what its outer packets look like once it is opened; those of clouds have none, and would ask. */
+async function tunnelOf(
+  options: Options,
+  network: Awaited<ReturnType<typeof resolveNetwork>>,
+  parts: { readonly socket: NetlinkSocket; readonly external: ExternalInterface },
+): Promise<Tunnel | undefined> {
+  if (network.backend.cleanup) return undefined;
+  const context = await openContext(options, network, {
+    ...parts,
+    ...{ log: silentLog, metrics: noMetrics, signal: AbortSignal.timeout(STORE_TIMEOUT_MS) },
+  });
+  return (await network.backend.open(network.options, context)).tunnel;
+}
+
+async function storedTargets(options: Options, own: PerFamily<Prefix>): Promise<ProbeTarget[]> {
+  if (options.kubeSubnetMgr) {
+    throw new Error(
+      "No flanneld is running here: with -kube-subnet-mgr the peers are known to a daemon only",
+    );
+  }
+  await using store = await openStore(options);
+  const { leases } = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
+  return leases.flatMap((stored) => {
+    const { lease } = decodeLease(stored);
+    const isOwn = lease &&
+      familiesOf(lease.subnets).some(({ name }) => samePrefix(lease.subnets[name], own[name]));
+    return lease && !isOwn ? [{ key: stored.key, lease }] : [];
+  });
+}
