@@ -9,6 +9,12 @@ import { cString, libc } from "./libc.ts";
 /** Flags of open(2), the same on x86_64 and aarch64. */
 export const O_RDONLY = 0, O_RDWR = 2, O_NONBLOCK = 0x800, O_CLOEXEC = 0x80000;
 
+/** Commands and the one flag of fcntl(2). */
+const F_GETFD = 1, F_SETFD = 2, FD_CLOEXEC = 1;
+
+/** Descriptors that a process is started with have small numbers. */
+const GIVEN_DESCRIPTORS = 256;
+
 /** Events of poll(2). */
 export const POLLIN = 1, POLLERR = 8;
 
@@ -21,6 +27,17 @@ const EFD_CLOEXEC = 0x80000;
 /** Opens `path`; close-on-exec. @throws {SystemError} As open(2). */
 export function openFd(path: string, flags: number): number {
   return check(libc().open(cString(path), flags | O_CLOEXEC, 0), `open ${path}`);
+}
+
+/**
+ * Keeps programs that are started from now on from getting descriptors that this process was given itself, as by a
+ * shell: what it opened is close-on-exec already. 0, 1 and 2 stay as they are.
+ */
+export function keepDescriptorsBack(): void {
+  for (let fd = 3; fd < GIVEN_DESCRIPTORS; fd++) {
+    const flags = libc().fcntl(fd, F_GETFD, 0n);
+    if (flags >= 0 && (flags & FD_CLOEXEC) === 0) libc().fcntl(fd, F_SETFD, BigInt(flags | FD_CLOEXEC));
+  }
 }
 
 /** Closes a descriptor; errors are of no use to anyone by then. */

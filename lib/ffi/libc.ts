@@ -30,6 +30,8 @@ const SYMBOLS = {
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   /** int ioctl(int fd, unsigned long request, ... void *arg) */
   ioctl: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+  /** int fcntl(int fd, int cmd, ... unsigned long arg), for commands whose argument is a number */
+  fcntl: { parameters: ["i32", "i32", "usize"], result: "i32" },
   /** The same for requests whose argument is a number: int ioctl(int fd, unsigned long request, ... unsigned long) */
   ioctlValue: { name: "ioctl", parameters: ["i32", "usize", "usize"], result: "i32" },
 

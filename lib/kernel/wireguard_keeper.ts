@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { keepDescriptorsBack } from "../ffi/fd.ts";
 import { createLink, findLink } from "../netlink/link.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
@@ -52,11 +53,14 @@ function hasSocket(device: string): boolean {
 
 /**
  * The program goes into the background when the device is there. It leads a session of its own, so that neither the
- * terminal's signals nor our end reach it: packets pass on while no daemon runs.
+ * terminal's signals nor our end reach it: packets pass on while no daemon runs. It keeps nothing of ours: no
+ * descriptor (the executable's launcher holds a lock on what it unpacked), no folder that could not be unmounted.
  */
 function startProgram(program: string, args: readonly string[]): void {
+  keepDescriptorsBack();
   const { code, stderr } = new Deno.Command(program, {
     args: [...args],
+    cwd: "/",
     stdin: "null",
     stdout: "null",
     stderr: "piped",

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { PeerTable } from "../../backends/wireguard/peer_table.ts";
 import { openGenericSocket } from "../../lib/netlink/generic.ts";
 import { parseIp } from "../../lib/net/ip.ts";
@@ -86,48 +87,47 @@ async function carry(lab: Lab): Promise<string> {
 
 const PEERS = 5_000;
 
-/** Thousands of peers on one device, by difference. */
+/**
+ * Thousands of peers on one device, by difference. The device goes with the machine: the kernel takes 30 ms here for
+ * each peer of a device that is deleted (synchronize_net), minutes for all.
+ */
 async function manyPeers(): Promise<string> {
   const device = "vm-wg-many";
   await run(["ip", "link", "add", device, "type", "wireguard"]);
-  try {
-    using socket = openGenericSocket();
-    const control = openKernelWireguard(socket);
-    assert.ok(control);
-    const table = new PeerTable(device, control, { privateKey: generatePrivateKey(), listenPort: 51899 });
-    for (let index = 0; index < PEERS; index++) {
-      table.set(`peer ${index}`, {
-        publicKey: publicKeyOf(generatePrivateKey()),
-        endpoint: { ip: parseIp(`100.64.${index >> 8}.${index & 255}`), port: 51820 },
-        keepalive: 0,
-        allowedIps: [
-          parsePrefix(`10.${64 + (index >> 8)}.${index & 255}.0/24`),
-          parsePrefix(`fd00:${index.toString(16)}::/64`),
-        ],
-      });
-    }
-    const times: string[] = [];
-    const pass = async (what: string, corrected: number) => {
-      const began = performance.now();
-      const result = await table.pass();
-      times.push(`${what} ${Math.round(performance.now() - began)} ms`);
-      assert.deepEqual(result.failures, []);
-      assert.equal(result.corrected, corrected, what);
-      return result;
-    };
-    await pass(`${PEERS} peers`, PEERS);
-    const { device: read } = await pass("nothing", 0);
-    assert.equal(read.peers.length, PEERS);
-    assert.ok(read.peers.every(({ allowedIps }) => allowedIps.length === 2));
-    for (const { publicKey } of read.peers.slice(0, 10)) {
-      await run(["wg", "set", device, "peer", publicKey, "remove"]);
-    }
-    await pass("10 removed", 10);
-    await pass("nothing", 0);
-    return times.join(", ");
-  } finally {
-    await run(["ip", "link", "delete", device]);
+  using socket = openGenericSocket();
+  const control = openKernelWireguard(socket);
+  assert.ok(control);
+  const table = new PeerTable(device, control, { privateKey: generatePrivateKey(), listenPort: 51899 });
+  for (let index = 0; index < PEERS; index++) {
+    table.set(`peer ${index}`, {
+      // Any 32 bytes will do.
+      publicKey: randomBytes(32).toString("base64"),
+      endpoint: { ip: parseIp(`100.64.${index >> 8}.${index & 255}`), port: 51820 },
+      keepalive: 0,
+      allowedIps: [
+        parsePrefix(`10.${64 + (index >> 8)}.${index & 255}.0/24`),
+        parsePrefix(`fd00:${index.toString(16)}::/64`),
+      ],
+    });
   }
+  const times: string[] = [];
+  const pass = async (what: string, corrected: number) => {
+    const began = performance.now();
+    const result = await table.pass();
+    times.push(`${what} ${Math.round(performance.now() - began)} ms`);
+    assert.deepEqual(result.failures, []);
+    assert.equal(result.corrected, corrected, what);
+    return result;
+  };
+  await pass(`${PEERS} peers`, PEERS);
+  const { device: read } = await pass("nothing", 0);
+  assert.equal(read.peers.length, PEERS);
+  assert.ok(read.peers.every(({ allowedIps }) => allowedIps.length === 2));
+  const removals = read.peers.slice(0, 10).flatMap(({ publicKey }) => ["peer", publicKey, "remove"]);
+  await run(["wg", "set", device, ...removals]);
+  await pass("10 removed", 10);
+  await pass("nothing", 0);
+  return times.join(", ");
 }
 
 /** See the module's text. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Host, StartOptions } from "../../scripts/lab/host.ts";
+import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Lab } from "../../scripts/lab/lab.ts";
 import { generatePrivateKey, publicKeyOf } from "../../lib/wireguard/keys.ts";
 
@@ -28,6 +29,14 @@ function ownSockets(host: Host): string[] {
   const sockets = `${host.folder}/wireguard`;
   const script = 'mkdir -p "$0" /var/run/wireguard && mount --bind "$0" /var/run/wireguard && exec "$@"';
   return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, sockets];
+}
+
+/** A folder of the host's own in the place of each of these, in the program's eyes and its children's. */
+export function ownFolders(host: Host, folders: readonly string[]): string[] {
+  const script = folders.map((folder, index) =>
+    `mkdir -p "$0/${index}" "${folder}" && mount --bind "$0/${index}" "${folder}" && `
+  ).join("");
+  return ["unshare", "--mount", "--propagation", "private", "sh", "-c", `${script}exec "$@"`, host.folder];
 }
 
 /** Options to start a daemon with. */
@@ -72,4 +81,29 @@ export async function dumpPeers(host: Host, device = "flannel-wg"): Promise<Dump
 export function newKey(): { privateKey: string; publicKey: string } {
   const privateKey = generatePrivateKey();
   return { privateKey, publicKey: publicKeyOf(privateKey) };
+}
+
+/** The processes of wireguard-go that run on a host. */
+export async function programs(host: Host): Promise<number[]> {
+  const { stdout } = await host.exec(["ip", "netns", "pids", host.name]);
+  const pids = stdout.split("\n").filter(Boolean).map(Number);
+  return pids.filter((pid) => {
+    try {
+      return Deno.readTextFileSync(`/proc/${pid}/comm`).trim() === "wireguard-go";
+    } catch {
+      return false; // ended meanwhile
+    }
+  });
+}
+
+/** What `flanneld status -json` prints. */
+export async function statusOf(host: Host): Promise<Record<string, unknown>> {
+  const command = [...flanneldCommand(), "status", "-json", `-subnet-file=${host.subnetFile}`];
+  return JSON.parse((await host.exec(command, { mayFail: true })).stdout);
+}
+
+/** The value of a lease of a peer that isn't there. */
+export function wireguardValue(publicIp: string, publicKey: string, port?: number): string {
+  const BackendData = { PublicKey: publicKey, ...port === undefined ? {} : { Port: port } };
+  return JSON.stringify({ PublicIP: publicIp, PublicIPv6: null, BackendType: "wireguard", BackendData });
 }

@@ -5,7 +5,6 @@ import type { Lab } from "../../scripts/lab/lab.ts";
 import { networkConfig } from "../../scripts/lab/lab.ts";
 import { putLease, readLeases } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
-import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import { labTest } from "./lab_test_case.ts";
 import {
   type DumpedPeer,
@@ -13,17 +12,13 @@ import {
   keyFile,
   newKey,
   startWireguard,
+  statusOf,
   wg,
   wireguardStart,
+  wireguardValue,
 } from "./wireguard_lab.ts";
 
 const config = (more = {}) => networkConfig(["ipv4"], { Type: "wireguard", ...more });
-
-/** The value of a lease of a peer that isn't there. */
-function lease(publicIp: string, publicKey: string, port?: number): string {
-  const BackendData = { PublicKey: publicKey, ...port === undefined ? {} : { Port: port } };
-  return JSON.stringify({ PublicIP: publicIp, PublicIPv6: null, BackendType: "wireguard", BackendData });
-}
 
 /** Waits until the device's only peer is as it is to be. */
 async function untilPeers(
@@ -44,24 +39,24 @@ labTest("wireguard: a peer whose key, port or address changes is followed, and t
   await startWireguard(lab);
   const host = lab.host(1);
   const [first, second] = [newKey(), newKey()];
-  await putLease(lab, "10.5.200.0-24", lease("172.30.0.50", first.publicKey, 7000));
+  await putLease(lab, "10.5.200.0-24", wireguardValue("172.30.0.50", first.publicKey, 7000));
   const [peer] = await untilPeers(host, "the peer", (peers) => peers.length === 1);
   assert.deepEqual(peer, {
     ...{ key: first.publicKey, presharedKey: "(none)", endpoint: "172.30.0.50:7000" },
     ...{ allowedIps: "10.5.200.0/24", keepalive: "off" },
   });
-  await putLease(lab, "10.5.200.0-24", lease("172.30.0.50", second.publicKey, 7000));
+  await putLease(lab, "10.5.200.0-24", wireguardValue("172.30.0.50", second.publicKey, 7000));
   await untilPeers(host, "the new key alone", ([one, two]) => one?.key === second.publicKey && !two);
-  await putLease(lab, "10.5.200.0-24", lease("172.30.0.50", second.publicKey, 7001));
+  await putLease(lab, "10.5.200.0-24", wireguardValue("172.30.0.50", second.publicKey, 7001));
   await untilPeers(host, "the new port", ([one]) => one?.endpoint === "172.30.0.50:7001");
-  await putLease(lab, "10.5.200.0-24", lease("172.30.0.51", second.publicKey));
+  await putLease(lab, "10.5.200.0-24", wireguardValue("172.30.0.51", second.publicKey));
   await untilPeers(
     host,
     "the new address, and the own port where the lease has none",
     ([one]) => one?.endpoint === "172.30.0.51:51820",
   );
   // A host that has changed its subnet has two leases for a moment: both of its subnets lead to it.
-  await putLease(lab, "10.5.201.0-24", lease("172.30.0.51", second.publicKey));
+  await putLease(lab, "10.5.201.0-24", wireguardValue("172.30.0.51", second.publicKey));
   await untilPeers(
     host,
     "both subnets",
@@ -156,19 +151,6 @@ labTest("wireguard: a peer with another PSK is named once, and the key is nowher
   await noSecrets(lab, [other, "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak="]);
 });
 
-/** What `flanneld status -json` prints. */
-async function statusOf(host: Host): Promise<Record<string, unknown>> {
-  const { stdout } = await host.exec([
-    ...flanneldCommand(),
-    "status",
-    "-json",
-    `-subnet-file=${host.subnetFile}`,
-  ], {
-    mayFail: true,
-  });
-  return JSON.parse(stdout);
-}
-
 /** Looks for the keys of all hosts, and these, where they must not be. */
 async function noSecrets(lab: Lab, more: readonly string[]): Promise<void> {
   const keys = await Promise.all(lab.hosts.map((host) => Deno.readTextFile(keyFile(host))));
@@ -217,7 +199,7 @@ labTest(
     ]);
     assert.equal((await program.status).code, 0);
     await two.ip("address add 10.5.250.1/32 dev wgp", "link set wgp up", "route add 10.5.0.0/16 dev wgp");
-    await putLease(lab, "10.5.250.0-24", lease("172.30.0.2", publicKey, 4711));
+    await putLease(lab, "10.5.250.0-24", wireguardValue("172.30.0.2", publicKey, 4711));
     const address = ownKey.replace("-24", "");
     await until(
       "an answer",

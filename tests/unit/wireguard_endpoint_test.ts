@@ -1,0 +1,153 @@
+/** From a peer's lease to its entry on the device: which address, which port, which subnets, or why there is none. */
+import assert from "node:assert/strict";
+import { type OwnEnd, peerOfBoth, peerOfFamily } from "../../backends/wireguard/endpoint.ts";
+import { parseWireguardOptions, type WireguardOptions } from "../../backends/wireguard/options.ts";
+import type { JsonObject } from "../../lib/config/types.ts";
+import { encodeLeaseValue } from "../../lib/leases/codec.ts";
+import { IPV4, IPV6 } from "../../lib/net/family.ts";
+import { parseIp } from "../../lib/net/ip.ts";
+import { formatPrefix } from "../../lib/net/prefix.ts";
+import { formatEndpoint, type WireguardPeer } from "../../lib/wireguard/types.ts";
+import { peer } from "./backend_fixtures.ts";
+
+const KEY = "v0qEHUKkdg4CSNtAOfxZU3AoeipjIGnrBD992BUsmiY=";
+const OTHER_KEY = "KF2sLfmhTbb9oIhTMjUGJXpeUwjPWDmFWe5vr0lSGkw=";
+const OWN_KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+
+function options(backend: JsonObject): WireguardOptions {
+  const { options, faults } = parseWireguardOptions(backend);
+  assert.deepEqual(faults, []);
+  return options;
+}
+
+function own(...addresses: string[]): OwnEnd {
+  const ips = addresses.map(parseIp);
+  return { publicKey: OWN_KEY, addresses: Object.fromEntries(ips.map((ip) => [ip.family.name, ip])) };
+}
+
+/** A lease of both families; `null` takes a field away. */
+function lease(changes: JsonObject = {}, key = "10.5.7.0-24&fc00:0:0:7::-64") {
+  const fields = {
+    ...{ PublicIP: "192.0.2.7", PublicIPv6: "2001:db8::7", BackendType: "wireguard" },
+    BackendData: { PublicKey: KEY, Port: 51820 },
+    BackendV6Data: { PublicKey: KEY, Port: 51821 },
+    ...changes,
+  };
+  return peer(key, Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)));
+}
+
+function summary(read: WireguardPeer | string): string {
+  if (typeof read === "string") return read;
+  return `${read.endpoint ? formatEndpoint(read.endpoint) : "none"} ${
+    read.allowedIps.map(formatPrefix).join()
+  }`;
+}
+
+const PUBLIC4 = "198.51.100.1", PUBLIC6 = "2001:db8::1", PRIVATE4 = "10.0.0.1", PRIVATE6 = "fd00::1";
+
+/** Mode, own addresses, the peer's addresses, and which of them is taken. */
+type Choice = readonly [mode: string, mine: string[], theirs: string[], taken: string];
+
+/** A peer with one address is reached there, in every mode. */
+const ONLY: readonly Choice[] = ["auto", "ipv4", "ipv6"].flatMap((mode) =>
+  [[PUBLIC4], [PUBLIC6], [PUBLIC4, PUBLIC6]].flatMap((mine) =>
+    ["192.0.2.7", "2001:db8::7"].map((address): Choice => [mode, mine, [address], address])
+  )
+);
+
+const CHOICES: readonly Choice[] = [
+  ...ONLY,
+  ["ipv4", [PUBLIC4, PUBLIC6], ["192.0.2.7", "2001:db8::7"], "192.0.2.7"],
+  ["ipv6", [PUBLIC4, PUBLIC6], ["192.0.2.7", "2001:db8::7"], "2001:db8::7"],
+  // auto, as the original: a public IPv4 address first, then IPv6 that is public on both sides, then IPv4.
+  ["auto", [PUBLIC4, PUBLIC6], ["192.0.2.7", "2001:db8::7"], "192.0.2.7"],
+  ["auto", [PUBLIC4, PUBLIC6], ["10.0.0.7", "2001:db8::7"], "2001:db8::7"],
+  ["auto", [PUBLIC4, PUBLIC6], ["10.0.0.7", "fd00::7"], "10.0.0.7"],
+  ["auto", [PRIVATE4, PRIVATE6], ["10.0.0.7", "2001:db8::7"], "10.0.0.7"],
+  ["auto", [PRIVATE4, PUBLIC6], ["172.31.255.7", "2001:db8::7"], "2001:db8::7"],
+  ["auto", [PRIVATE4, PUBLIC6], ["172.32.0.7", "2001:db8::7"], "172.32.0.7"],
+  ["auto", [PUBLIC4], ["10.0.0.7", "2001:db8::7"], "10.0.0.7"],
+  ["auto", [PUBLIC6], ["192.0.2.7", "fd00::7"], "fd00::7"],
+];
+
+for (const [mode, mine, theirs, taken] of CHOICES) {
+  const title = `wireguard endpoint: ${mode}, from ${mine.join("+")} to ${theirs.join("+")}: ${taken}`;
+  Deno.test(title, () => {
+    const [ipv4, ipv6] = [/\./, /:/].map((family) => theirs.find((address) => family.test(address)));
+    const read = peerOfBoth(
+      lease({ PublicIP: ipv4 ?? "0.0.0.0", PublicIPv6: ipv6 ?? null }),
+      options({ Mode: mode }),
+      own(...mine),
+    );
+    const port = "51820 10.5.7.0/24,fc00:0:0:7::/64";
+    assert.equal(summary(read), taken.includes(":") ? `[${taken}]:${port}` : `${taken}:${port}`);
+  });
+}
+
+Deno.test("wireguard endpoint: separate devices have the family's address, key, port and subnet", () => {
+  const separate = options({});
+  const us = own(PUBLIC4, PUBLIC6);
+  const both = lease({ BackendV6Data: { PublicKey: OTHER_KEY, Port: 7 } });
+  const read = [IPV4, IPV6].map((family) => peerOfFamily(both, family, separate, us));
+  assert.deepEqual(read.map(summary), ["192.0.2.7:51820 10.5.7.0/24", "[2001:db8::7]:7 fc00:0:0:7::/64"]);
+  assert.deepEqual(read.map((each) => typeof each === "object" && each.publicKey), [KEY, OTHER_KEY]);
+  const alone = lease({ PublicIPv6: null, BackendV6Data: null }, "10.5.7.0-24");
+  assert.equal(summary(peerOfFamily(alone, IPV6, separate, us)), "it has no IPv6 subnet");
+  const half = lease({ BackendV6Data: null });
+  assert.equal(summary(peerOfFamily(half, IPV6, separate, us)), "its lease has no PublicKey for IPv6");
+  const hidden = lease({ PublicIPv6: null });
+  assert.equal(summary(peerOfFamily(hidden, IPV6, separate, us)), "it has no public IPv6 address");
+});
+
+Deno.test("wireguard endpoint: the port of a peer with one device is the one that it listens on", () => {
+  const one = options({ Mode: "auto" });
+  const us = own(PUBLIC4, PUBLIC6);
+  const port = (changes: JsonObject) => /:(\d+) /.exec(summary(peerOfBoth(lease(changes), one, us)))?.[1];
+  const data = (Port?: number) => ({ PublicKey: KEY, ...Port === undefined ? {} : { Port } });
+  assert.equal(port({ BackendData: data(7000) }), "7000");
+  // The original publishes ListenPortV6 there, and listens on ListenPort alone.
+  assert.equal(port({ BackendData: null, PublicIP: "0.0.0.0" }), "51820");
+  assert.equal(port({ BackendData: null, BackendV6Data: data(7000) }), "7000");
+  // Old versions publish none.
+  assert.equal(port({ BackendData: data(), BackendV6Data: data() }), "51820");
+  assert.equal(port({ BackendData: data(0) }), "51820");
+});
+
+Deno.test("wireguard endpoint: what a lease says wrongly costs that lease alone", () => {
+  const us = own(PUBLIC4, PUBLIC6), auto = options({ Mode: "auto" });
+  const data = (fields: JsonObject) => ({ BackendData: fields, BackendV6Data: null });
+  const none = "its lease has no usable PublicKey";
+  for (
+    const [changes, reason] of [
+      [{ BackendType: null }, "its lease has no backend type, not wireguard"],
+      [{ BackendType: "vxlan" }, 'its lease has backend type "vxlan", not wireguard'],
+      [{ BackendData: null, BackendV6Data: null }, none],
+      [{ BackendData: [KEY], BackendV6Data: KEY }, none],
+      [data({ PublicKey: KEY.slice(4) }), none],
+      [data({ PublicKey: `${KEY}\nprivate_key=00` }), none],
+      [data({ PublicKey: KEY.replaceAll("/", "_").replace("=", "A") }), none],
+      [data({ PublicKey: 7 }), none],
+      [data({ PublicKey: OWN_KEY }), "it has this host's own key"],
+    ] as const
+  ) {
+    assert.equal(peerOfBoth(lease(changes), auto, us), reason, JSON.stringify(changes));
+  }
+  for (const Port of [0, -1, 70_000, 1.5, "51820", null, {}]) {
+    const read = peerOfBoth(lease({ BackendData: { PublicKey: KEY, Port } }), auto, us);
+    assert.equal(summary(read).split(" ")[0], "192.0.2.7:51820", `${Port}`);
+  }
+});
+
+Deno.test("wireguard: a lease is the original's, byte for byte", () => {
+  const data = (Port: number) => ({ PublicKey: KEY, Port });
+  const text = encodeLeaseValue({
+    publicIps: { ipv4: parseIp("172.30.0.2"), ipv6: parseIp("fd00::2") },
+    backendType: "wireguard",
+    backendData: { ipv4: data(51820), ipv6: data(51821) },
+  });
+  assert.equal(
+    text,
+    `{"PublicIP":"172.30.0.2","PublicIPv6":"fd00::2","BackendType":"wireguard",` +
+      `"BackendData":{"PublicKey":"${KEY}","Port":51820},"BackendV6Data":{"PublicKey":"${KEY}","Port":51821}}`,
+  );
+});
