@@ -23,7 +23,7 @@ import {
   underlayProblem,
   unreachable,
 } from "../lib/backend/peer_plan.ts";
-import { limitMtu, mtuProblem } from "../lib/backend/mtu.ts";
+import { limitMtu, MIN_MTU_IPV4, mtuProblem } from "../lib/backend/mtu.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import { findVtep, type Vtep, vtepMac } from "./vtep.ts";
 import type { Json } from "../lib/config/types.ts";
@@ -55,7 +55,7 @@ export const vxlan: BackendType<VxlanOptions> = {
       gbp: reader.boolean("GBP", false),
       learning: reader.boolean("Learning", false),
       directRouting: reader.boolean("DirectRouting", false),
-      mtu: reader.integer("MTU", { min: 68, max: 65535, zeroIsUnset: true }),
+      mtu: reader.integer("MTU", { min: MIN_MTU_IPV4, max: 65535, zeroIsUnset: true }),
       txChecksum: reader.string(
         "TxChecksumOffload",
         { oneOf: ["auto", "on", "off"] },

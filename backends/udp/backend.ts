@@ -15,6 +15,7 @@ import { familiesOf, type Family, IPV6, perFamily } from "../../lib/net/family.t
 import type { Lease } from "../../lib/leases/types.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
 import type { Tunnel } from "../../lib/net/tunnel.ts";
+import { MIN_MTU_IPV6 } from "../../lib/backend/mtu.ts";
 import { NO_ENTRIES, planFamilies, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
@@ -27,7 +28,7 @@ import type {
 } from "../../lib/backend/types.ts";
 import { UDP_PORT } from "./control/daemon_options.ts";
 import { tunName } from "./control/device_name.ts";
-import { MIN_MTU_IPV6, parseUdpOptions, type UdpOptions } from "./control/options.ts";
+import { parseUdpOptions, type UdpOptions } from "./control/options.ts";
 import { ownEnd, peerRoute, portOf } from "./control/peer_route.ts";
 import { UdpSession } from "./control/session.ts";
 

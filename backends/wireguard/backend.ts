@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { limitMtu, mtuProblem } from "../../lib/backend/mtu.ts";
+import { limitMtu, MIN_MTU_IPV6, mtuProblem } from "../../lib/backend/mtu.ts";
 import { NO_ENTRIES, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
@@ -21,9 +21,10 @@ import type {
 import type { Json } from "../../lib/config/types.ts";
 import type { DesiredWireguard } from "../../lib/kernel/desired_link.ts";
 import type { Entry } from "../../lib/kernel/entries.ts";
+import type { ExternalInterface } from "../../lib/external/types.ts";
 import { strangerError } from "../../lib/kernel/own_links.ts";
 import type { Lease } from "../../lib/leases/types.ts";
-import { type Family, type PerFamily, perFamily } from "../../lib/net/family.ts";
+import { type Family, IPV6, type PerFamily, perFamily } from "../../lib/net/family.ts";
 import { findLink } from "../../lib/netlink/link.ts";
 import { NetlinkSocket } from "../../lib/netlink/socket.ts";
 import type { Ip } from "../../lib/net/ip.ts";
@@ -34,11 +35,8 @@ import type { WireguardControl } from "../../lib/wireguard/types.ts";
 import { type OwnEnd, peerOfBoth, peerOfFamily } from "./endpoint.ts";
 import { findImplementation, type FoundImplementation } from "./implementation.ts";
 import { findKey, keepKey, KeyFileError, keyPlace, ownKeyFiles, readKey } from "./key_file.ts";
-import { parseWireguardOptions, type WireguardOptions } from "./options.ts";
+import { OVERHEAD, parseWireguardOptions, type WireguardOptions } from "./options.ts";
 import { type DeviceSetup, WireguardSession } from "./session.ts";
-
-/** IPv6 header (40), UDP (8), and WireGuard's type (4), key (4), nonce (8) and tag (16): room over either family. */
-const OVERHEAD = 80;
 
 /** The devices, as the original names them. */
 const DEVICE = "flannel-wg", DEVICE_V6 = "flannel-wg-v6";
@@ -110,8 +108,7 @@ class Wireguard implements SessionBackend {
 
   plan({ external }: Environment, lease: OwnSubnets): HostPlan {
     this.#addresses = external.publicIps;
-    const { mtu: asked } = this.#options;
-    const mtu = limitMtu(asked, external.mtu) - OVERHEAD;
+    const { mtu, problem } = this.#mtuOver(external);
     const links = this.#devices.map(({ name, families }): DesiredWireguard => ({
       kind: "wireguard",
       name,
@@ -133,11 +130,24 @@ class Wireguard implements SessionBackend {
       mtu,
       links,
       entries,
-      ...asked !== undefined && asked > external.mtu
-        ? { problem: mtuProblem(asked, external, external.mtu) }
-        : {},
+      ...problem === undefined ? {} : { problem },
       forPeer: (peer) => this.#judge(peer),
     };
+  }
+
+  /** IPv6 gets what it needs: WireGuard's own datagrams may be fragmented. */
+  #mtuOver(external: ExternalInterface): { mtu: number; problem?: string } {
+    const { mtu: asked } = this.#options;
+    const left = limitMtu(asked, external.mtu) - OVERHEAD;
+    if (left < MIN_MTU_IPV6 && this.#context.config.families.some(({ family }) => family === IPV6)) {
+      const problem = `The MTU ${external.mtu} of ${external.name} leaves ${left} bytes for packets in the ` +
+        `tunnel, and IPv6 needs ${MIN_MTU_IPV6}: outer packets are fragmented. Raise it to ${
+          MIN_MTU_IPV6 + OVERHEAD
+        }`;
+      return { mtu: MIN_MTU_IPV6, problem };
+    }
+    if (asked === undefined || asked <= external.mtu) return { mtu: left };
+    return { mtu: left, problem: mtuProblem(asked, external, external.mtu) };
   }
 
   async start(session: BackendSession): Promise<RunningBackend> {

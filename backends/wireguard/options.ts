@@ -3,10 +3,15 @@
  *
  * @module
  */
+import { MIN_MTU_IPV4, MIN_MTU_IPV6 } from "../../lib/backend/mtu.ts";
 import { OptionReader } from "../../lib/backend/option_reader.ts";
 import type { ParsedOptions } from "../../lib/backend/types.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
+import type { Family } from "../../lib/net/family.ts";
 import { isKey } from "../../lib/wireguard/keys.ts";
+
+/** IPv6 header (40), UDP (8), and WireGuard's type (4), key (4), nonce (8) and tag (16): room over either family. */
+export const OVERHEAD = 80;
 
 /** Which devices there are, and which of a peer's addresses its datagrams go to. */
 export type Mode = "separate" | "auto" | "ipv4" | "ipv6";
@@ -28,7 +33,10 @@ export interface WireguardOptions {
 }
 
 /** Reads and checks the options. */
-export function parseWireguardOptions(options: JsonObject): ParsedOptions<WireguardOptions> {
+export function parseWireguardOptions(
+  options: JsonObject,
+  enabled: readonly Family[],
+): ParsedOptions<WireguardOptions> {
   const reader = new OptionReader(options);
   const psk = reader.string("PSK", { secret: true });
   if (psk !== undefined && !isKey(psk)) {
@@ -41,9 +49,10 @@ export function parseWireguardOptions(options: JsonObject): ParsedOptions<Wiregu
   if (mode === "separate" && listenPort === listenPortV6) {
     reader.fault("ListenPortV6", "must differ from ListenPort where Mode is separate: there are two devices");
   }
+  const least = enabled.some(({ name }) => name === "ipv6") ? MIN_MTU_IPV6 : MIN_MTU_IPV4;
   return reader.finish({
     ...{ psk, listenPort, listenPortV6, mode },
-    mtu: reader.integer("MTU", { min: 1360, max: 65535, zeroIsUnset: true }),
+    mtu: reader.integer("MTU", { min: least + OVERHEAD, max: 65535, zeroIsUnset: true }),
     keepalive: reader.integer("PersistentKeepaliveInterval", { min: 0, max: 65535 }, 0),
     implementation: reader.string(
       "Implementation",

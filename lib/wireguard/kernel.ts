@@ -129,10 +129,10 @@ function writeEntry(writer: MessageWriter, publicKey: string, rest: () => void):
 
 function writePeer(writer: MessageWriter, peer: WireguardPeer): void {
   const { presharedKey, endpoint, keepalive, allowedIps } = peer;
-  writer.attributeU32(WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
   writer.attributeBytes(WGPEER_A_PRESHARED_KEY, Buffer.from(presharedKey ?? NO_KEY, "base64"));
   if (endpoint) writer.attributeBytes(WGPEER_A_ENDPOINT, socketAddress(endpoint));
   writer.attributeU16(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, keepalive);
+  writer.attributeU32(WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
   writer.nested(WGPEER_A_ALLOWEDIPS, () => {
     for (const { family, base, length } of allowedIps) {
       writer.nested(0, () => {

@@ -15,7 +15,7 @@ const OTHER_KEY = "KF2sLfmhTbb9oIhTMjUGJXpeUwjPWDmFWe5vr0lSGkw=";
 const OWN_KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 
 function options(backend: JsonObject): WireguardOptions {
-  const { options, faults } = parseWireguardOptions(backend);
+  const { options, faults } = parseWireguardOptions(backend, [IPV4, IPV6]);
   assert.deepEqual(faults, []);
   return options;
 }

@@ -5,6 +5,7 @@
  */
 import type { JsonObject } from "../../../lib/config/types.ts";
 import type { Family } from "../../../lib/net/family.ts";
+import { MIN_MTU_IPV4, MIN_MTU_IPV6 } from "../../../lib/backend/mtu.ts";
 import { OptionReader } from "../../../lib/backend/option_reader.ts";
 import type { ParsedOptions } from "../../../lib/backend/types.ts";
 import {
@@ -14,9 +15,6 @@ import {
   type SourceCheck,
 } from "../shared/source_check.ts";
 import type { Offloads } from "../shared/offloads.ts";
-
-/** The least MTU of a link that carries IPv6 (RFC 8200, 5): the kernel has no IPv6 on a device with less. */
-export const MIN_MTU_IPV6 = 1280;
 
 /** What the config says of the udp backend. */
 export interface UdpOptions {
@@ -39,7 +37,11 @@ export function parseUdpOptions(
   const reader = new OptionReader(options);
   const port = reader.integer("Port", { min: 1, max: 65535 }, 8285);
   const hasIpv6 = enabled.some(({ name }) => name === "ipv6");
-  const mtu = reader.integer("MTU", { min: hasIpv6 ? MIN_MTU_IPV6 : 68, max: 65507, zeroIsUnset: true });
+  const mtu = reader.integer("MTU", {
+    min: hasIpv6 ? MIN_MTU_IPV6 : MIN_MTU_IPV4,
+    max: 65507,
+    zeroIsUnset: true,
+  });
   const offload = reader.boolean("Offload", true);
   const tso = reader.boolean("TSO", offload);
   const uso = reader.boolean("USO", offload && tso);
