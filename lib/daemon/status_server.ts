@@ -15,6 +15,7 @@ import type { Log } from "../observe/types.ts";
 import { systemClock } from "../time/clock.ts";
 import { pause } from "../time/pause.ts";
 import { Throttle } from "../time/throttle.ts";
+import { accessOf } from "./web_access.ts";
 import { VERSION_TEXT } from "../version.ts";
 
 /** What is served. */
@@ -71,7 +72,9 @@ export class StatusServer implements AsyncDisposable {
     };
     const { healthzIp: address, healthzPort: port } = options;
     const onAcceptError = this.#acceptReport("health port");
-    this.#http = port > 0 ? serveHealth({ ...this.#options, address, port, onAcceptError }) : undefined;
+    this.#http = port > 0
+      ? serveHealth({ ...this.#options, ...accessOf(options), address, port, onAcceptError })
+      : undefined;
   }
 
   #acceptReport(key: string): HealthOptions["onAcceptError"] {

@@ -1,5 +1,6 @@
 /**
- * The HTTP server for probes and monitoring: /healthz, /readyz, /metrics, /status.
+ * The HTTP server for probes and monitoring (/healthz, /readyz, /metrics), and for what is known of the network:
+ * /status, and the page that shows it.
  *
  * @module
  */
@@ -8,9 +9,16 @@ import type { JsonObject } from "../config/types.ts";
 import { IPV6 } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
 import type { HttpRequest } from "./http_request.ts";
-import { type ConnectionSource, type HttpAnswer, HttpServer } from "./http_server.ts";
+import type { HttpAnswer, HttpClient } from "./http_connection.ts";
+import { type ConnectionSource, HttpServer } from "./http_server.ts";
 import { formatFor, type MetricsRegistry } from "./metrics.ts";
 import type { Problems } from "./problems.ts";
+
+/** What the page is made of: itself, and its stream of changes. */
+const PAGE_PATHS = ["/", "/events"] as const;
+
+/** One of them. */
+export type PagePath = typeof PAGE_PATHS[number];
 
 /** What the server serves. */
 export interface HealthOptions {
@@ -20,6 +28,10 @@ export interface HealthOptions {
   status(): JsonObject | Promise<JsonObject>;
   /** What /peers shows; absent: there is no such path. */
   peers?(): JsonObject | Promise<JsonObject>;
+  /** Why a request for what is known of the network is refused. Absent: whoever can connect may have it. */
+  refusal?(request: HttpRequest, client: HttpClient): string | undefined;
+  /** Answers what belongs to the page: {@link PAGE_PATHS}. Absent: there is none. */
+  page?(path: PagePath): Promise<HttpAnswer>;
   /** Called with what went wrong in an answer. */
   onError(error: unknown): void;
   /** Accepting connections fails and is tried again, or (undefined) works again. */
@@ -67,21 +79,21 @@ export function serveHealthLocally(path: string, options: HealthOptions): Health
 
 function serve(source: ConnectionSource, options: HealthOptions): HttpServer {
   return new HttpServer(source, {
-    answer: (request) => answer(request, options),
+    answer: (request, client) => answer(request, client, options),
     onError: options.onError,
     onAcceptError: options.onAcceptError,
   });
 }
 
-const NOT_FOUND: HttpAnswer = {
-  status: 404,
-  body: "not found: there are /healthz, /readyz, /metrics, /status\n",
-};
-
 /** Answers one request. */
-async function answer({ method, path, fields }: HttpRequest, options: HealthOptions): Promise<HttpAnswer> {
+async function answer(
+  request: HttpRequest,
+  client: HttpClient,
+  options: HealthOptions,
+): Promise<HttpAnswer> {
+  const { method, path, fields } = request;
   if (method !== "GET" && method !== "HEAD") {
-    return { status: 405, body: "only GET and HEAD\n", allow: "GET, HEAD" };
+    return { status: 405, body: "only GET and HEAD\n", fields: { allow: "GET, HEAD" } };
   }
   switch (path) {
     case "/healthz":
@@ -95,18 +107,37 @@ async function answer({ method, path, fields }: HttpRequest, options: HealthOpti
       const { text, contentType } = options.metrics.render(formatFor(fields.get("accept")));
       return { status: 200, body: text, contentType };
     }
-    case "/status": {
-      const body = JSON.stringify(await options.status(), null, 2);
-      return { status: 200, body: `${body}\n`, contentType: "application/json" };
-    }
-    case "/peers": {
-      if (!options.peers) return NOT_FOUND;
-      const body = JSON.stringify(await options.peers());
-      return { status: 200, body: `${body}\n`, contentType: "application/json" };
-    }
     default:
-      return NOT_FOUND;
+      return await answerNetwork(request, client, options);
   }
+}
+
+/** Answers what is known of the network. */
+async function answerNetwork(
+  request: HttpRequest,
+  client: HttpClient,
+  options: HealthOptions,
+): Promise<HttpAnswer> {
+  const { path } = request;
+  const pagePath = options.page && PAGE_PATHS.find((one) => one === path);
+  const read = path === "/status" ? options.status : path === "/peers" ? options.peers : undefined;
+  if (!read && !pagePath) {
+    const paths = ["/healthz", "/readyz", "/metrics", "/status", ...options.page ? PAGE_PATHS : []];
+    return { status: 404, body: `not found: there are ${paths.join(", ")}\n` };
+  }
+  const refused = options.refusal?.(request, client);
+  if (refused !== undefined) return { status: 403, body: `${refused}\n` };
+  if (pagePath) return await options.page!(pagePath);
+  return json(await read!(), path === "/status" ? 2 : 0);
+}
+
+function json(value: JsonObject, indent: number): HttpAnswer {
+  return {
+    status: 200,
+    body: `${JSON.stringify(value, null, indent)}\n`,
+    contentType: "application/json",
+    fields: { "x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin" },
+  };
 }
 
 function explain(address: Ip, port: number, error: unknown): string {

@@ -125,12 +125,18 @@ export const OPTIONS = {
 
   "healthz-ip": {
     group: HEALTH,
-    help: "Address to serve /healthz, /readyz, /metrics and /status on",
+    help: "Address to serve /healthz, /readyz, /metrics, /status and the page on",
     placeholder: "ADDRESS",
     default: parseIp("0.0.0.0"),
     defaultText: "0.0.0.0",
     parse: value.address(),
   },
+  "web-allow": many<Prefix | string>(
+    HEALTH,
+    "Who else than this host may see the page and /status: networks, and names that the host is called by",
+    "CIDR|NAME,...",
+    value.networksAndNames,
+  ),
   "healthz-port": integer(HEALTH, "Port of it; 0: off", "PORT", 0, [0, 65535]),
   "log-format": {
     group: HEALTH,

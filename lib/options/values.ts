@@ -6,7 +6,7 @@
  */
 import type { Family } from "../net/family.ts";
 import { type Ip, tryParseIp } from "../net/ip.ts";
-import { parsePrefix, type Prefix } from "../net/prefix.ts";
+import { parsePrefix, type Prefix, prefixOf } from "../net/prefix.ts";
 
 /** Where config and leases live. */
 export type StoreChoice = { readonly kind: "etcd" } | { readonly kind: "sqlite"; readonly path: string };
@@ -58,6 +58,25 @@ export function prefixes(value: string): Prefix[] {
     } catch {
       throw new RangeError(
         "must be networks with their length, separated by commas, like 10.0.0.0/8,fd00::/8",
+      );
+    }
+  });
+}
+
+/** Networks, addresses and host names, separated by commas. */
+export function networksAndNames(value: string): (Prefix | string)[] {
+  return value.split(",").map((part) => {
+    const text = part.trim();
+    const ip = tryParseIp(text);
+    if (ip) return prefixOf(ip, ip.family.bits);
+    if (/^(?!\d+(\.\d+)*$)[a-z\d]([a-z\d-]*[a-z\d])?(\.[a-z\d]([a-z\d-]*[a-z\d])?)*\.?$/i.test(text)) {
+      return text;
+    }
+    try {
+      return parsePrefix(text);
+    } catch {
+      throw new RangeError(
+        "must be networks or host names, separated by commas, like 10.0.0.0/8,node1.example.com",
       );
     }
   });

@@ -133,7 +133,7 @@ export class Host extends Namespace {
 
   #request(path: string) {
     const script = `exec 3<>/dev/tcp/127.0.0.1/${HEALTH_PORT} || exit 1
-printf 'GET ${path} HTTP/1.0\\r\\nHost: lab\\r\\nConnection: close\\r\\n\\r\\n' >&3
+printf 'GET ${path} HTTP/1.0\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3
 cat <&3`;
     return this.exec(["bash", "-c", script], { mayFail: true });
   }

@@ -1,9 +1,16 @@
 import assert from "node:assert/strict";
-import { type HttpLimits, HttpServer, type HttpServerOptions } from "../../lib/observe/http_server.ts";
+import type { HttpLimits, HttpServerOptions, HttpStream } from "../../lib/observe/http_connection.ts";
+import { HttpServer } from "../../lib/observe/http_server.ts";
 
 const encoder = new TextEncoder();
 
-const LIMITS: HttpLimits = { connections: 4, headBytes: 512, requestMs: 60_000, answerMs: 60_000 };
+const LIMITS: HttpLimits = {
+  connections: 4,
+  streams: 2,
+  headBytes: 512,
+  requestMs: 60_000,
+  answerMs: 60_000,
+};
 
 /** A server on loopback. */
 function serve(more: Partial<HttpServerOptions> & { limits?: HttpLimits } = {}) {
@@ -161,4 +168,105 @@ Deno.test("HTTP: an accept that fails is tried again, and its end is said", asyn
   assert.match(await readAll(client), /200 OK/);
   await recovered.promise;
   assert.deepEqual(said, ["Too many open files", "Too many open files", undefined]);
+});
+
+// Streams: server-sent events of the page.
+
+/** A stream that sends what is put into it. */
+function pushedStream() {
+  let push: (text: string) => Promise<void> = () => Promise.reject(new Error("no stream yet"));
+  const began = Promise.withResolvers<AbortSignal>();
+  const ended = Promise.withResolvers<void>();
+  const body: HttpStream = (send, signal) => {
+    push = send;
+    began.resolve(signal);
+    signal.addEventListener("abort", () => ended.resolve());
+    return ended.promise;
+  };
+  return { body, began: began.promise, ended: ended.promise, push: (text: string) => push(text) };
+}
+
+const GET = encoder.encode("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+
+Deno.test("HTTP streams: pieces come as they are sent; a client that leaves ends the stream", async () => {
+  const stream = pushedStream();
+  await using server = serve({ answer: () => ({ status: 200, body: stream.body }) });
+  using client = await server.connect();
+  await client.write(GET);
+  await stream.began;
+  const decoder = new TextDecoder(), buffer = new Uint8Array(4096);
+  const next = async () => decoder.decode(buffer.subarray(0, await client.read(buffer) ?? 0));
+  assert.match(await next(), /^HTTP\/1.1 200 OK\r\n(?!.*content-length)/s);
+  await stream.push("data: 1\n\n");
+  assert.equal(await next(), "data: 1\n\n");
+  await stream.push("data: 2\n\n");
+  assert.equal(await next(), "data: 2\n\n");
+  client.close();
+  await stream.ended;
+  await assert.rejects(stream.push("data: 3\n\n"));
+  assert.deepEqual(server.errors, []);
+});
+
+Deno.test("HTTP streams: a reader that takes nothing is dropped, and the sender waits for it meanwhile", async () => {
+  const stream = pushedStream();
+  await using server = serve({
+    answer: () => ({ status: 200, body: stream.body }),
+    limits: { ...LIMITS, answerMs: 200 },
+  });
+  using client = await server.connect();
+  await client.write(GET);
+  await stream.began;
+  const piece = "x".repeat(1_000_000);
+  let sent = 0;
+  await assert.rejects(async () => {
+    // Until the socket's own buffers are full.
+    for (; sent < 100; sent++) await stream.push(piece);
+  });
+  assert.ok(sent < 100);
+  await stream.ended;
+  assert.deepEqual(server.errors, []);
+});
+
+Deno.test("HTTP streams: one more than the limit gets a 503, and other requests are still answered", async () => {
+  const streams: Promise<void>[] = [];
+  await using server = serve({
+    answer: ({ path }) => {
+      if (path !== "/events") return { status: 200, body: "ok\n" };
+      const stream = pushedStream();
+      streams.push(stream.began.then(() => {}));
+      return { status: 200, body: stream.body };
+    },
+  });
+  const request = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n";
+  using first = await server.connect();
+  using second = await server.connect();
+  for (const client of [first, second]) {
+    await client.write(encoder.encode(request));
+    await client.read(new Uint8Array(100));
+  }
+  await Promise.all(streams);
+  assert.deepEqual(await ask(server, request), [
+    "HTTP/1.1 503 Service Unavailable",
+    "there are 2 streams already\n",
+  ]);
+  assert.deepEqual(await ask(server, "GET /healthz HTTP/1.0\r\n\r\n"), ["HTTP/1.1 200 OK", "ok\n"]);
+});
+
+Deno.test("HTTP streams: the server's end ends them at once", async () => {
+  const stream = pushedStream();
+  const server = serve({ answer: () => ({ status: 200, body: stream.body }) });
+  using client = await server.connect();
+  await client.write(GET);
+  const signal = await stream.began;
+  const began = performance.now();
+  await server[Symbol.asyncDispose]();
+  assert.ok(signal.aborted);
+  assert.ok(performance.now() - began < 150);
+});
+
+Deno.test("HTTP streams: one that fails is reported", async () => {
+  const body: HttpStream = () => Promise.reject(new Error("boom"));
+  await using server = serve({ answer: () => ({ status: 200, body }) });
+  await ask(server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  assert.deepEqual(server.errors.map(String), ["Error: boom"]);
 });

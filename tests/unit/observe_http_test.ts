@@ -112,3 +112,21 @@ Deno.test("HTTP: listens on IPv6", async () => {
   const response = await fetch(`http://[::1]:${server.port}/healthz`);
   assert.equal(await response.text(), "ok\n");
 });
+
+Deno.test("HTTP: a refusal is a 403 for what is known of the network, and nothing else is refused", async () => {
+  await using server = serveHealth(options({
+    refusal: ({ fields }) => fields.get("host") === "evil.example" ? "no" : undefined,
+    page: (path) => Promise.resolve({ status: 200, body: `page ${path}\n` }),
+  }));
+  const ask = async (path: string, host: string) => {
+    using client = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+    await client.write(new TextEncoder().encode(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`));
+    return Number((await new Response(client.readable).text()).split(" ")[1]);
+  };
+  for (const path of ["/", "/events", "/status"]) {
+    assert.equal(await ask(path, "evil.example"), 403, path);
+    assert.equal(await ask(path, "localhost"), 200, path);
+  }
+  for (const path of ["/healthz", "/readyz", "/metrics"]) assert.equal(await ask(path, "evil.example"), 200);
+  assert.equal(await ask("/x", "evil.example"), 404);
+});
