@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NO_ENTRIES } from "../lib/backend/peer_plan.ts";
+import { carried, PATHS } from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType } from "../lib/backend/types.ts";
 
@@ -28,7 +28,7 @@ export const alloc: BackendType<AllocOptions> = {
         mtu: options.mtu ?? external.mtu,
         links: [],
         entries: [],
-        forPeer: () => NO_ENTRIES,
+        forPeer: () => carried(PATHS.none),
       }),
     });
   },

@@ -9,6 +9,7 @@ import { formatIp, sameIp } from "../lib/net/ip.ts";
 import {
   isOwnAddress,
   namedType,
+  PATHS,
   type PeerPlan,
   planFamilies,
   underlayProblem,
@@ -81,6 +82,7 @@ function planPeer(family: Family, peer: Lease, environment: Environment): PeerPl
       gateway: peer.attributes.publicIps[family.name]!,
       onlink: false,
     }],
+    paths: PATHS.direct,
   };
 }
 

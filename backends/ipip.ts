@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { namedType, type PeerPlan, unreachable } from "../lib/backend/peer_plan.ts";
+import { namedType, PATHS, type PeerPlan, unreachable } from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType, Environment, HostPlan, KernelBackend, OwnSubnets } from "../lib/backend/types.ts";
 import type { DesiredIpip } from "../lib/kernel/desired_link.ts";
@@ -71,6 +71,9 @@ class Ipip implements KernelBackend {
     }
     const isDirect = this.options.directRouting && environment.isOnLink(gateway);
     const link = isDirect ? external.name : DEVICE;
-    return { entries: [{ kind: "route", link, destination, gateway, onlink: !isDirect }] };
+    return {
+      entries: [{ kind: "route", link, destination, gateway, onlink: !isDirect }],
+      paths: isDirect ? PATHS.direct : PATHS.ipip,
+    };
   }
 }

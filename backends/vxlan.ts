@@ -18,6 +18,7 @@ import type { Tunnel } from "../lib/net/tunnel.ts";
 import {
   isOwnAddress,
   namedType,
+  PATHS,
   type PeerPlan,
   planFamilies,
   underlayProblem,
@@ -140,6 +141,7 @@ class Vxlan implements KernelBackend {
     if (this.options.directRouting && environment.isOnLink(remote)) {
       return {
         entries: [{ kind: "route", link: external.name, destination, gateway: remote, onlink: false }],
+        paths: PATHS.direct,
       };
     }
     const mac = vtepMac(peer.attributes.backendData[family.name]);
@@ -153,6 +155,7 @@ class Vxlan implements KernelBackend {
         { kind: "fdb", link, mac, remote },
         { kind: "route", link, destination, gateway, onlink: true },
       ],
+      paths: PATHS.vxlan,
     };
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NO_ENTRIES } from "../../lib/backend/peer_plan.ts";
+import { carried, PATHS } from "../../lib/backend/peer_plan.ts";
 import type { OpenContext, SessionBackend } from "../../lib/backend/types.ts";
 import { type Clock, systemClock } from "../../lib/time/clock.ts";
 import { CLOUD_RESYNC } from "./daemon_options.ts";
@@ -50,7 +50,12 @@ export async function openCloudBackend<R extends CloudRoute>(
   return {
     carrier: "session",
     attributes: { backendData: {} },
-    plan: ({ external }) => ({ mtu: external.mtu, links: [], entries: [], forPeer: () => NO_ENTRIES }),
+    plan: ({ external }) => ({
+      mtu: external.mtu,
+      links: [],
+      entries: [],
+      forPeer: () => carried(PATHS.cloudRoute),
+    }),
     start: async (session) => {
       const loop = new RouteLoop(table, session, {
         networks: context.config.families.map((family) => family.network),

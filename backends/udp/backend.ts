@@ -16,7 +16,7 @@ import type { Lease } from "../../lib/leases/types.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
 import type { Tunnel } from "../../lib/net/tunnel.ts";
 import { MIN_MTU_IPV6 } from "../../lib/backend/mtu.ts";
-import { NO_ENTRIES, planFamilies, unreachable } from "../../lib/backend/peer_plan.ts";
+import { carried, PATHS, planFamilies, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
   BackendType,
@@ -108,7 +108,7 @@ class Udp implements SessionBackend {
       forPeer: (peer: Lease) =>
         planFamilies(this.#families, (family) => {
           const route = peerRoute(family, peer, this.#options.port, own);
-          return typeof route === "string" ? unreachable(route) : NO_ENTRIES;
+          return typeof route === "string" ? unreachable(route) : carried(PATHS.udp);
         }),
     };
   }

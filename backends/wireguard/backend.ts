@@ -7,7 +7,7 @@
  * @module
  */
 import { limitMtu, MIN_MTU_IPV6, mtuProblem } from "../../lib/backend/mtu.ts";
-import { NO_ENTRIES, unreachable } from "../../lib/backend/peer_plan.ts";
+import { carried, PATHS, unreachable } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
   BackendType,
@@ -210,7 +210,7 @@ class Wireguard implements SessionBackend {
       const read = this.#setupOf(device).peerOf(peer);
       if (typeof read === "string") return unreachable(read);
     }
-    return NO_ENTRIES;
+    return carried(PATHS.wireguard);
   }
 }
 

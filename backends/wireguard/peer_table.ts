@@ -89,6 +89,11 @@ export class PeerTable {
     this.#dirty.add(publicKey);
   }
 
+  /** The public key that a lease names. */
+  keyOf(lease: string): string | undefined {
+    return this.#keyOf.get(lease);
+  }
+
   /** The lease that a key belongs to. */
   leaseOf(publicKey: string): string | undefined {
     return [...this.#claims.get(publicKey)?.keys() ?? []].at(-1);

@@ -6,7 +6,13 @@
  *
  * @module
  */
-import type { BackendSession, HostPlan, PeerChanges, RunningBackend } from "../../lib/backend/types.ts";
+import type {
+  BackendSession,
+  HostPlan,
+  LivePeer,
+  PeerChanges,
+  RunningBackend,
+} from "../../lib/backend/types.ts";
 import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
 import { messageOf } from "../../lib/errors.ts";
@@ -69,6 +75,8 @@ export class WireguardSession implements RunningBackend {
   readonly #devices = new Map<string, WireguardDevice>();
   /** The index with which each device was last read, and when it is to be read again (performance.now()). */
   readonly #reads = new Map<string, { readonly index: number | undefined; readonly next: number }>();
+  /** By device: the public keys of peers that are sent to and don't answer. */
+  readonly #silent = new Map<string, ReadonlySet<string>>();
   readonly #ended = new AbortController();
   #privateKey: string;
   #subscription: Disposable | undefined;
@@ -134,6 +142,28 @@ export class WireguardSession implements RunningBackend {
     });
     const { implementation, keyFile } = this.#setup;
     return { implementation, keyFile, devices };
+  }
+
+  /** As of the last look at the devices. */
+  livePeers(): (key: string) => LivePeer | undefined {
+    const views = this.#tables.map((table) => {
+      const peers = this.#devices.get(table.device)?.peers ?? [];
+      const handshakes = new Map(peers.map(({ publicKey, lastHandshake }) => [publicKey, lastHandshake]));
+      return { table, handshakes, silent: this.#silent.get(table.device) };
+    });
+    return (key) => {
+      // With a device for each family: the one that waits longest says how the peer is.
+      let lastHandshake = Infinity;
+      let isSilent = false;
+      for (const { table, handshakes, silent } of views) {
+        const publicKey = table.keyOf(key);
+        if (publicKey === undefined) continue;
+        lastHandshake = Math.min(lastHandshake, handshakes.get(publicKey) ?? 0);
+        isSilent ||= silent?.has(publicKey) ?? false;
+      }
+      if (lastHandshake === Infinity) return undefined;
+      return { lastHandshake: lastHandshake * 1000, ...isSilent ? { problem: "it doesn't answer" } : {} };
+    };
   }
 
   /** The devices stay, with their sessions. */
@@ -230,6 +260,7 @@ export class WireguardSession implements RunningBackend {
   /** A peer that is sent to and never answers is down, has another pre-shared key, or its port is closed. */
   #reportSilent(table: PeerTable, { peers }: WireguardDevice, silent: readonly string[]): void {
     const key = `wireguard handshakes ${table.device}`;
+    this.#silent.set(table.device, new Set(silent));
     if (silent.length === 0) return this.#session.problems.clear(key, "all peers answer");
     const endpoints = new Map(peers.map(({ publicKey, endpoint }) => [publicKey, endpoint]));
     const names = silent.map((publicKey) => {

@@ -13,16 +13,38 @@ import { containsIp, type Prefix } from "../net/prefix.ts";
 export interface PeerPlan {
   /** What the kernel needs to reach it; empty where it can't be reached, or where the backend carries packets itself. */
   readonly entries: readonly Entry[];
+  /** By which path packets get there, for status: see {@link PATHS}. Empty where they don't. */
+  readonly paths: readonly string[];
   /** Why the peer isn't reached, or not in every family; absent when all is well. */
   readonly problem?: string;
 }
 
-/** A peer that needs nothing in the kernel. */
-export const NO_ENTRIES: PeerPlan = { entries: [] };
+/** The paths of the program's own backends; one that comes new may have another word. */
+export const PATHS = {
+  /** In a VXLAN tunnel. */
+  vxlan: ["vxlan"],
+  /** A plain route: host-gw, and DirectRouting. */
+  direct: ["direct"],
+  ipip: ["ipip"],
+  udp: ["udp"],
+  wireguard: ["wireguard"],
+  /** By the cloud's route table. */
+  cloudRoute: ["cloud-route"],
+  /** The backend leases subnets only. */
+  none: ["none"],
+} as const;
+
+/** A peer that is gone. */
+export const NO_ENTRIES: PeerPlan = { entries: [], paths: [] };
+
+/** A peer that needs nothing in the kernel: who carries its packets knows it otherwise. */
+export function carried(paths: readonly string[]): PeerPlan {
+  return { entries: [], paths };
+}
 
 /** A peer that can't be reached. @param problem The reason, to stand after "peer 10.5.9.0/24 skipped: ". */
 export function unreachable(problem: string): PeerPlan {
-  return { entries: [], problem };
+  return { entries: [], paths: [], problem };
 }
 
 /**
@@ -59,7 +81,8 @@ export function planFamilies(families: readonly Family[], plan: (family: Family)
   const plans = families.map(plan);
   const problem = plans.find((one) => one.problem !== undefined)?.problem;
   const entries = plans.flatMap((one) => one.entries);
-  return problem === undefined ? { entries } : { entries, problem };
+  const paths = [...new Set(plans.flatMap((one) => one.paths))];
+  return problem === undefined ? { entries, paths } : { entries, paths, problem };
 }
 
 /** A lease's backend type for messages: `backend type "udp"`, or `no backend type`. */

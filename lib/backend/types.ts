@@ -73,12 +73,22 @@ export interface BackendSession {
   fail(error: Error): void;
 }
 
+/** What a running backend sees of a peer. */
+export interface LivePeer {
+  /** Milliseconds since 1970 of the last handshake; 0: none yet. */
+  readonly lastHandshake?: number;
+  /** What is wrong with it, seen from its traffic. */
+  readonly problem?: string;
+}
+
 /** A backend that is at work. Disposing it leaves the data path as a restart wants to find it. */
 export interface RunningBackend extends AsyncDisposable {
   /** The plan changed: other MTU, address or interface. */
   replan?(plan: HostPlan, external: ExternalInterface): void;
   /** What `status -json` shows of it. */
   status?(): JsonObject;
+  /** What it alone knows of its peers, as of now: a look-up by lease key. Asked for once for many peers. */
+  livePeers?(): (key: string) => LivePeer | undefined;
 }
 
 /** What all opened backends have. */

@@ -12,7 +12,11 @@ import type { Invocation } from "../options/parse.ts";
 /** Prints the status; exit status 0 if the host is ready, 1 if not. */
 export async function statusCommand({ options, own }: Invocation): Promise<number> {
   const status = await readStatus(statusSocketPath(options));
-  console.log(own.get(COMMANDS.status.options.json) ? JSON.stringify(status, null, 2) : formatStatus(status));
+  console.log(
+    own.get(COMMANDS.status.options.json)
+      ? JSON.stringify(status, null, 2)
+      : formatStatus(status as unknown as JsonObject),
+  );
   return status["ready"] ? 0 : 1;
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { BackendRegistry } from "../backend/registry.ts";
-import type { Backend, HostPlan, RunningBackend, SessionBackend } from "../backend/types.ts";
+import type { Backend, HostPlan, LivePeer, RunningBackend, SessionBackend } from "../backend/types.ts";
 import { Announcer } from "../external/announcer.ts";
 import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
@@ -14,6 +14,7 @@ import type { LeaseSink, Membership, SubnetManager } from "../leases/contract.ts
 import { PeerSet } from "../leases/peer_set.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
+import type { ProbeView } from "../status/document.ts";
 import { FAMILIES, familiesOf } from "../net/family.ts";
 import { formatIp, sameIp } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
@@ -26,6 +27,7 @@ import { removeFormerNetwork } from "./former_network.ts";
 import { HostFiles } from "./host_files.ts";
 import { LeaseHealth } from "./lease_health.ts";
 import { reportLeases } from "./lease_report.ts";
+import { PeerChangeTimes } from "./peer_changes.ts";
 import { PeerEntries } from "./peer_entries.ts";
 import type { PeerFilterSwitch } from "./peer_filter_sync.ts";
 import { keptPlan, Planner } from "./planner.ts";
@@ -60,10 +62,13 @@ export class Member implements AsyncDisposable {
   readonly leaseHealth: LeaseHealth;
   readonly entries: PeerEntries;
   readonly rules: FirewallRules;
+  /** Results of probes for status, where there are any. */
+  probes: ProbeView | undefined;
   readonly #config: ConfigFollower;
   readonly #planner: Planner;
   readonly #announcer: Announcer;
   readonly #files: HostFiles;
+  #changes: PeerChangeTimes | undefined;
   #running: RunningBackend | undefined;
   #peerFilter: Promise<PeerFilterSwitch> | undefined;
 
@@ -118,6 +123,7 @@ export class Member implements AsyncDisposable {
     const changes = this.#watchKernel();
     await releaseLargeHeap();
     first(this.peers);
+    this.#changes = new PeerChangeTimes(this.peers);
     await this.#guardTunnel();
     this.#makeDevices();
     this.#followStore();
@@ -234,6 +240,16 @@ export class Member implements AsyncDisposable {
     return this.#config.isInUse;
   }
 
+  /** When a peer's lease last changed, in milliseconds since 1970; undefined: not since the start. */
+  changedAt(key: string): number | undefined {
+    return this.#changes?.of(key);
+  }
+
+  /** What a backend with work of its own sees of its peers. */
+  livePeers(): ((key: string) => LivePeer | undefined) | undefined {
+    return this.#running?.livePeers?.();
+  }
+
   /** What a backend with work of its own says of it, for `flanneld status`. */
   backendStatus(): JsonObject | undefined {
     return this.#running?.status?.();
@@ -241,6 +257,7 @@ export class Member implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.entries[Symbol.dispose]();
+    this.#changes?.[Symbol.dispose]();
     await this.#running?.[Symbol.asyncDispose]();
     this.rules[Symbol.dispose]();
     (await this.#peerFilter)?.[Symbol.dispose]();

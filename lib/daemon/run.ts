@@ -151,7 +151,7 @@ async function join(given: Options, parts: JoinParts): Promise<Member> {
   const formerNetworks = Object.values(previous.networks);
   const member = new Member({ ...parts, options, network, backend, membership, external, formerNetworks });
   try {
-    parts.status.show(() => memberStatus(member));
+    parts.status.show((detail) => memberStatus(member, detail));
     parts.status.showPeers(async () => {
       const { encodeView, memberView } = await import("./network_view.ts");
       return encodeView(memberView(member));

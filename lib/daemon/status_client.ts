@@ -5,13 +5,19 @@
  */
 import { request } from "node:http";
 import type { JsonObject } from "../config/types.ts";
+import type { PeerDetail, StatusDocument } from "../status/document.ts";
 
 /** A daemon answers at once, or something is wrong with it. */
 const TIMEOUT_MS = 5_000;
 
-/** Asks the daemon behind a status socket. @throws {Error} If none answers; the message says what to do. */
-export function readStatus(path: string): Promise<JsonObject> {
-  return readLocal(path, "/status");
+/**
+ * Asks the daemon behind a status socket.
+ *
+ * @throws {Error} If none answers, or something else does; the message says what to do.
+ */
+export async function readStatus(path: string, peers: PeerDetail = "counts"): Promise<StatusDocument> {
+  const target = peers === "counts" ? "/status" : `/status?peers=${peers}`;
+  return await readLocal(path, target) as unknown as StatusDocument;
 }
 
 /** There is no daemon behind the socket. */

@@ -5,13 +5,19 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
+import type { JsonObject } from "../config/types.ts";
 import { dirname } from "node:path";
 import type { Options } from "../options/table.ts";
-import type { JsonObject } from "../config/types.ts";
 import { type HealthOptions, type HealthServer, serveHealth, serveHealthLocally } from "../observe/http.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { Problems } from "../observe/problems.ts";
 import type { Log } from "../observe/types.ts";
+import {
+  type MemberStatus,
+  type PeerDetail,
+  SCHEMA_VERSION,
+  type StatusDocument,
+} from "../status/document.ts";
 import { systemClock } from "../time/clock.ts";
 import { pause } from "../time/pause.ts";
 import { Throttle } from "../time/throttle.ts";
@@ -30,6 +36,16 @@ export function statusSocketPath(options: Pick<Options, "subnetFile">): string {
   return options.subnetFile.replace(/(\.[^./]*)?$/, ".sock");
 }
 
+/** What a host in the network says; nothing before it is in. */
+type MemberView = (detail: PeerDetail) => Promise<MemberStatus | Record<string, never>>;
+
+/** How much of the peers a request asks for. @throws {RangeError} */
+function detailOf(query: URLSearchParams): PeerDetail {
+  const detail = query.get("peers") ?? "counts";
+  if (detail === "counts" || detail === "summary" || detail === "all") return detail;
+  throw new RangeError("peers must be counts, summary or all");
+}
+
 /** An error in answers gets one log line in this many milliseconds. */
 const ERROR_LINE_MS = 60_000;
 
@@ -43,7 +59,8 @@ export class StatusServer implements AsyncDisposable {
   readonly #path: string;
   readonly #problems: Problems;
   #socket: HealthServer | undefined;
-  #status: () => JsonObject = () => ({});
+  readonly #startedAt = new Date().toISOString();
+  #member: MemberView = () => Promise.resolve({});
   #peers: () => JsonObject | Promise<JsonObject> = () => ({});
 
   /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
@@ -54,16 +71,7 @@ export class StatusServer implements AsyncDisposable {
     this.#options = {
       problems,
       metrics,
-      status: () => ({
-        version: VERSION_TEXT,
-        ready: problems.notReady().length === 0,
-        notReady: problems.notReady(),
-        problems: problems.list().map(({ key, text, since }) => ({
-          problem: `${key}: ${text}`,
-          since: new Date(since).toISOString(),
-        })),
-        ...this.#status(),
-      }),
+      status: (query) => this.document(detailOf(query)),
       onError: (error) => {
         const message = messageOf(error);
         if (throttle.pass(message) !== undefined) log.error("Cannot answer a request", { error: message });
@@ -85,8 +93,28 @@ export class StatusServer implements AsyncDisposable {
   }
 
   /** Sets what /status shows beyond version and readiness. */
-  show(status: () => JsonObject): void {
-    this.#status = status;
+  show(member: MemberView): void {
+    this.#member = member;
+  }
+
+  /** What /status shows. */
+  async document(detail: PeerDetail): Promise<StatusDocument> {
+    const member = await this.#member(detail);
+    const notReady = this.#problems.notReady();
+    return {
+      schemaVersion: SCHEMA_VERSION,
+      version: VERSION_TEXT,
+      time: new Date().toISOString(),
+      startedAt: this.#startedAt,
+      host: { name: Deno.hostname() },
+      ready: notReady.length === 0,
+      notReady,
+      problems: this.#problems.list().map(({ key, text, since }) => ({
+        problem: `${key}: ${text}`,
+        since: new Date(since).toISOString(),
+      })),
+      ...member,
+    };
   }
 
   /** Sets what /peers shows, on the Unix socket only. */

@@ -92,6 +92,8 @@ export interface Membership {
   readonly own: OwnLease;
   /** Seconds until the own lease expires; Infinity where it doesn't. */
   readonly remaining: number;
+  /** When the own lease last got its whole time, in milliseconds since 1970; absent where it isn't renewed. */
+  readonly renewedAt?: number | undefined;
   /** What is wrong with the own lease now; empty when nothing is. */
   trouble(): LeaseTrouble;
   /** Publishes other attributes, as soon as the store answers. */
@@ -151,6 +153,8 @@ export interface KnownHost {
 export interface SubnetManager extends AsyncDisposable {
   /** For logs: `etcd http://127.0.0.1:2379`, `sqlite /path`. Holds no secret. */
   readonly description: string;
+  /** The leases' keys are the hosts' names. */
+  readonly keysAreHosts?: true;
   /**
    * Ends all connections: what is under way fails, and what comes connects anew. For a host whose address
    * changed: connections from the old one are dead, and it takes seconds until that shows.

@@ -75,6 +75,12 @@ export class LeaseKeeper {
     return this.#held.expires ? (this.#time.expiresAt - this.#o.clock.now()) / 1000 : Infinity;
   }
 
+  /** When it last got its whole time, in milliseconds since 1970; undefined for a reservation. */
+  get renewedAt(): number | undefined {
+    const { clock } = this.#o;
+    return this.#held.expires ? clock.date() - (clock.now() - this.#time.freshAt) : undefined;
+  }
+
   /** What is wrong with it now; empty when nothing is. */
   trouble(): LeaseTrouble {
     const now = this.#o.clock.now();

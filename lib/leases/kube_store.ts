@@ -81,6 +81,7 @@ async function findAccess({ apiUrl, kubeconfigFile, env }: KubeOptions): Promise
 }
 
 class KubeManager implements SubnetManager {
+  readonly keysAreHosts = true;
   readonly #client: ApiClient;
   readonly #prefix: string;
   readonly #options: KubeOptions;

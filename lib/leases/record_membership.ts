@@ -66,6 +66,10 @@ export class RecordMembership implements Membership {
     return this.#keeper.remaining;
   }
 
+  get renewedAt(): number | undefined {
+    return this.#keeper.renewedAt;
+  }
+
   trouble(): LeaseTrouble {
     return this.#keeper.trouble();
   }

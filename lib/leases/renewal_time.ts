@@ -21,6 +21,7 @@ export class RenewalTime {
   readonly #clock: Clock;
   readonly #ttl: number;
   readonly #margin: number;
+  #freshAt = 0;
   #expiresAt = 0;
   #renewAt = 0;
 
@@ -29,6 +30,11 @@ export class RenewalTime {
     this.#ttl = ttl * 1000;
     this.#margin = (margin < ttl ? margin : ttl / 2) * 1000;
     this.fresh(clock.now());
+  }
+
+  /** When it last got its whole time. */
+  get freshAt(): number {
+    return this.#freshAt;
   }
 
   get expiresAt(): number {
@@ -41,6 +47,7 @@ export class RenewalTime {
 
   /** The lease lives for its whole time from `began`, when the write of it was sent. */
   fresh(began: number): void {
+    this.#freshAt = began;
     this.#expiresAt = began + this.#ttl;
     // Hosts that started together needn't renew together; a margin of almost the TTL leaves little room for that.
     const spread = Math.min(this.#margin, this.#ttl - this.#margin) / 10;

@@ -24,8 +24,8 @@ export type PagePath = typeof PAGE_PATHS[number];
 export interface HealthOptions {
   readonly problems: Pick<Problems, "notReady">;
   readonly metrics: MetricsRegistry;
-  /** What /status shows. */
-  status(): JsonObject | Promise<JsonObject>;
+  /** What /status shows; the query says how much. @throws {RangeError} If a parameter has no such value. */
+  status(query: URLSearchParams): object | Promise<object>;
   /** What /peers shows; absent: there is no such path. */
   peers?(): JsonObject | Promise<JsonObject>;
   /** Why a request for what is known of the network is refused. Absent: whoever can connect may have it. */
@@ -120,18 +120,28 @@ async function answerNetwork(
 ): Promise<HttpAnswer> {
   const { path } = request;
   const pagePath = options.page && PAGE_PATHS.find((one) => one === path);
-  const read = path === "/status" ? options.status : path === "/peers" ? options.peers : undefined;
-  if (!read && !pagePath) {
+  const isThere = pagePath || path === "/status" || (path === "/peers" && options.peers);
+  if (!isThere) {
     const paths = ["/healthz", "/readyz", "/metrics", "/status", ...options.page ? PAGE_PATHS : []];
     return { status: 404, body: `not found: there are ${paths.join(", ")}\n` };
   }
   const refused = options.refusal?.(request, client);
   if (refused !== undefined) return { status: 403, body: `${refused}\n` };
   if (pagePath) return await options.page!(pagePath);
-  return json(await read!(), path === "/status" ? 2 : 0);
+  return path === "/peers" ? json(await options.peers!(), 0) : await answerStatus(request, options);
 }
 
-function json(value: JsonObject, indent: number): HttpAnswer {
+async function answerStatus({ query }: HttpRequest, options: HealthOptions): Promise<HttpAnswer> {
+  try {
+    // A list of thousands of peers isn't read by people: without indentation it is half as long.
+    return json(await options.status(query), query.get("peers") === "all" ? 0 : 2);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { status: 400, body: `${error.message}\n` };
+  }
+}
+
+function json(value: object, indent: number): HttpAnswer {
   return {
     status: 200,
     body: `${JSON.stringify(value, null, indent)}\n`,

@@ -9,6 +9,8 @@ export interface HttpRequest {
   readonly method: string;
   /** Without the query: `/healthz`. */
   readonly path: string;
+  /** What follows the question mark. */
+  readonly query: URLSearchParams;
   /** Host and port of an absolute-form target, which count before the Host field (RFC 9112, 3.2.2). */
   readonly authority?: string;
   /** Header fields by their names in small letters; a repeated one's values joined by commas. */
@@ -76,10 +78,13 @@ const ONE_HOST = "exactly one Host field is needed";
 const AUTHORITY = /^(\[[0-9A-Fa-fv:.%~_-]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/;
 
 /** Of an origin-form (`/x?y`) or absolute-form (`http://host/x`) target. */
-function parseTarget(target: string): Pick<HttpRequest, "path" | "authority"> {
-  const pathOf = (text: string) => text.split(/[?#]/, 1)[0] || "/";
-  if (target.startsWith("/")) return { path: pathOf(target) };
+function parseTarget(target: string): Pick<HttpRequest, "path" | "query" | "authority"> {
+  const split = (text: string) => {
+    const [, path, query] = /^([^?#]*)(?:\?([^#]*))?/.exec(text)!;
+    return { path: path || "/", query: new URLSearchParams(query) };
+  };
+  if (target.startsWith("/")) return split(target);
   const absolute = /^https?:\/\/([^/?#]*)([^]*)$/i.exec(target);
   if (!absolute) throw new BadRequestError(400, "the target isn't a path");
-  return { path: pathOf(absolute[2]!), authority: absolute[1]! };
+  return { ...split(absolute[2]!), authority: absolute[1]! };
 }

@@ -168,7 +168,7 @@ export function testHost(
     session: (own) => ({
       publish: () => {},
       lease: own,
-      plan: { mtu: 1500, links: [], entries: [], forPeer: () => ({ entries: [] }) },
+      plan: { mtu: 1500, links: [], entries: [], forPeer: () => ({ entries: [], paths: [] }) },
       external,
       peers: { peers, subscribe: () => ({ [Symbol.dispose]() {} }) },
       peersAreCurrent: () => store.current,

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readStatus } from "../../lib/daemon/status_client.ts";
 import type { JsonObject } from "../../lib/config/types.ts";
+import type { StatusDocument } from "../../lib/status/document.ts";
 import { statusSocketPath } from "../../lib/daemon/status_server.ts";
 import { Daemon, flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Host } from "../../scripts/lab/host.ts";
@@ -76,7 +77,7 @@ class Member {
   }
 
   /** What the daemon says of itself. @throws {Error} While it isn't there. */
-  status(): Promise<JsonObject> {
+  status(): Promise<StatusDocument> {
     return readStatus(statusSocketPath({ subnetFile: this.subnetFile }));
   }
 
@@ -85,7 +86,7 @@ class Member {
     await until(`${this.network.name} on ${this.host.name} to be ready`, async () => {
       if (!this.daemon.isRunning) return true;
       const { ready, peers } = await this.status();
-      return ready && (peers as JsonObject).count === this.lab.hosts.length - 1;
+      return ready && peers?.count === this.lab.hosts.length - 1;
     }, START_LIMIT);
     assert.ok(this.daemon.isRunning, this.daemon.log);
     return /^FLANNEL_SUBNET=(.*)\.1\/24$/m.exec(await Deno.readTextFile(this.subnetFile))![1]!;
@@ -171,7 +172,7 @@ labTest("three networks on the same hosts; cleaning one up leaves the others as 
   await Promise.all(byDefault.map((member) => cleanUp(member)));
   assert.deepEqual(await dumps(), onlyHostGw, "as before the default network came");
   for (const member of hostGw) {
-    assert.deepEqual(((await member.status()).kernel as JsonObject).failures, []);
+    assert.deepEqual((await member.status()).kernel?.failures, []);
     assert.equal(member.daemon.count(/Another program changed|corrected/), 0, member.daemon.log);
   }
 });

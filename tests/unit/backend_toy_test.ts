@@ -54,6 +54,7 @@ Deno.test("toy backend: a peer of its type gets its route, another one a reason"
   const other = peer("10.5.89.0-24", { PublicIP: "172.30.0.4", BackendType: "vxlan" });
   assert.deepEqual(plan.forPeer(other), {
     entries: [],
+    paths: [],
     problem: 'its lease has backend type "vxlan", not toy',
   });
 });

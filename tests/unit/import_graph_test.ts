@@ -13,7 +13,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib"],
   ["lib/ffi", "lib/net", "lib/time"],
   ["lib/config"],
-  ["lib/netlink", "lib/packet", "lib/observe"],
+  ["lib/netlink", "lib/packet", "lib/observe", "lib/status"],
   ["lib/kube", "lib/wireguard"],
   ["lib/external", "lib/kernel", "lib/leases", "lib/firewall", "lib/options", "lib/cni"],
   ["lib/backend"],

@@ -58,6 +58,17 @@ Deno.test("HTTP: metrics and status; a failing status is a 500 that is reported"
   assert.equal(errors.length, 1);
 });
 
+Deno.test("HTTP: a status gets the query; a value that there isn't is the client's fault", async () => {
+  const status = (query: URLSearchParams) => {
+    if (query.get("peers") === "x") throw new RangeError("peers must be all");
+    return { peers: query.get("peers") };
+  };
+  await using server = serveHealth(options({ status }));
+  assert.equal((await get(server.port, "/status"))[1], '{\n  "peers": null\n}\n');
+  assert.equal((await get(server.port, "/status?a=b&peers=all#x"))[1], '{"peers":"all"}\n');
+  assert.deepEqual(await get(server.port, "/status?peers=x"), [400, "peers must be all\n"]);
+});
+
 Deno.test("HTTP: a port in use and a foreign address are said with the way out", async () => {
   await using first = serveHealth(options());
   assert.throws(() => serveHealth(options({ port: first.port })), (error: Error) => {

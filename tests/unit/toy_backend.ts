@@ -55,5 +55,6 @@ function planPeer(peer: Lease, device: string): PeerPlan {
   const destinations = FAMILIES.flatMap(({ name }) => peer.subnets[name] ?? []);
   return {
     entries: destinations.map((destination) => ({ kind: "route", link: device, destination, onlink: false })),
+    paths: ["toy"],
   };
 }
