@@ -7,7 +7,7 @@ import { messageOf } from "../errors.ts";
 import type { Backend, HostPlan } from "../backend/types.ts";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
-import type { JsonObject } from "../config/types.ts";
+import type { StatusDocument } from "../status/document.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { chooseExternal, KernelEnvironment } from "../daemon/external.ts";
 import { openContext } from "../daemon/open_context.ts";
@@ -129,7 +129,7 @@ export class Scene implements Disposable {
   }
 
   /** What a running daemon says of itself; the reason where none answers. */
-  daemon(): Promise<{ readonly status?: JsonObject; readonly silence?: string }> {
+  daemon(): Promise<{ readonly status?: StatusDocument; readonly silence?: string }> {
     return this.#once("daemon", async () => {
       try {
         return { status: await readStatus(statusSocketPath(this.options)) };

@@ -166,7 +166,7 @@ Deno.test("options: each refusal says which, what it got and what it takes", () 
     [["-iface-regex=("], '-iface-regex "(": must be a regular expression: Unterminated group'],
     [["-etcd-certfile=x"], "-etcd-certfile: needs -etcd-keyfile as well"],
     [["-etcd-keyfile=x"], "-etcd-keyfile: needs -etcd-certfile as well"],
-    [["-cni-conf-from=x"], "-cni-conf-from: is an option of cni install, not of daemon"],
+    [["-cni-conf="], "-cni-conf: is an option of cni install, not of daemon"],
     [
       ["-ip-masq-exclude=10.0.0.0"],
       '-ip-masq-exclude "10.0.0.0": must be networks with their length, separated by commas, like 10.0.0.0/8,fd00::/8',

@@ -22,10 +22,7 @@ export const interfaceCheck: Check<ChosenInterface> = {
   group: "underlay",
   looksAt: "which interface leads to the other hosts, and why",
   async read(scene) {
-    const inUse = (await scene.daemon()).status?.["interface"];
-    const name = typeof inUse === "object" && inUse !== null && "name" in inUse
-      ? String(inUse.name)
-      : undefined;
+    const name = (await scene.daemon()).status?.interface?.name;
     const shared = name === undefined ? {} : { inUse: name };
     try {
       const { external, candidates } = await scene.choice();
