@@ -6,6 +6,7 @@
 import type { Env } from "../cloud/backend.ts";
 import { CloudError } from "../cloud/errors.ts";
 import { type CloudKeys, findKeys } from "../cloud/keys.ts";
+import { PageCount } from "../cloud/pages.ts";
 import { ALI_KEYS } from "./credentials.ts";
 import { classify } from "./errors.ts";
 import type { AliMetadata } from "./metadata.ts";
@@ -104,7 +105,9 @@ export class Vpc {
   async entries(table: string, signal: AbortSignal): Promise<AliEntry[]> {
     const entries: AliEntry[] = [];
     let nextToken: string | undefined;
+    const pages = new PageCount("Alibaba Cloud's list of routes");
     do {
+      pages.next();
       const page = await this.#call("DescribeRouteEntryList", table, signal, async (client, module) => {
         const input = {
           regionId: this.#region,

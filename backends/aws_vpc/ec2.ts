@@ -7,6 +7,7 @@ import type { EC2, Filter, RouteTable as Ec2RouteTable } from "@aws-sdk/client-e
 import type { Env } from "../cloud/backend.ts";
 import type { Metrics } from "../../lib/observe/types.ts";
 import { CloudError } from "../cloud/errors.ts";
+import { PageCount } from "../cloud/pages.ts";
 import { classify } from "./errors.ts";
 import type { Instance } from "./instance.ts";
 import { CLOUD_RETRIES } from "../cloud/metrics.ts";
@@ -55,7 +56,9 @@ export class Ec2 {
     const input = "ids" in which ? { RouteTableIds: [...which.ids] } : { Filters: filtersOf(which.filters) };
     const tables: Ec2RouteTable[] = [];
     let NextToken: string | undefined;
+    const pages = new PageCount("EC2's list of route tables");
     do {
+      pages.next();
       const answer = await this.#call(
         "DescribeRouteTables",
         subject,

@@ -7,6 +7,7 @@ import type { compute_v1 } from "@googleapis/compute";
 import type { Env } from "../cloud/backend.ts";
 import type { Clock } from "../../lib/time/clock.ts";
 import { CloudError, hasCode } from "../cloud/errors.ts";
+import { PageCount } from "../cloud/pages.ts";
 import { classifyCall, classifyOperation } from "./errors.ts";
 import { COMPUTE_SCOPE, type GceMetadata } from "./metadata.ts";
 
@@ -61,7 +62,9 @@ export class Compute {
   async routes(signal: AbortSignal): Promise<GceRoute[]> {
     const routes: GceRoute[] = [];
     let pageToken: string | undefined;
+    const pages = new PageCount("Compute Engine's list of routes");
     do {
+      pages.next();
       const page = await this.#call(
         "compute.routes.list",
         "the list of routes",

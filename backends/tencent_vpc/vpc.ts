@@ -7,6 +7,7 @@ import type { Env } from "../cloud/backend.ts";
 import { CloudError } from "../cloud/errors.ts";
 import { askHttp } from "../cloud/http.ts";
 import { type CloudKeys, findKeys } from "../cloud/keys.ts";
+import { PageCount } from "../cloud/pages.ts";
 import { TENCENT_KEYS } from "./credentials.ts";
 import { classify } from "./errors.ts";
 import type { TencentMetadata } from "./metadata.ts";
@@ -79,7 +80,9 @@ export class TencentVpc {
       : { RouteTableIds: which.ids };
     const subject = "vpcId" in which ? which.vpcId : which.ids.join(", ");
     const tables: TencentTable[] = [];
+    const pages = new PageCount("Tencent Cloud's list of route tables");
     for (;;) {
+      pages.next();
       const input = { ...choice, Offset: String(tables.length), Limit: String(PAGE_SIZE) };
       const page = await this.#call<TablePage>("DescribeRouteTables", subject, input, signal);
       const items = page.RouteTableSet ?? [];

@@ -38,7 +38,7 @@ export async function readSubnetEnv(path: string): Promise<SubnetEnv> {
 }
 
 /** The subnet file's text. @throws {CniError} That names the variable. */
-function parseSubnetEnv(text: string, path: string): SubnetEnv {
+export function parseSubnetEnv(text: string, path: string): SubnetEnv {
   const values = new Map<string, string>();
   for (const line of text.split("\n")) {
     const at = line.indexOf("=");

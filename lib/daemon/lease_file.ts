@@ -24,8 +24,8 @@ export function leaseFilePath(options: Pick<Options, "subnetFile">): string {
 /** Reads what an earlier run wrote; undefined if there is nothing that can be used. */
 export async function readLeaseFile(path: string, log: Log): Promise<KeptLease | undefined> {
   try {
-    const { key, value } = JSON.parse(await Deno.readTextFile(path));
-    if (typeof key === "string" && typeof value === "string") return { key, value };
+    const kept = parseKeptLease(await Deno.readTextFile(path));
+    if (kept) return kept;
     log.warn(`Lease file ${path} skipped: it has no key and value`);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
@@ -33,6 +33,12 @@ export async function readLeaseFile(path: string, log: Log): Promise<KeptLease |
     }
   }
   return undefined;
+}
+
+/** The file's text; undefined if there is no key and value in it. @throws {SyntaxError} If it isn't JSON. */
+export function parseKeptLease(text: string): KeptLease | undefined {
+  const { key, value } = Object(JSON.parse(text));
+  return typeof key === "string" && typeof value === "string" ? { key, value } : undefined;
 }
 
 /** What a kept lease says; undefined where it says nothing that can be used. */

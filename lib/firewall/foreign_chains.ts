@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type NftObject, parseListing } from "./nftables_text.ts";
+import { type NftObject, parseListing } from "./nft_json.ts";
 
 /** A base chain at the forward hook whose policy is drop. */
 export interface DroppingChain {

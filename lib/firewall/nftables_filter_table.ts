@@ -10,7 +10,8 @@ import type { PlannedChange } from "./change.ts";
 import { DOCKER_USER } from "./iptables_place.ts";
 import { chainPart, jumpPart } from "./iptables_plan.ts";
 import { isForwardChain } from "./names.ts";
-import { nftFamily, type NftObject, parseListing, ruleConditions } from "./nftables_text.ts";
+import { type NftObject, objectOf, parseListing } from "./nft_json.ts";
+import { nftFamily, ruleConditions } from "./nftables_text.ts";
 import type { Rule } from "./rules.ts";
 
 const TABLE = "filter";
@@ -29,7 +30,9 @@ function parseFilterTable(listing: string | undefined): FilterTable {
   if (listing === undefined) return table;
   for (const { chain, rule } of parseListing(listing)) {
     if (chain) table.set(String(chain.name), { chain, rules: [] });
-    if (rule) table.get(String(rule.chain))?.rules.push(rule as unknown as PrintedRule);
+    // Without its handle a rule can't be named: it is as if it weren't there.
+    const isRule = Number.isInteger(rule?.handle);
+    if (isRule) table.get(String(rule!.chain))?.rules.push(rule as unknown as PrintedRule);
   }
   return table;
 }
@@ -114,8 +117,7 @@ function essence(expr: readonly NftObject[]): NftObject[] {
 /** A comment of iptables is a match of its own; before nft 1.0.7 all such matches are printed without a name. */
 function isComment(expression: NftObject): boolean {
   if (!("xt" in expression)) return false;
-  const match = expression.xt as NftObject | null;
-  return match === null || match.name === "comment";
+  return expression.xt === null || objectOf(expression.xt).name === "comment";
 }
 
 /** Sees to one jump: in DOCKER-USER as {@link jumpRange} has it, elsewhere anywhere. */
@@ -159,7 +161,7 @@ function isVerdict(expr: readonly NftObject[]): boolean {
 }
 
 function isNamedComment(expression: NftObject): boolean {
-  return (expression.xt as NftObject | null | undefined)?.name === "comment";
+  return objectOf(expression.xt).name === "comment";
 }
 
 function removeChain(table: FilterTable, family: Family, target: string): PlannedChange[] {
@@ -178,6 +180,6 @@ function removeChain(table: FilterTable, family: Family, target: string): Planne
 /** The chain that an unconditional jump leads to. */
 function jumpTarget(rule: PrintedRule): string | undefined {
   const [only, ...more] = essence(rule.expr);
-  const jump = (only?.jump ?? only?.goto) as NftObject | undefined;
-  return more.length === 0 && jump ? String(jump.target) : undefined;
+  const jump = only?.jump ?? only?.goto;
+  return more.length === 0 && jump ? String(objectOf(jump).target) : undefined;
 }

@@ -7,6 +7,7 @@ import type { Family } from "../net/family.ts";
 import { tryParseIp } from "../net/ip.ts";
 import { formatPrefix, prefixOf } from "../net/prefix.ts";
 import { FORWARD_COMMENT, MASQUERADE_COMMENT } from "./names.ts";
+import { type NftObject, objectOf, parseListing } from "./nft_json.ts";
 import type { FamilyRuleset, PrefixMatch, Rule } from "./rules.ts";
 
 /** One chain of our tables: how it hangs in the kernel and what it holds. */
@@ -139,14 +140,6 @@ function tableKeys(listing: string, family: Family): string[] {
   return keys;
 }
 
-/** A JSON object as nft prints it: read with care, for versions differ. */
-export type NftObject = Readonly<Record<string, unknown>>;
-
-/** The objects that nft printed with -j. @throws {SyntaxError} If it isn't JSON. */
-export function parseListing(listing: string): Readonly<Record<string, NftObject | undefined>>[] {
-  return JSON.parse(listing).nftables ?? [];
-}
-
 /** A rule that is being read. */
 type RuleDraft = { -readonly [name in keyof Rule]?: Rule[name] };
 
@@ -163,14 +156,14 @@ export function ruleConditions(expr: readonly NftObject[], family: Family): stri
   const found: RuleDraft = {};
   let random = false;
   for (const expression of expr) {
-    const name = Object.keys(expression)[0]!;
+    const name = Object.keys(expression)[0];
     if (found.action) return undefined;
     if (name === "match") {
-      if (!readMatch(expression.match as NftObject, family, found)) return undefined;
+      if (!readMatch(objectOf(expression.match), family, found)) return undefined;
     } else if (name === "return" || name === "accept") {
       found.action = name;
     } else if (name === "masquerade") {
-      const flags = [(expression.masquerade as NftObject | null)?.flags ?? []].flat();
+      const flags = [objectOf(expression.masquerade).flags ?? []].flat();
       random = flags.length === 1 && flags[0] === "fully-random";
       if (flags.length > 0 && !random) return undefined;
       found.action = name;
@@ -188,18 +181,18 @@ function readMatch(
   family: Family,
   found: RuleDraft,
 ): boolean {
-  const left = match.left as NftObject;
-  if (left["&"]) {
-    const [value, mask] = left["&"] as [NftObject, unknown];
-    const isMark = (value.meta as NftObject | undefined)?.key === "mark";
+  const left = objectOf(match.left);
+  if (Array.isArray(left["&"])) {
+    const [value, mask] = left["&"] as unknown[];
+    const isMark = objectOf(objectOf(value).meta).key === "mark";
     if (!isMark || match.op !== "==" || mask !== match.right || typeof mask !== "number") return false;
     if (found.mark !== undefined) return false;
     found.mark = mask;
     return true;
   }
-  const payload = left.payload as NftObject | undefined;
+  const payload = objectOf(left.payload);
   const value = readPrefixMatch(match, family);
-  if (payload?.protocol !== nftFamily(family) || !value) return false;
+  if (payload.protocol !== nftFamily(family) || !value) return false;
   const side = payload.field === "saddr" ? "source" : payload.field === "daddr" ? "destination" : undefined;
   if (!side || found[side]) return false;
   found[side] = value;
@@ -207,12 +200,13 @@ function readMatch(
 }
 
 function readPrefixMatch(match: NftObject, family: Family): PrefixMatch | undefined {
-  const right = match.right as NftObject | string;
+  const { right } = match;
   const { addr, len } = typeof right === "string"
     ? { addr: right, len: family.bits }
-    : (right.prefix ?? {}) as NftObject;
+    : objectOf(objectOf(right).prefix);
   const ip = tryParseIp(String(addr));
-  if (ip?.family !== family || typeof len !== "number") return undefined;
+  const isLength = typeof len === "number" && Number.isInteger(len) && len >= 0 && len <= family.bits;
+  if (ip?.family !== family || !isLength) return undefined;
   if (match.op !== "==" && match.op !== "!=") return undefined;
   return { prefix: prefixOf(ip, len), negated: match.op === "!=" };
 }

@@ -6,7 +6,8 @@
 import { FAMILIES, type Family } from "../net/family.ts";
 import { formatIp, type Ip, tryParseIp } from "../net/ip.ts";
 import { isUdpTunnel, type Tunnel, type UdpTunnel } from "../net/tunnel.ts";
-import { nftFamily, parseListing } from "./nftables_text.ts";
+import { parseListing } from "./nft_json.ts";
+import { nftFamily } from "./nftables_text.ts";
 
 /**
  * The elements of the filter's sets by the name of the set: addresses and ports as numbers, which are made and compared
@@ -162,10 +163,12 @@ export function listedElements(listing: string): PeerSets | undefined {
   for (const { set } of parseListing(listing)) {
     const name = String(set?.name);
     const known = sets.get(name);
-    for (const element of known ? set?.elem as unknown[] ?? [] : []) {
+    if (!known || set?.elem === undefined) continue;
+    if (!Array.isArray(set.elem)) return undefined;
+    for (const element of set.elem) {
       const value = elementValue(name, element);
       if (value === undefined) return undefined;
-      known!.add(value);
+      known.add(value);
     }
   }
   return sets;
@@ -173,7 +176,7 @@ export function listedElements(listing: string): PeerSets | undefined {
 
 /** Undefined for what isn't a plain address or port. */
 function elementValue(set: string, element: unknown): bigint | undefined {
-  if (set === PORTS) return typeof element === "number" ? BigInt(element) : undefined;
+  if (set === PORTS) return Number.isInteger(element) ? BigInt(element as number) : undefined;
   const ip = typeof element === "string" ? tryParseIp(element) : undefined;
   return ip && setName(ip.family) === set ? ip.value : undefined;
 }

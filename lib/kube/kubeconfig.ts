@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { dirname, isAbsolute, join } from "node:path";
 import { AccessError, type ApiAccess, parseServer, readText, type TlsMaterial, TokenFile } from "./access.ts";
 
@@ -46,7 +47,12 @@ interface Kubeconfig {
  * @throws {AccessError} That names what is missing or not supported, and the way out.
  */
 export async function kubeconfigAccess(path: string, serverOverride = ""): Promise<ApiAccess> {
-  const config = await parseFile(path);
+  return await accessFrom(await readText(path), path, serverOverride);
+}
+
+/** As {@link kubeconfigAccess}, with the file's text. */
+export async function accessFrom(text: string, path: string, serverOverride = ""): Promise<ApiAccess> {
+  const config = await parseText(text, path);
   const { cluster, user, context } = currentContext(config, path);
   const source = `kubeconfig ${path}${context === "" ? "" : `, context ${JSON.stringify(context)}`}`;
   refuseUnsupported(cluster, user, source);
@@ -63,17 +69,21 @@ export async function kubeconfigAccess(path: string, serverOverride = ""): Promi
     authorization: async (refused) => {
       if (token) return `Bearer ${await token.read(refused)}`;
       if (user.token) return `Bearer ${user.token}`;
-      return user.username ? `Basic ${btoa(`${user.username}:${user.password ?? ""}`)}` : undefined;
+      // RFC 7617, 2.1: UTF-8.
+      const login = Buffer.from(`${user.username}:${user.password ?? ""}`);
+      return user.username ? `Basic ${login.toString("base64")}` : undefined;
     },
   };
 }
 
-async function parseFile(path: string): Promise<Kubeconfig> {
-  const text = await readText(path);
+/** Its warnings go straight to stderr and quote the file, which holds secrets. */
+const QUIET = { logLevel: "error" } as const;
+
+async function parseText(text: string, path: string): Promise<Kubeconfig> {
   let value: unknown;
   try {
     // JSON is YAML; its parser is built in, the other takes a while to load.
-    value = text.trimStart().startsWith("{") ? JSON.parse(text) : (await import("yaml")).parse(text);
+    value = text.trimStart().startsWith("{") ? JSON.parse(text) : (await import("yaml")).parse(text, QUIET);
   } catch (error) {
     // The parsers' messages quote the file, and it holds secrets: of them only the place is given.
     const place = /\bat (line \d+, column \d+|position \d+)/.exec((error as Error).message)?.[0] ?? "";
@@ -84,10 +94,12 @@ async function parseFile(path: string): Promise<Kubeconfig> {
 }
 
 function currentContext(config: Kubeconfig, path: string): { cluster: Cluster; user: User; context: string } {
-  const context = config["current-context"] ?? "";
+  const context = textOf(config["current-context"]);
   const found = named(config.contexts, context)?.context;
   if (!found) {
-    const names = (config.contexts ?? []).map(({ name }) => name).join(", ");
+    const names = Array.isArray(config.contexts)
+      ? config.contexts.map((one) => textOf(one?.name)).join(", ")
+      : "";
     const current = context === ""
       ? "it has no current-context"
       : `its current-context ${context} isn't in it`;
@@ -105,7 +117,29 @@ function currentContext(config: Kubeconfig, path: string): { cluster: Cluster; u
       `kubeconfig ${path}: context ${context} names the user ${found.user}, who isn't in it`,
     );
   }
+  checkTypes(cluster, CLUSTER_TEXTS, `kubeconfig ${path}: in cluster ${found.cluster}`);
+  checkTypes(user ?? {}, USER_TEXTS, `kubeconfig ${path}: in user ${found.user}`);
   return { cluster, user: user ?? {}, context };
+}
+
+const CLUSTER_TEXTS = [
+  ...["server", "certificate-authority", "certificate-authority-data", "tls-server-name", "proxy-url"],
+];
+const USER_TEXTS = [
+  ...["token", "tokenFile", "client-certificate", "client-certificate-data", "client-key", "client-key-data"],
+  ...["username", "password", "as"],
+];
+
+/** A token of digits alone is a number to YAML. @throws {AccessError} That names the key, not its value. */
+function checkTypes(part: object, texts: readonly string[], where: string): void {
+  for (const [key, value] of Object.entries(part)) {
+    const isWrong = value !== null && texts.includes(key) && typeof value !== "string";
+    if (isWrong) throw new AccessError(`${where}: ${key} must be text, put it in quotes`);
+  }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }
 
 function named<T extends { name?: string }>(

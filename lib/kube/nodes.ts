@@ -47,7 +47,7 @@ const NODE: Pick = {
 };
 
 /** A watch's event; an ERROR's object is a Status. */
-const EVENT: Pick = {
+export const EVENT: Pick = {
   keys: {
     type: "all",
     object: {
@@ -169,7 +169,8 @@ async function skim(body: Readable, skimmer: JsonSkimmer, onChunk?: () => void):
   skimmer.end();
 }
 
-function eventOf(value: SkimmedJson, prefix: string): { event?: NodeEvent; version: string } {
+/** One event of a watch. @throws {ApiError} If the event is an error. */
+export function eventOf(value: SkimmedJson, prefix: string): { event?: NodeEvent; version: string } {
   const { type, object } = fields(value);
   if (type === "ERROR") {
     const { code, reason, message } = fields(object);

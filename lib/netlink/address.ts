@@ -6,7 +6,7 @@
 import { type Family, familyOfAf } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
 import * as c from "./constants.ts";
-import { attributesAfter, type Message } from "./reader.ts";
+import { attributesAfter, type Message, prefixLength } from "./reader.ts";
 import type { NetlinkRequest, NetlinkSocket } from "./socket.ts";
 import type { LinkAddress } from "./types.ts";
 
@@ -53,15 +53,15 @@ export interface AddressSpec {
  * IPv6 addresses are added without duplicate address detection: they can be used at once.
  */
 export function addressRequest(operation: "replace" | "delete", address: AddressSpec): NetlinkRequest {
-  const { ip, prefixLength, linkIndex } = address;
+  const { ip, prefixLength: length, linkIndex } = address;
   const replace = operation === "replace";
   return {
-    describe: () => `${operation} the address ${formatIp(ip)}/${prefixLength} of link ${linkIndex}`,
+    describe: () => `${operation} the address ${formatIp(ip)}/${length} of link ${linkIndex}`,
     type: replace ? c.RTM_NEWADDR : c.RTM_DELADDR,
     flags: replace ? c.NLM_F_CREATE | c.NLM_F_REPLACE : 0,
     encode(writer) {
       writer.u8(ip.family.af);
-      writer.u8(prefixLength);
+      writer.u8(length);
       // The flags' low byte stands here too, for kernels that don't know IFA_FLAGS.
       writer.u8(replace ? ADD_FLAGS[ip.family.name] : 0);
       writer.u8(address.scope ?? c.RT_SCOPE_UNIVERSE);
@@ -93,7 +93,7 @@ export function decodeAddress(message: Message): LinkAddress | undefined {
   return {
     linkIndex: view.getUint32(start + 4, true),
     ip,
-    prefixLength: view.getUint8(start + 1),
+    prefixLength: prefixLength(view.getUint8(start + 1), ip.family),
     scope: view.getUint8(start + 3),
     flags,
   };

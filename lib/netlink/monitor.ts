@@ -77,7 +77,7 @@ export class NetlinkMonitor implements AsyncIterable<NetlinkNotification>, Async
       groups: groups.map((group) => GROUPS[group]),
       // Before the first group: nothing to be ignored may come in between.
       prepare: (fd) => attachFilter(fd, options),
-      decode,
+      decode: decodeChange,
       overrun: { kind: "overrun" },
       ...(signal && { signal }),
       ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
@@ -96,7 +96,7 @@ export class NetlinkMonitor implements AsyncIterable<NetlinkNotification>, Async
 }
 
 /** What a message announces; undefined for what is none of the nouns here (multicast groups, next-hop groups). */
-function decode(message: Message): ChangeNotification | undefined {
+export function decodeChange(message: Message): ChangeNotification | undefined {
   switch (message.type) {
     case c.RTM_NEWLINK:
     case c.RTM_DELLINK:

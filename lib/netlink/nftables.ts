@@ -164,7 +164,8 @@ export function listenToRemovals(signal: AbortSignal): NetlinkListener<NftablesN
   });
 }
 
-function decodeRemoval(message: Message): NftablesRemoval | undefined {
+/** What a message says was removed; undefined for all others. @throws {MalformedMessageError} */
+export function decodeRemoval(message: Message): NftablesRemoval | undefined {
   if (message.type >> 8 !== NFNL_SUBSYS_NFTABLES) return undefined;
   const kind = REMOVALS.get(message.type & 0xff);
   if (!kind) return undefined;

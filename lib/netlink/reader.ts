@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { IPV4, IPV6 } from "../net/family.ts";
+import { type Family, IPV4, IPV6 } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Mac } from "../net/mac.ts";
 import { NLA_TYPE_MASK } from "./constants.ts";
@@ -78,6 +78,12 @@ export function fixedPart(message: Message, bytes: number): number {
 /** The attributes after a fixed structure of `bytes` bytes. */
 export function attributesAfter(message: Message, bytes: number): AttributeReader {
   return new AttributeReader(message.view, fixedPart(message, bytes) + ((bytes + 3) & ~3), message.end);
+}
+
+/** A prefix length as a message says it. @throws {MalformedMessageError} If it is longer than an address. */
+export function prefixLength(length: number, { bits, label }: Family): number {
+  if (length <= bits) return length;
+  throw new MalformedMessageError(`An ${label} prefix of ${length} bits`);
 }
 
 const decoder = new TextDecoder();
@@ -170,6 +176,12 @@ export class AttributeReader {
     }
     const value = (this.#view.getBigUint64(at) << 64n) | this.#view.getBigUint64(at + 8);
     return { family: IPV6, value };
+  }
+
+  /** As {@link ip}, where it must be of this family. @throws {MalformedMessageError} If it isn't. */
+  ipOf({ bytes, label }: Family): Ip {
+    if (this.#length === bytes) return this.ip();
+    throw new MalformedMessageError(`Attribute ${this.#type}: an ${label} address of ${this.#length} bytes`);
   }
 
   /** A MAC address; undefined for hardware addresses of another length (InfiniBand, tunnels). */

@@ -9,7 +9,7 @@ import { formatIp, type Ip, ipFromBytes } from "../net/ip.ts";
 import { formatPrefix, type Prefix } from "../net/prefix.ts";
 import * as c from "./constants.ts";
 import { NetlinkError } from "./error.ts";
-import { type AttributeReader, attributesAfter, type Message } from "./reader.ts";
+import { type AttributeReader, attributesAfter, type Message, prefixLength } from "./reader.ts";
 import type { NetlinkRequest, NetlinkSocket } from "./socket.ts";
 import type { Route } from "./types.ts";
 import type { MessageWriter } from "./writer.ts";
@@ -220,7 +220,7 @@ export function decodeRoute(message: Message): Route | undefined {
   let base = 0n;
   const route: { -readonly [key in keyof Route]: Route[key] } = {
     family,
-    destination: { family, base, length: view.getUint8(start + 1) },
+    destination: { family, base, length: prefixLength(view.getUint8(start + 1), family) },
     type,
     protocol: view.getUint8(start + 5),
     scope: view.getUint8(start + 6),
@@ -230,7 +230,7 @@ export function decodeRoute(message: Message): Route | undefined {
     multipath: false,
   };
   while (attributes.next()) {
-    if (attributes.type === c.RTA_DST) base = attributes.ip().value;
+    if (attributes.type === c.RTA_DST) base = attributes.ipOf(family).value;
     else decodeAttribute(attributes, route);
   }
   route.destination = { family, base, length: route.destination.length };

@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { findGenericFamily, genericAttributes, genericRequest } from "../netlink/generic.ts";
-import type { AttributeReader, Message } from "../netlink/reader.ts";
+import { type AttributeReader, MalformedMessageError, type Message } from "../netlink/reader.ts";
 import type { NetlinkRequest, NetlinkSocket } from "../netlink/socket.ts";
 import type { MessageWriter } from "../netlink/writer.ts";
 import { IPV4, IPV6 } from "../net/family.ts";
@@ -173,11 +173,11 @@ type PeerPart = { -readonly [key in keyof WireguardPeerState]: WireguardPeerStat
 };
 
 /** Reads a message of a dump. @throws {MalformedMessageError} */
-function readDevicePart(message: Message): DevicePart {
+export function readDevicePart(message: Message): DevicePart {
   const part: DevicePart = { peers: [] };
   const attributes = genericAttributes(message);
   while (attributes.next()) {
-    if (attributes.type === WGDEVICE_A_PUBLIC_KEY) part.publicKey = base64(attributes.bytes());
+    if (attributes.type === WGDEVICE_A_PUBLIC_KEY) part.publicKey = readKey(attributes);
     else if (attributes.type === WGDEVICE_A_LISTEN_PORT) part.listenPort = attributes.u16();
     else if (attributes.type === WGDEVICE_A_PEERS) {
       const peers = attributes.nested();
@@ -195,10 +195,10 @@ function readPeer(attributes: AttributeReader): PeerPart {
   while (attributes.next()) {
     switch (attributes.type) {
       case WGPEER_A_PUBLIC_KEY:
-        peer.publicKey = base64(attributes.bytes());
+        peer.publicKey = readKey(attributes);
         break;
       case WGPEER_A_PRESHARED_KEY: {
-        const key = base64(attributes.bytes());
+        const key = readKey(attributes);
         if (key !== NO_KEY) peer.presharedKey = key;
         break;
       }
@@ -226,6 +226,7 @@ function readPeer(attributes: AttributeReader): PeerPart {
       }
     }
   }
+  if (peer.publicKey === "") throw new MalformedMessageError("A WireGuard peer without its key");
   return peer;
 }
 
@@ -235,11 +236,12 @@ function readAllowedIp(attributes: AttributeReader): Prefix {
     if (attributes.type === WGALLOWEDIP_A_IPADDR) ip = attributes.ip();
     else if (attributes.type === WGALLOWEDIP_A_CIDR_MASK) length = attributes.u8();
   }
-  return prefixOf(ip!, length);
+  if (!ip || length > ip.family.bits) throw new MalformedMessageError("An allowed IP that isn't a prefix");
+  return prefixOf(ip, length);
 }
 
 /** One device of the messages of a dump: a peer whose allowed IPs don't fit goes on in the next one. */
-function joinParts(parts: readonly DevicePart[]): WireguardDevice {
+export function joinParts(parts: readonly DevicePart[]): WireguardDevice {
   const peers: PeerPart[] = [];
   for (const part of parts) {
     for (const peer of part.peers) {
@@ -253,6 +255,11 @@ function joinParts(parts: readonly DevicePart[]): WireguardDevice {
   return { ...(publicKey === undefined ? {} : { publicKey }), listenPort, peers };
 }
 
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("base64");
+const KEY_BYTES = 32;
+
+function readKey(attribute: AttributeReader): string {
+  if (attribute.length !== KEY_BYTES) {
+    throw new MalformedMessageError(`A WireGuard key of ${attribute.length} bytes`);
+  }
+  return Buffer.from(attribute.bytes()).toString("base64");
 }

@@ -31,6 +31,11 @@ const PEERS_PER_REQUEST = 256;
 /** A pre-shared key of zeros is none. */
 const NO_KEY = "0".repeat(64);
 
+/** An implementation refused what it was asked for, or its answer makes no sense. */
+export class UapiError extends Error {
+  override readonly name = "UapiError";
+}
+
 /** The socket of a device. */
 export function socketPath(device: string): string {
   return `${SOCKET_FOLDER}/${device}.sock`;
@@ -127,15 +132,15 @@ async function writeAll(connection: Deno.Conn, bytes: Uint8Array): Promise<void>
 
 function refuseErrno(answer: string, what: string): void {
   const errno = /^errno=(-?\d+)$/m.exec(answer)?.[1];
-  if (errno !== "0") throw new Error(`Cannot ${what}: errno ${errno ?? "missing in the answer"}`);
+  if (errno !== "0") throw new UapiError(`Cannot ${what}: errno ${errno ?? "missing in the answer"}`);
 }
 
 type PeerLines = { -readonly [key in keyof WireguardPeerState]: WireguardPeerState[key] } & {
   allowedIps: Prefix[];
 };
 
-/** The answer to a get. @throws {Error} If it is an error, or no answer at all. */
-function parseDevice(answer: string): WireguardDevice {
+/** The answer to a get. @throws {UapiError} If it is an error, or no answer at all. */
+export function parseDevice(answer: string): WireguardDevice {
   refuseErrno(answer, "read the device");
   const device = { publicKey: undefined as string | undefined, listenPort: 0, peers: [] as PeerLines[] };
   for (const line of answer.split("\n")) {
@@ -143,9 +148,9 @@ function parseDevice(answer: string): WireguardDevice {
     if (at < 0) continue;
     const key = line.slice(0, at), value = line.slice(at + 1);
     if (key === "private_key") device.publicKey = value;
-    else if (key === "listen_port") device.listenPort = Number(value);
-    else if (key === "public_key") device.peers.push(newPeer(value));
-    else if (device.peers.length > 0) readPeerLine(device.peers.at(-1)!, key, value);
+    else if (key === "listen_port") device.listenPort = numberIn(line, 65535);
+    else if (key === "public_key") device.peers.push(newPeer(readKey(value)));
+    else if (device.peers.length > 0) readPeerLine(device.peers.at(-1)!, key, value, line);
   }
   return { listenPort: device.listenPort, peers: device.peers, ...publicKeyFrom(device.publicKey) };
 }
@@ -153,18 +158,36 @@ function parseDevice(answer: string): WireguardDevice {
 /** The interface gives the private key only; nobody else needs to see it. */
 function publicKeyFrom(privateHex: string | undefined): { publicKey?: string } {
   if (privateHex === undefined || privateHex === NO_KEY) return {};
-  return { publicKey: publicKeyOf(keyFromHex(privateHex)) };
+  return { publicKey: publicKeyOf(readKey(privateHex)) };
 }
 
-function newPeer(hex: string): PeerLines {
+/** The messages of faults never hold a key. */
+function readKey(hex: string): string {
+  if (!/^[0-9a-f]{64}$/i.test(hex)) throw new UapiError("a key that isn't 64 hexadecimal digits");
+  return keyFromHex(hex);
+}
+
+/** The number after the equals sign; of counters above 2^53 the last digits are lost. */
+function numberIn(line: string, max = Infinity): number {
+  const digits = /^[^=]*=(\d{1,20})$/.exec(line)?.[1];
+  const number = Number(digits);
+  if (digits === undefined || number > max) throw new UapiError(`the line ${quoted(line)}`);
+  return number;
+}
+
+function quoted(line: string): string {
+  return JSON.stringify(line.slice(0, 80));
+}
+
+function newPeer(publicKey: string): PeerLines {
   const counters = { lastHandshake: 0, receivedBytes: 0, sentBytes: 0 };
-  return { publicKey: keyFromHex(hex), keepalive: 0, allowedIps: [], ...counters };
+  return { publicKey, keepalive: 0, allowedIps: [], ...counters };
 }
 
-function readPeerLine(peer: PeerLines, key: string, value: string): void {
+function readPeerLine(peer: PeerLines, key: string, value: string, line: string): void {
   switch (key) {
     case "preshared_key":
-      if (value !== NO_KEY) peer.presharedKey = keyFromHex(value);
+      if (value !== NO_KEY) peer.presharedKey = readKey(value);
       break;
     case "endpoint": {
       const endpoint = parseEndpoint(value);
@@ -172,24 +195,33 @@ function readPeerLine(peer: PeerLines, key: string, value: string): void {
       break;
     }
     case "persistent_keepalive_interval":
-      peer.keepalive = Number(value);
+      peer.keepalive = numberIn(line, 65535);
       break;
     case "allowed_ip":
-      peer.allowedIps.push(parsePrefix(value));
+      peer.allowedIps.push(readAllowedIp(value, line));
       break;
     case "last_handshake_time_sec":
-      peer.lastHandshake = Number(value);
+      peer.lastHandshake = numberIn(line);
       break;
     case "rx_bytes":
-      peer.receivedBytes = Number(value);
+      peer.receivedBytes = numberIn(line);
       break;
     case "tx_bytes":
-      peer.sentBytes = Number(value);
+      peer.sentBytes = numberIn(line);
   }
 }
 
+function readAllowedIp(text: string, line: string): Prefix {
+  try {
+    return parsePrefix(text);
+  } catch (cause) {
+    throw new UapiError(`the line ${quoted(line)}`, { cause });
+  }
+}
+
+/** Undefined for what isn't one: an address with a zone is of no use to anybody but the implementation. */
 function parseEndpoint(text: string): Endpoint | undefined {
   const [, v6, v4, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text) ?? [];
   const ip = tryParseIp(v6 ?? v4 ?? "");
-  return ip ? { ip, port: Number(port) } : undefined;
+  return ip && Number(port) <= 65535 ? { ip, port: Number(port) } : undefined;
 }

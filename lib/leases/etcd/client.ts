@@ -40,6 +40,9 @@ export class CallError extends Error implements RpcError {
   }
 }
 
+/** Every answer of etcd has one. UNAVAILABLE: another endpoint may be an etcd. */
+const NO_HEADER = new CallError(14, "the answer has no header: is that an etcd?");
+
 /** A client of one endpoint. Nothing is connected before the first call. */
 export class EtcdClient {
   readonly #channels: Channels;
@@ -171,6 +174,7 @@ export class EtcdClient {
           clearTimeout(timer);
           signal?.removeEventListener("abort", onAbort);
           if (error) reject(why ?? CallError.from(error));
+          else if ((response as { header?: unknown }).header === null) reject(NO_HEADER);
           else resolve(response as Calls[N]["response"]);
         });
         signal?.addEventListener("abort", onAbort, { once: true });

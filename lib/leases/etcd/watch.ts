@@ -18,7 +18,7 @@ import { CallError, type WatchStream } from "./client.ts";
 import { extend, type History } from "./history.ts";
 import type { KeyRange } from "./keys.ts";
 import type { CallLimits } from "./limits.ts";
-import type { WatchEvent, WatchResponse } from "./messages.ts";
+import type { Header, WatchEvent, WatchResponse } from "./messages.ts";
 
 /** Events that became visible together. */
 export interface RawBatch {
@@ -51,7 +51,8 @@ export class WatchCursor {
     if (response.canceled) throw cancelError(response.cancel_reason);
     // Of a member that is behind, the header says an older revision: it will catch up.
     if (response.created) return undefined;
-    const { cluster_id, revision: at } = response.header;
+    const { cluster_id, revision: at } = headerOf(response);
+    if (!response.events.every(({ kv }) => kv)) throw new CallError(14, "etcd sent an event without its key");
     if (this.history && cluster_id !== this.history.clusterId) {
       throw new ReplacedError(
         `etcd was replaced: its cluster id was ${this.history.clusterId} and is ${cluster_id}`,
@@ -66,6 +67,12 @@ export class WatchCursor {
     if (this.history && events.length > 0) this.history = extend(this.history, events);
     return { revision: this.revision, events };
   }
+}
+
+/** @throws {CallError} If it isn't there: whatever sent this is no etcd. */
+function headerOf({ header }: { readonly header: Header | null }): Header {
+  if (header) return header;
+  throw new CallError(14, "etcd sent an answer without a header");
 }
 
 /** etcd gives gRPC errors as text when it cancels a watch. */
