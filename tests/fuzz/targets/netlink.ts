@@ -71,7 +71,7 @@ function decodeDatagram(input: Uint8Array<ArrayBuffer>): void {
   if (malformed !== undefined) throw malformed;
 }
 
-/** Each message goes to every decoder, whatever its type: the kernel's answers are told apart by the request. */
+/** Each message goes to every decoder, whatever its type: the kernel's answers carry the type of what was asked for, not of who reads them. */
 const DECODERS: readonly ((message: Message) => void)[] = [
   (message) => bounded(decodeLink(message), message),
   checkAddress,
