@@ -5,7 +5,7 @@
  */
 import type { Json, JsonObject } from "../config/types.ts";
 import { countBySeverity, worstOf } from "./examine.ts";
-import { type CheckResult, type Finding, SEVERITIES, type Severity } from "./types.ts";
+import { type Check, type CheckResult, count, type Finding, SEVERITIES, type Severity } from "./types.ts";
 
 /** Version of the JSON's form: a higher one where a field changes or goes. Fields may be added at any time. */
 const SCHEMA = 1;
@@ -35,15 +35,21 @@ export function formatFindings(results: readonly CheckResult[], style: TextStyle
   const lines: string[] = [];
   for (const severity of SEVERITIES) {
     for (const { check, finding } of all) {
-      if (finding.severity === severity) lines.push(...findingLines(check.name, finding, nameWidth, style));
+      if (finding.severity === severity) lines.push(...findingLines(check, finding, nameWidth, style));
     }
   }
   lines.push(...leftOutLines(results), "", summary(results));
   return lines.join("\n");
 }
 
-function findingLines(name: string, finding: Finding, nameWidth: number, style: TextStyle): string[] {
-  const { severity, text, evidence = [], remedy = [] } = finding;
+function findingLines(
+  { name, explains }: Check,
+  finding: Finding,
+  nameWidth: number,
+  style: TextStyle,
+): string[] {
+  const { severity, text, remedy = [] } = finding;
+  const evidence = severity === "ok" && !explains ? [] : finding.evidence ?? [];
   const label = LABELS[severity].padEnd(5);
   const shown = style.colour ? `\x1b[${COLOURS[severity]}m${label}\x1b[0m` : label;
   const indent = " ".repeat(label.length + nameWidth + 4);
@@ -82,12 +88,7 @@ function leftOutLines(results: readonly CheckResult[]): string[] {
 
 function summary(results: readonly CheckResult[]): string {
   const { fault, warning, note, ok } = countBySeverity(results);
-  const counts = [
-    `${fault} ${fault === 1 ? "fault" : "faults"}`,
-    `${warning} ${warning === 1 ? "warning" : "warnings"}`,
-    `${note} ${note === 1 ? "note" : "notes"}`,
-    `${ok} ok`,
-  ];
+  const counts = [count(fault, "fault"), count(warning, "warning"), count(note, "note"), `${ok} ok`];
   return counts.join(", ");
 }
 

@@ -13,11 +13,15 @@ import { chooseExternal, KernelEnvironment } from "../daemon/external.ts";
 import { openContext } from "../daemon/open_context.ts";
 import { readStatus } from "../daemon/status_client.ts";
 import { statusSocketPath } from "../daemon/status_server.ts";
-import { openSubnetManager } from "../daemon/store.ts";
+import { openStore, openSubnetManager } from "../daemon/store.ts";
 import { type InterfaceChoice, InterfaceError } from "../external/types.ts";
 import { type CommandRunner, systemRunner } from "../firewall/command.ts";
 import { detectTools, type HostTools } from "../firewall/tools.ts";
-import { familiesOf, type Family, IPV4 } from "../net/family.ts";
+import { decodeLease } from "../leases/codec.ts";
+import type { Lease } from "../leases/types.ts";
+import { familiesOf, type Family, IPV4, type PerFamily, perFamily } from "../net/family.ts";
+import { sameIp } from "../net/ip.ts";
+import { type Prefix, prefixOf } from "../net/prefix.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { openLog } from "../observe/log.ts";
 import { noMetrics, noProblems, silentLog } from "../observe/types.ts";
@@ -110,16 +114,51 @@ export class Scene implements Disposable {
     });
   }
 
-  /** What the backend wants on this host. @throws {NotKnown} Also where this host has no subnet yet. */
-  plan(): Promise<HostPlan> {
-    return this.#once("plan", async () => {
-      const subnets = (await this.subnetFile())?.subnets ?? {};
-      if (familiesOf(subnets).length === 0) throw new NotKnown("this host has no subnet yet");
-      const external = await this.external();
-      const backend = await this.backend().catch((error) => {
-        throw error instanceof NotKnown ? error : new NotKnown("the backend cannot work here");
-      });
-      return backend.plan(new KernelEnvironment(this.#socket, external), { subnets });
+  /** This host's subnets by the subnet file; before there is one, the first that could be leased. @throws {NotKnown} */
+  async subnets(): Promise<PerFamily<Prefix>> {
+    const { config } = await this.network();
+    const written = (await this.subnetFile())?.subnets ?? {};
+    return perFamily(config.families.map(({ family }) => family), (family) => {
+      const own = config.families.find((one) => one.family === family)!;
+      return written[family.name] ?? prefixOf(own.subnetMin, own.subnetLength);
+    });
+  }
+
+  /** What the backend wants on this host. @throws {NotKnown} */
+  async plan(): Promise<HostPlan> {
+    return await this.planFor((await this.external()).mtu);
+  }
+
+  /** The plan if the interface to the other hosts had this MTU: what a path of that MTU takes. @throws {NotKnown} */
+  async planFor(mtu: number): Promise<HostPlan> {
+    const external = { ...await this.external(), mtu };
+    const subnets = await this.subnets();
+    const backend = await this.openedBackend();
+    return backend.plan(new KernelEnvironment(this.#socket, external), { subnets });
+  }
+
+  /** The backend, where it can work here. @throws {NotKnown} */
+  async openedBackend(): Promise<Backend> {
+    try {
+      return await this.backend();
+    } catch (error) {
+      throw error instanceof NotKnown ? error : new NotKnown("the backend cannot work here");
+    }
+  }
+
+  /** The other hosts' leases. @throws {NotKnown} */
+  peers(): Promise<readonly Lease[]> {
+    return this.#once("peers", async () => {
+      if (this.options.kubeSubnetMgr) throw new NotKnown("a cluster's Nodes aren't read");
+      await this.network();
+      await using store = await openStore(this.options);
+      const { leases } = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
+      const own = await this.external();
+      return leases.flatMap((stored) => decodeLease(stored).lease ?? []).filter(({ attributes }) =>
+        !familiesOf(attributes.publicIps).some((family) =>
+          sameIp(attributes.publicIps[family.name], own.publicIps[family.name])
+        )
+      );
     });
   }
 

@@ -37,6 +37,8 @@ export interface Check<Facts = unknown> {
   /** A word or two; unique. */
   readonly name: string;
   readonly group: Group;
+  /** Its evidence is worth reading also where all is well. */
+  readonly explains?: true;
   /** What it looks at, in words: what documents and `-json` say. */
   readonly looksAt: string;
   /**
@@ -62,4 +64,9 @@ export interface CheckResult {
 /** A finding that all is well. */
 export function ok(text: string, ...evidence: string[]): Finding {
   return { severity: "ok", text, ...(evidence.length > 0 ? { evidence } : {}) };
+}
+
+/** `1 peer`, `2 peers`. */
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -35,6 +35,17 @@ const SYMBOLS = {
   /** The same for requests whose argument is a number: int ioctl(int fd, unsigned long request, ... unsigned long) */
   ioctlValue: { name: "ioctl", parameters: ["i32", "usize", "usize"], result: "i32" },
 
+  /** ssize_t readlink(const char *path, char *buf, size_t bufsiz) */
+  readlink: { parameters: ["buffer", "buffer", "usize"], result: "i32" },
+  /** ssize_t getdents64(int fd, void *dirp, size_t length): glibc has it since 2.30, syscall(2) always. */
+  syscallBuffer: { name: "syscall", parameters: ["i64", "i64", "buffer", "usize"], result: "i32" },
+
+  // sys/statvfs.h, sys/timex.h
+  /** int statvfs(const char *path, struct statvfs *buf) */
+  statvfs: { parameters: ["buffer", "buffer"], result: "i32" },
+  /** int adjtimex(struct timex *buf) */
+  adjtimex: { parameters: ["buffer"], result: "i32" },
+
   // malloc.h, sys/mman.h
   /** int malloc_trim(size_t pad): gives free memory back to the kernel; pad is what stays. */
   malloc_trim: { parameters: ["usize"], result: "i32" },

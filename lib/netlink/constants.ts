@@ -44,6 +44,7 @@ export const RTNLGRP_LINK = 1, RTNLGRP_NEIGH = 3, RTNLGRP_IPV4_IFADDR = 5, RTNLG
 export const RTNLGRP_IPV6_IFADDR = 9, RTNLGRP_IPV6_ROUTE = 11, RTNLGRP_NEXTHOP = 32;
 
 export const RTA_DST = 1, RTA_OIF = 4, RTA_GATEWAY = 5, RTA_PRIORITY = 6, RTA_PREFSRC = 7, RTA_MULTIPATH = 9;
+export const RTA_METRICS = 8, RTAX_MTU = 2;
 export const RTA_TABLE = 15, RTA_VIA = 18, RTA_NH_ID = 30;
 
 /** Kinds of routes. */

@@ -140,6 +140,8 @@ export interface RouteLookup {
   readonly gateway?: Ip;
   /** The source address that the kernel would choose. */
   readonly source?: Ip;
+  /** MTU of the route, or what path MTU discovery has learned; absent: the link's. */
+  readonly mtu?: number;
 }
 
 /**
@@ -166,12 +168,13 @@ export function lookupRoute(
   try {
     const route = socket.query(request, decodeRoute);
     if (!route || DROPPING.has(route.type)) return undefined;
-    const { type, linkIndex, gateway, preferredSource: source } = route;
+    const { type, linkIndex, gateway, preferredSource: source, mtu } = route;
     return {
       type,
       ...(linkIndex !== undefined && { linkIndex }),
       ...(gateway && { gateway }),
       ...(source && { source }),
+      ...(mtu !== undefined && { mtu }),
     };
   } catch (error) {
     if (error instanceof NetlinkError && UNREACHABLE.has(error.errno)) return undefined;
@@ -265,6 +268,11 @@ function decodeAttribute(attributes: AttributeReader, route: { -readonly [key in
     case c.RTA_NH_ID:
       route.nexthopId = attributes.u32();
       break;
+    case c.RTA_METRICS: {
+      const metrics = attributes.nested();
+      while (metrics.next()) if (metrics.type === c.RTAX_MTU) route.mtu = metrics.u32();
+      break;
+    }
     case c.RTA_MULTIPATH:
       route.multipath = true;
   }

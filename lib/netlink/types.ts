@@ -143,6 +143,8 @@ export interface Route {
   readonly nexthopId?: number;
   /** Has several next hops (RTA_MULTIPATH). */
   readonly multipath: boolean;
+  /** MTU of the route, if it has one (RTAX_MTU), in bytes. */
+  readonly mtu?: number;
 }
 
 /** A neighbour (ARP or ND) entry. */

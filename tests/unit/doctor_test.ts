@@ -25,7 +25,6 @@ Deno.test("doctor: findings stand with the worst last, then what was left out, t
   const text = formatFindings(await examine([SICK, WELL, blind, FAIR], NO_SCENE), PLAIN);
   assert.deepEqual(text.split("\n"), [
     "ok     well  it is well",
-    "               value = 1",
     "warn   fair  it may break",
     "FAULT  sick  it is broken",
     "               fix: repair it",

@@ -20,6 +20,7 @@ interface ChosenInterface {
 export const interfaceCheck: Check<ChosenInterface> = {
   name: "interface",
   group: "underlay",
+  explains: true,
   looksAt: "which interface leads to the other hosts, and why",
   async read(scene) {
     const name = (await scene.daemon()).status?.interface?.name;

@@ -1,0 +1,118 @@
+/**
+ * The running daemon: what it reports of itself, and whether the kernel has what the peers' leases ask for.
+ *
+ * @module
+ */
+import type { Json, JsonObject } from "../../config/types.ts";
+import { describeEntry, type Entry } from "../../kernel/entries.ts";
+import { formatPrefix } from "../../net/prefix.ts";
+import { FAMILIES } from "../../net/family.ts";
+import type { Scene } from "../scene.ts";
+import { type Check, count, type Finding, ok } from "../types.ts";
+
+interface DaemonFacts {
+  readonly running: boolean;
+  /** Why none answers. */
+  readonly silence?: string;
+  /** `key: text` of what it reports as wrong. */
+  readonly problems: readonly string[];
+  readonly notReady: readonly string[];
+  /** What the kernel refused: the entry and the error. */
+  readonly failures: readonly string[];
+  /** Routes to peers that the kernel doesn't have. */
+  readonly missing: readonly string[];
+  /** Peers whose leases were read; undefined where they can't be. */
+  readonly peers: number | undefined;
+}
+
+/** Asks the daemon, and compares the kernel's routes with the peers' leases. */
+export const daemon: Check<DaemonFacts> = {
+  name: "daemon",
+  group: "network",
+  looksAt: "the running daemon, what it reports, and routes that the leases ask for and the kernel lacks",
+  async read(scene) {
+    const { status, silence } = await scene.daemon();
+    if (!status) {
+      return {
+        ...{ running: false, problems: [], notReady: [], failures: [], missing: [], peers: undefined },
+        ...(silence === undefined ? {} : { silence }),
+      };
+    }
+    const kernel = objectOf(status["kernel"]);
+    const routes = await missingRoutes(scene);
+    return {
+      running: true,
+      problems: listOf(status["problems"]).map((one) => String(objectOf(one)["problem"] ?? one)),
+      notReady: listOf(status["notReady"]).map(String),
+      failures: listOf(kernel["failures"]).map((one) => Object.values(objectOf(one)).join(": ")),
+      ...routes,
+    };
+  },
+  judge({ running, silence, problems, notReady, failures, missing, peers }) {
+    if (!running) {
+      return [{
+        severity: "note",
+        text: "no daemon is running here",
+        ...(silence === undefined ? {} : { evidence: [silence] }),
+        remedy: ["systemctl start flanneld"],
+      }];
+    }
+    const remedy = ["flanneld status"];
+    const findings = [
+      ...notReady.map((text): Finding => ({ severity: "fault", text: `not ready: ${text}`, remedy })),
+      ...problems.filter((text) => !notReady.includes(text)).map((text): Finding => ({
+        ...{ severity: "warning", text, remedy },
+      })),
+      ...(failures.length === 0 ? [] : [entriesFinding("the kernel refuses", failures)]),
+      ...(missing.length === 0 ? [] : [entriesFinding("the kernel lacks", missing)]),
+    ];
+    if (findings.length > 0) return findings;
+    return [
+      ok(
+        peers === undefined
+          ? "runs, is ready"
+          : `runs, is ready, and has the routes to ${count(peers, "peer")}`,
+      ),
+    ];
+  },
+};
+
+function entriesFinding(what: string, entries: readonly string[]): Finding {
+  return {
+    severity: "fault",
+    text: `${what} ${entries.length} ${
+      entries.length === 1 ? "entry" : "entries"
+    } that peers' leases ask for`,
+    evidence: entries.slice(0, 10),
+    remedy: ["systemctl restart flanneld   # the data path stays"],
+  };
+}
+
+async function missingRoutes(scene: Scene): Promise<Pick<DaemonFacts, "missing" | "peers">> {
+  try {
+    const [peers, plan] = await Promise.all([scene.peers(), scene.plan()]);
+    const present = new Set(
+      FAMILIES.flatMap((family) =>
+        scene.kernel.routes(family).map((route) => formatPrefix(route.destination))
+      ),
+    );
+    const wanted = peers.flatMap((peer) => plan.forPeer(peer).entries).filter((entry) =>
+      entry.kind === "route"
+    );
+    const missing = wanted.filter((entry: Entry) =>
+      entry.kind === "route" && !present.has(formatPrefix(entry.destination))
+    );
+    return { missing: missing.map(describeEntry), peers: peers.length };
+  } catch {
+    // Other checks say why the leases or the plan can't be known.
+    return { missing: [], peers: undefined };
+  }
+}
+
+function objectOf(value: Json | undefined): JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as JsonObject : {};
+}
+
+function listOf(value: Json | undefined): readonly Json[] {
+  return Array.isArray(value) ? value : [];
+}
