@@ -183,6 +183,19 @@ export class Scene implements Disposable {
     return this.#once("tools", () => detectTools(this.run));
   }
 
+  /** What each working iptables prints of a table (`iptables-save -t TABLE`), by the program's name. */
+  savedTables(table: "filter" | "nat", family: Family = IPV4): Promise<ReadonlyMap<string, string>> {
+    return this.#once(`${family.name} ${table}`, async () => {
+      const saved = new Map<string, string>();
+      for (const { variant } of (await this.tools()).iptables) {
+        const program = `${family === IPV4 ? "iptables" : "ip6tables"}${variant}`;
+        const { code, stdout } = await this.run(`${program}-save`, ["-t", table]);
+        if (code === 0) saved.set(program, stdout);
+      }
+      return saved;
+    });
+  }
+
   [Symbol.dispose](): void {
     this.#socket[Symbol.dispose]();
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Scene } from "../scene.ts";
 import { type Check, ok } from "../types.ts";
 
 const SETTING = "net.bridge.bridge-nf-call-iptables";
@@ -21,11 +22,12 @@ export const bridgeNetfilter: Check<BridgeNetfilter> = {
   name: "br_netfilter",
   group: "kernel",
   looksAt: "whether packets between containers on one bridge pass iptables",
-  read({ kernel, options }) {
+  async read(scene) {
+    const { kernel, options } = scene;
     return {
       bridges: kernel.links.filter(({ kind }) => kind === "bridge").map(({ name }) => name),
       value: kernel.file("/proc/sys/net/bridge/bridge-nf-call-iptables"),
-      usesServices: options.kubeSubnetMgr,
+      usesServices: options.kubeSubnetMgr || await hasServices(scene),
     };
   },
   judge({ bridges, value, usesServices }) {
@@ -49,3 +51,9 @@ export const bridgeNetfilter: Check<BridgeNetfilter> = {
     }];
   },
 };
+
+/** Whether kube-proxy has made its chain here. */
+async function hasServices(scene: Scene): Promise<boolean> {
+  const saved = await scene.savedTables("nat");
+  return [...saved.values()].some((text) => /^:KUBE-SERVICES /m.test(text));
+}

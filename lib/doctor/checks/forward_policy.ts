@@ -7,7 +7,6 @@ import { type DroppingChain, droppingChains } from "../../firewall/foreign_chain
 import { firewallNames } from "../../firewall/names.ts";
 import { networkIdOf } from "../../daemon/store.ts";
 import { formatPrefix } from "../../net/prefix.ts";
-import type { Scene } from "../scene.ts";
 import { type Check, type Finding, ok } from "../types.ts";
 
 /** FORWARD of one iptables. */
@@ -43,9 +42,8 @@ export const forwardPolicy: Check<ForwardFacts> = {
     const { families } = (await scene.network()).config;
     const chains: ForwardChain[] = [];
     for (const { family } of families) {
-      for (const program of await programs(scene, family.version === 4 ? "iptables" : "ip6tables")) {
-        const { code, stdout } = await scene.run(`${program}-save`, ["-t", "filter"]);
-        const chain = code === 0 ? parseForward(stdout, names.forwardChain, program) : undefined;
+      for (const [program, text] of await scene.savedTables("filter", family)) {
+        const chain = parseForward(text, names.forwardChain, program);
         if (chain) chains.push(chain);
       }
     }
@@ -70,11 +68,6 @@ export const forwardPolicy: Check<ForwardFacts> = {
     return findings.length > 0 ? findings : [ok("no policy drops forwarded packets")];
   },
 };
-
-async function programs(scene: Scene, base: string): Promise<string[]> {
-  const { iptables } = await scene.tools();
-  return iptables.map(({ variant }) => `${base}${variant}`);
-}
 
 /** Reads what `iptables-save -t filter` printed; undefined where there is no FORWARD. */
 export function parseForward(saved: string, ownChain: string, program: string): ForwardChain | undefined {

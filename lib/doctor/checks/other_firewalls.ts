@@ -32,10 +32,8 @@ export const otherFirewalls: Check<FirewallManagers> = {
   async read(scene) {
     const { tunnel } = await scene.openedBackend();
     const closedInputs: FirewallManagers["closedInputs"][number][] = [];
-    for (const { variant } of (await scene.tools()).iptables) {
-      const program = `iptables${variant}`;
-      const { stdout } = await scene.run(`${program}-save`, ["-t", "filter"]);
-      if (/^:INPUT DROP/m.test(stdout)) closedInputs.push({ program, rules: stdout });
+    for (const [program, rules] of await scene.savedTables("filter")) {
+      if (/^:INPUT DROP/m.test(rules)) closedInputs.push({ program, rules });
     }
     const ufw = await readText("/etc/ufw/ufw.conf");
     return {
@@ -57,11 +55,7 @@ export const otherFirewalls: Check<FirewallManagers> = {
 
 /** ufw says "yes" in its file before its rules are loaded; its chains show whether they are. */
 async function isInForce(scene: Scene): Promise<boolean> {
-  for (const { variant } of (await scene.tools()).iptables) {
-    const { stdout } = await scene.run(`iptables${variant}-save`, ["-t", "filter"]);
-    if (/^:ufw-/m.test(stdout)) return true;
-  }
-  return false;
+  return [...(await scene.savedTables("filter")).values()].some((text) => /^:ufw-/m.test(text));
 }
 
 function judgeUfw({ ufw, ufwForward, ports, networks }: FirewallManagers): Finding[] {
