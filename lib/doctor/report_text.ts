@@ -8,7 +8,7 @@ import { countBySeverity, worstOf } from "./examine.ts";
 import { type Check, type CheckResult, count, type Finding, SEVERITIES, type Severity } from "./types.ts";
 
 /** Version of the JSON's form: a higher one where a field changes or goes. Fields may be added at any time. */
-const SCHEMA = 1;
+const SCHEMA_VERSION = 1;
 
 /** What stands at the front of a line. */
 const LABELS: Readonly<Record<Severity, string>> = {
@@ -95,8 +95,9 @@ function summary(results: readonly CheckResult[]): string {
 /** The same for programs; docs/observing.md documents it. */
 export function findingsJson(results: readonly CheckResult[], version: string): JsonObject {
   return {
-    schema: SCHEMA,
+    schemaVersion: SCHEMA_VERSION,
     version,
+    time: new Date().toISOString(),
     severity: worstOf(results),
     counts: countBySeverity(results),
     checks: results.map(({ check, findings, leftOut, elapsedMs }): Json => ({

@@ -170,7 +170,15 @@ Deno.test("doctor: the clock against etcd's: the Date header's second is a toler
 });
 
 Deno.test("doctor: the daemon: none, not ready, problems, refused and missing entries", () => {
-  const well = { running: true, problems: [], notReady: [], failures: [], missing: [], peers: 3 };
+  const well = {
+    running: true,
+    problems: [],
+    notReady: [],
+    failures: [],
+    unreached: [],
+    missing: [],
+    peers: 3,
+  };
   assert.match(shown(daemon.judge(well)), /^ok: runs, is ready, and has the routes to 3 peers$/);
   assert.match(shown(daemon.judge({ ...well, running: false, silence: "no socket" })), /^note: no daemon/);
   const text = "store: no answer";

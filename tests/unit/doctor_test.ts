@@ -56,7 +56,7 @@ Deno.test("doctor: a check that takes too long, or fails, is a warning; the othe
 
 Deno.test("doctor: the JSON has its schema, the worst severity and every check", async () => {
   const json = findingsJson(await examine([WELL, SICK], NO_SCENE), "1.2.3");
-  assert.equal(json["schema"], 1);
+  assert.equal(json["schemaVersion"], 1);
   assert.equal(json["severity"], "fault");
   assert.deepEqual(json["counts"], { ok: 1, note: 0, warning: 0, fault: 1 });
   const [well, sick] = json["checks"] as unknown as Record<string, unknown>[];

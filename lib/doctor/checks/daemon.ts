@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { Json, JsonObject } from "../../config/types.ts";
 import { describeEntry, type Entry } from "../../kernel/entries.ts";
 import { formatPrefix } from "../../net/prefix.ts";
 import { FAMILIES } from "../../net/family.ts";
@@ -19,6 +18,8 @@ interface DaemonFacts {
   readonly notReady: readonly string[];
   /** What the kernel refused: the entry and the error. */
   readonly failures: readonly string[];
+  /** Peers that aren't reached, or only in part, and why. */
+  readonly unreached: readonly string[];
   /** Routes to peers that the kernel doesn't have. */
   readonly missing: readonly string[];
   /** Peers whose leases were read; undefined where they can't be. */
@@ -34,21 +35,23 @@ export const daemon: Check<DaemonFacts> = {
     const { status, silence } = await scene.daemon();
     if (!status) {
       return {
-        ...{ running: false, problems: [], notReady: [], failures: [], missing: [], peers: undefined },
+        ...{ running: false, problems: [], notReady: [], failures: [], unreached: [], missing: [] },
+        peers: undefined,
         ...(silence === undefined ? {} : { silence }),
       };
     }
-    const kernel = objectOf(status["kernel"]);
+    const { problems, notReady, kernel, peers } = status;
     const routes = await missingRoutes(scene);
     return {
       running: true,
-      problems: listOf(status["problems"]).map((one) => String(objectOf(one)["problem"] ?? one)),
-      notReady: listOf(status["notReady"]).map(String),
-      failures: listOf(kernel["failures"]).map((one) => Object.values(objectOf(one)).join(": ")),
+      problems: problems.map(({ problem }) => problem),
+      notReady,
+      failures: kernel?.failures.map(({ entry, error }) => `${entry}: ${error}`) ?? [],
+      unreached: peers?.problems.map(({ key, problem }) => `${key}: ${problem}`) ?? [],
       ...routes,
     };
   },
-  judge({ running, silence, problems, notReady, failures, missing, peers }) {
+  judge({ running, silence, problems, notReady, failures, unreached, missing, peers }) {
     if (!running) {
       return [{
         severity: "note",
@@ -63,6 +66,14 @@ export const daemon: Check<DaemonFacts> = {
       ...problems.filter((text) => !notReady.includes(text)).map((text): Finding => ({
         ...{ severity: "warning", text, remedy },
       })),
+      ...(unreached.length === 0 ? [] : [
+        {
+          severity: "warning",
+          text: `${count(unreached.length, "peer")} cannot be reached, or only in part`,
+          evidence: unreached.slice(0, 10),
+          remedy,
+        } as const,
+      ]),
       ...(failures.length === 0 ? [] : [entriesFinding("the kernel refuses", failures)]),
       ...(missing.length === 0 ? [] : [entriesFinding("the kernel lacks", missing)]),
     ];
@@ -107,12 +118,4 @@ async function missingRoutes(scene: Scene): Promise<Pick<DaemonFacts, "missing" 
     // Other checks say why the leases or the plan can't be known.
     return { missing: [], peers: undefined };
   }
-}
-
-function objectOf(value: Json | undefined): JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as JsonObject : {};
-}
-
-function listOf(value: Json | undefined): readonly Json[] {
-  return Array.isArray(value) ? value : [];
 }
