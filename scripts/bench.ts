@@ -1,7 +1,7 @@
 /**
  * Runs the benchmarks.
  *
- *     deno run -A scripts/bench.ts [join|kube|throughput|firewall|udp] [options of that benchmark]
+ *     deno run -A scripts/bench.ts [join|kube|throughput|tunnels|firewall|udp] [options of that benchmark]
  *
  * Without a name all of them, one after the other.
  *
@@ -20,6 +20,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   join: () => import("../tests/bench/join.ts"),
   kube: () => import("../tests/bench/kube.ts"),
   throughput: () => import("../tests/bench/throughput.ts"),
+  tunnels: () => import("../tests/bench/tunnels.ts"),
   firewall: () => import("../tests/bench/firewall.ts"),
   udp: () => import("../tests/bench/udp.ts"),
 };

@@ -23,6 +23,9 @@ interface PeerData {
 /** Addresses that mean something on a private network only (RFC 1918, RFC 4193). */
 const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"].map(parsePrefix);
 
+/** As after cloning a host with its key file. */
+const OWN_KEY = "it has this host's own key: run flanneld wireguard rotate on one of the two";
+
 /** This host, as far as the choice of an endpoint goes. */
 export interface OwnEnd {
   readonly publicKey: string;
@@ -112,7 +115,7 @@ function readPeer(peer: Lease, own: OwnEnd): PerFamily<PeerData> | string {
   if (backendType !== "wireguard") return `its lease has ${namedType(peer)}, not wireguard`;
   const ipv4 = readData(backendData.ipv4), ipv6 = readData(backendData.ipv6);
   if (!ipv4 && !ipv6) return "its lease has no usable PublicKey";
-  if ((ipv4 ?? ipv6)!.publicKey === own.publicKey) return "it has this host's own key";
+  if ((ipv4 ?? ipv6)!.publicKey === own.publicKey) return OWN_KEY;
   return { ...(ipv4 ? { ipv4 } : {}), ...(ipv6 ? { ipv6 } : {}) };
 }
 

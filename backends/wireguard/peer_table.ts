@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { sameIp } from "../../lib/net/ip.ts";
 import { formatPrefix, samePrefix } from "../../lib/net/prefix.ts";
 import { Turns } from "../../lib/time/turns.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
@@ -97,6 +98,15 @@ export class PeerTable {
   /** The lease that a key belongs to. */
   leaseOf(publicKey: string): string | undefined {
     return [...this.#claims.get(publicKey)?.keys() ?? []].at(-1);
+  }
+
+  /** Leases of different addresses with one key, each as long as the device can send to one of them only. */
+  get sharedKeys(): readonly (readonly string[])[] {
+    return [...this.#claims.values()].filter((claims) => {
+      if (claims.size < 2) return false;
+      const [first, ...others] = [...claims.values()].map(({ endpoint }) => endpoint?.ip);
+      return others.some((ip) => !sameIp(ip, first));
+    }).map((claims) => [...claims.keys()]);
   }
 
   /** Gives the device another private key, and begins sessions under it. @throws {Error} If the device refuses it. */

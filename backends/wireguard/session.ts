@@ -248,6 +248,7 @@ export class WireguardSession implements RunningBackend {
     }
     this.#report(table, failures);
     this.#reportSilent(table, device, silent);
+    this.#reportShared(table);
   }
 
   #report({ device }: PeerTable, failures: readonly { error: Error }[]): void {
@@ -272,6 +273,19 @@ export class WireguardSession implements RunningBackend {
     this.#session.problems.set(
       key,
       `no answer from ${named}: is its UDP port open, and is PSK the same there?`,
+    );
+  }
+
+  /** As with hosts made from one image that had a key already: each would get what is meant for the other. */
+  #reportShared({ device, sharedKeys }: PeerTable): void {
+    const key = `wireguard keys ${device}`;
+    const [first] = sharedKeys;
+    if (!first) return this.#session.problems.clear(key, "every peer has a key of its own");
+    const more = sharedKeys.length > 1 ? ` (and ${sharedKeys.length - 1} more keys)` : "";
+    this.#session.problems.set(
+      key,
+      `${first.join(" and ")} have one PublicKey${more}: only the newest is reached. ` +
+        "Run flanneld wireguard rotate on all of them but one",
     );
   }
 

@@ -90,6 +90,7 @@ export async function until<T>(
   const end = performance.now() + milliseconds;
   let last: unknown;
   for (;;) {
+    const began = performance.now();
     try {
       const seen = await look();
       if (seen !== undefined && seen !== false) return seen;
@@ -101,6 +102,7 @@ export async function until<T>(
       const why = last === undefined ? "" : `: ${last instanceof Error ? last.message : last}`;
       throw new Error(`waited ${milliseconds} ms for ${what}${why}`);
     }
-    await delay(POLL_INTERVAL);
+    // A look that takes long, as on a machine that is emulated, leaves time for what is waited for.
+    await delay(Math.max(POLL_INTERVAL, performance.now() - began));
   }
 }

@@ -9,7 +9,7 @@ import { run } from "./process.ts";
 /** What hosts have beside a minimal Debian. */
 const PACKAGES: readonly string[] = [
   ...["systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps"],
-  ...["iproute2", "iptables", "nftables", "iputils-ping"],
+  ...["iproute2", "iptables", "nftables", "iputils-ping", "wireguard-go", "wireguard-tools"],
   ...["docker.io", "containerd", "containernetworking-plugins", "busybox-static"],
 ];
 

@@ -13,3 +13,6 @@ export interface Step {
   /** @returns What was measured, if anything. @throws {Error} If something isn't as it is to be. */
   run(): Promise<string | void>;
 }
+
+/** Options of every daemon here: loading the firewall's modules takes half a minute, and it isn't what is looked at. */
+export const DAEMON_ARGS: readonly string[] = ["-iptables-forward-rules=false"];

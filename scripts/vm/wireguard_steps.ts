@@ -14,12 +14,12 @@ import { openKernelWireguard } from "../../lib/wireguard/kernel.ts";
 import type { Host, StartOptions } from "../lab/host.ts";
 import { Lab, networkConfig } from "../lab/lab.ts";
 import { run, until } from "../lab/process.ts";
-import { PATIENCE_MS, type Step } from "./step.ts";
+import { DAEMON_ARGS, PATIENCE_MS, type Step } from "./step.ts";
 
 const DEVICE = "flannel-wg";
 
 function startOptions(host: Host): StartOptions {
-  return { env: { WIREGUARD_KEY_FILE: `${host.folder}/wgkey` } };
+  return { args: DAEMON_ARGS, env: { WIREGUARD_KEY_FILE: `${host.folder}/wgkey` } };
 }
 
 async function dump(host: Host): Promise<string[][]> {

@@ -2,12 +2,12 @@
  * A program that writes peers' leases into etcd as fast as it takes them, or deletes them. It runs where etcd is
  * (in the switch's namespace), speaks etcd's JSON gateway, and prints when it began and ended.
  *
- *     fill_etcd.ts ENDPOINT put FIRST COUNT PER_TRANSACTION
+ *     fill_etcd.ts ENDPOINT put FIRST COUNT PER_TRANSACTION [wireguard]
  *     fill_etcd.ts ENDPOINT delete
  *
  * @module
  */
-import { peerKey, peerValue } from "./peers.ts";
+import { peerKey, peerValue, wireguardPeerValue } from "./peers.ts";
 
 /** What the program prints: milliseconds since the epoch. */
 export interface FillTimes {
@@ -28,13 +28,17 @@ async function call(endpoint: string, path: string, body: unknown): Promise<Reco
 }
 
 /** Writes peers FIRST to FIRST + COUNT - 1; every transaction's keys hang on one etcd lease. */
-async function put(endpoint: string, first: number, count: number, perTransaction: number): Promise<void> {
+async function put(
+  endpoint: string,
+  [first, count, perTransaction]: readonly [number, number, number],
+  valueOf: (index: number) => string,
+): Promise<void> {
   const { ID: lease } = await call(endpoint, "lease/grant", { TTL });
   for (let start = first; start < first + count; start += perTransaction) {
     const size = Math.min(perTransaction, first + count - start);
     const puts = Array.from({ length: size }, (_, offset) => ({
       key: btoa(SUBNETS + peerKey(start + offset)),
-      value: btoa(peerValue(start + offset)),
+      value: btoa(valueOf(start + offset)),
       lease,
     }));
     if (size === 1) await call(endpoint, "kv/put", puts[0]);
@@ -49,9 +53,12 @@ async function deleteAll(endpoint: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  const [endpoint, action, first, count, perTransaction] = Deno.args;
+  const [endpoint, action, first, count, perTransaction, kind] = Deno.args;
   const began = Date.now();
-  if (action === "put") await put(endpoint!, Number(first), Number(count), Number(perTransaction));
-  else await deleteAll(endpoint!);
+  const valueOf = kind === "wireguard" ? wireguardPeerValue : peerValue;
+  if (action === "put") {
+    await put(endpoint!, [Number(first), Number(count), Number(perTransaction)], valueOf);
+  }
+  if (action === "delete") await deleteAll(endpoint!);
   console.log(JSON.stringify({ began, ended: Date.now() } satisfies FillTimes));
 }

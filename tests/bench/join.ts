@@ -6,20 +6,19 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Column, markdownTable } from "../../scripts/demo/table.ts";
 import type { Host } from "../../scripts/lab/host.ts";
 import { Lab } from "../../scripts/lab/lab.ts";
 import { delay, until } from "../../scripts/lab/process.ts";
 import { PREFIX } from "../../scripts/lab/store.ts";
+import { fill } from "./fill.ts";
 import type { FillTimes } from "./fill_etcd.ts";
 import { describeMachine, median } from "./machine.ts";
 import { BENCH_CONFIG } from "./peers.ts";
 import { cpuSeconds, memory } from "./procfs.ts";
 import { watchRoutes } from "./route_watch.ts";
 
-const FILL = fileURLToPath(new URL("./fill_etcd.ts", import.meta.url));
 const DEVICE = "flannel.1";
 /** No change for this long means that the last route is there, in milliseconds. */
 const QUIET = 1000;
@@ -45,12 +44,6 @@ interface Live {
   readonly delay: number;
   readonly writing: number;
   readonly came: number;
-}
-
-async function fill(lab: Lab, ...words: (string | number)[]): Promise<FillTimes> {
-  const command = [Deno.execPath(), "run", "-A", "--no-lock", FILL, lab.etcd.endpoint, ...words.map(String)];
-  const { stdout } = await lab.switch.exec(command);
-  return JSON.parse(stdout);
 }
 
 /** Waits for the file, looking often: a time is measured. */

@@ -27,3 +27,11 @@ export function peerValue(index: number): string {
   return `{"PublicIP":"100.64.${high}.${low}","PublicIPv6":null,"BackendType":"vxlan",` +
     `"BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`;
 }
+
+/** The value of a wireguard peer. Its key is nobody's: any 32 bytes are a public key. */
+export function wireguardPeerValue(index: number): string {
+  const [high, low] = lowBytes(index);
+  const PublicKey = btoa(String.fromCharCode(high, low, ...Array.from({ length: 30 }, () => 7)));
+  return `{"PublicIP":"100.64.${high}.${low}","PublicIPv6":null,"BackendType":"wireguard",` +
+    `"BackendData":{"PublicKey":"${PublicKey}","Port":51820}}`;
+}

@@ -149,6 +149,18 @@ labTest("wireguard: a peer with another PSK is named once, and the key is nowher
   await pinging;
   assert.equal(one.daemon.count(/no answer from/), 1, one.daemon.log);
   await noSecrets(lab, [other, "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak="]);
+  await two.daemon.stop();
+  await lab.store.writeConfig(
+    JSON.stringify(config({ PSK: "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak=" })),
+  );
+  two.start(wireguardStart(two));
+  await two.waitReady();
+  await lab.pingAll(15_000);
+  await until(
+    "the problem to be gone",
+    async () => !JSON.stringify((await statusOf(one))["problems"]).includes("no answer from"),
+    5_000,
+  );
 });
 
 /** Looks for the keys of all hosts, and these, where they must not be. */

@@ -127,7 +127,10 @@ Deno.test("wireguard endpoint: what a lease says wrongly costs that lease alone"
       [data({ PublicKey: `${KEY}\nprivate_key=00` }), none],
       [data({ PublicKey: KEY.replaceAll("/", "_").replace("=", "A") }), none],
       [data({ PublicKey: 7 }), none],
-      [data({ PublicKey: OWN_KEY }), "it has this host's own key"],
+      [
+        data({ PublicKey: OWN_KEY }),
+        "it has this host's own key: run flanneld wireguard rotate on one of the two",
+      ],
     ] as const
   ) {
     assert.equal(peerOfBoth(lease(changes), auto, us), reason, JSON.stringify(changes));
