@@ -5,8 +5,9 @@
  * @module
  */
 import type { FamilyName, PerFamily } from "../../lib/net/family.ts";
-import type { Host } from "../lab/host.ts";
+import type { Host, StartOptions } from "../lab/host.ts";
 import type { Namespace } from "../lab/namespace.ts";
+import type { Finished } from "../lab/process.ts";
 import { DaemonKeeper } from "./daemon_keeper.ts";
 
 /** How the underlay's addresses are made, by family. */
@@ -34,9 +35,9 @@ export class ChaosHost {
     readonly middle: Namespace,
     readonly families: readonly FamilyName[],
     readonly devices: readonly string[],
-    args: readonly string[],
+    readonly options: StartOptions,
   ) {
-    this.daemon = new DaemonKeeper(host, args);
+    this.daemon = new DaemonKeeper(host, options);
     this.port = `p${host.number}`;
     this.#lastByte = host.number;
   }
@@ -49,6 +50,11 @@ export class ChaosHost {
   /** Its present addresses on the underlay. */
   get addresses(): PerFamily<string> {
     return Object.fromEntries(this.families.map((family) => [family, PLAN[family].address(this.#lastByte)]));
+  }
+
+  /** Runs a program that sees the files that the daemon sees. */
+  seeing(command: readonly string[]): Promise<Finished> {
+    return this.host.exec([...this.options.wrap ?? [], ...command], { mayFail: true });
   }
 
   /** Runs `ip` commands inside, each on its own: what a fault can't find any more isn't broken by it. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Daemon } from "../lab/daemon.ts";
-import type { Host } from "../lab/host.ts";
+import type { Host, StartOptions } from "../lab/host.ts";
 import { delay } from "../lab/process.ts";
 
 /** RestartSec of the unit, in milliseconds. */
@@ -25,13 +25,13 @@ export class DaemonKeeper {
   readonly #meant = new WeakSet<Daemon>();
   #closed = false;
 
-  constructor(readonly host: Host, readonly args: readonly string[]) {}
+  constructor(readonly host: Host, readonly options: StartOptions) {}
 
   /** Starts a daemon where none runs; one that ends by itself is started again. */
   start(): void {
     const isRunning = this.host.daemons.length > 0 && this.host.daemon.isRunning;
     if (this.#closed || isRunning) return;
-    void this.#watch(this.host.start({ args: this.args }));
+    void this.#watch(this.host.start(this.options));
   }
 
   /** SIGTERM, and SIGKILL where that doesn't end it within `limit` milliseconds. */

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Host } from "../lab/host.ts";
+import type { ChaosHost } from "./chaos_host.ts";
 import { HEALTH_PORT } from "../lab/host.ts";
 
 /** Texts that stand for a lease's or a host's values, and the names that they get. */
@@ -37,6 +37,9 @@ const COMMANDS: readonly string[] = [
   "ip6tables-save",
   "for dev in /proc/sys/net/ipv[46]/conf/flannel*; do grep -s . $dev/*; done",
   'for dev in /sys/class/net/flannel*; do ethtool -k ${dev##*/} | sed -n "/tx-checksum-ip-generic/s/^/${dev##*/}/p"; done',
+  // Without endpoints and counters: peers roam, and packets pass.
+  "for what in public-key listen-port persistent-keepalive; do wg show all $what; done; " +
+  'wg show all allowed-ips | while read dev key ips; do echo $dev $key $(printf "%s\\n" $ips | sort); done',
 ];
 
 /** The text of /metrics and the status of /readyz. */
@@ -151,13 +154,13 @@ export function symbolise(line: string, symbols: Symbols): string {
 }
 
 /** Reads the state of a host. Entries of equal content are as many lines. */
-export async function readState(host: Host, symbols: Symbols): Promise<string[]> {
-  const { stdout } = await host.exec(["bash", "-c", SCRIPT], { mayFail: true });
+export async function readState(host: ChaosHost, symbols: Symbols): Promise<string[]> {
+  const { stdout } = await host.seeing(["bash", "-c", SCRIPT]);
   const parts = stdout.split(SEPARATOR);
   const [links, addresses, ...tables] = parts.slice(0, 8).map(jsonRows);
   const [routes4, routes6, nexthops, neighbours4, neighbours6, fdb] = tables;
-  const [nft, iptables, ip6tables, settings, features, ready, metrics] = parts.slice(8);
-  const file = await Deno.readTextFile(host.subnetFile).catch(() => "absent");
+  const [nft, iptables, ip6tables, settings, features, wireguard, ready, metrics] = parts.slice(8);
+  const file = await Deno.readTextFile(host.host.subnetFile).catch(() => "absent");
   const lines = [
     ...linkLines(links!),
     ...addressLines(addresses!),
@@ -170,6 +173,7 @@ export async function readState(host: Host, symbols: Symbols): Promise<string[]>
     ...rulesetLines("ip6tables", ip6tables!),
     ...plainLines("setting", settings!),
     ...plainLines("feature", features!),
+    ...plainLines("wireguard", wireguard!),
     ...plainLines("subnet file", file),
     ...readyLines(ready!),
     ...problemLines(metrics!),

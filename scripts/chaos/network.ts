@@ -9,6 +9,7 @@ import { EtcdCluster } from "../lab/etcd_cluster.ts";
 import { Lab, networkConfig } from "../lab/lab.ts";
 import { SUBNETS } from "../lab/leases.ts";
 import { until } from "../lab/process.ts";
+import { ownWireguard } from "../lab/own_wireguard.ts";
 import { startReaper } from "../lab/reaper.ts";
 import { ChaosHost } from "./chaos_host.ts";
 import { difference, readState, type Symbols } from "./kernel_state.ts";
@@ -24,6 +25,7 @@ const DEVICES: Readonly<Record<ChaosBackend, Partial<Record<FamilyName, string>>
   vxlan: { ipv4: "flannel.1", ipv6: "flannel-v6.1" },
   "host-gw": {},
   udp: { ipv4: "flannel0" },
+  wireguard: { ipv4: "flannel-wg", ipv6: "flannel-wg-v6" },
 };
 
 const PREFIXES: Readonly<Record<FamilyName, string>> = { ipv4: "10.5.0.0/16", ipv6: "fc00::/48" };
@@ -66,7 +68,10 @@ export class ChaosNetwork implements AsyncDisposable {
     });
     const devices = families.flatMap((family) => DEVICES[options.backend][family] ?? []);
     const args = ["-ip-masq"];
-    const hosts = lab.hosts.map((host) => new ChaosHost(host, lab.switch, families, devices, args));
+    const hosts = lab.hosts.map((host) => {
+      const start = options.backend === "wireguard" ? { args, ...ownWireguard(host) } : { args };
+      return new ChaosHost(host, lab.switch, families, devices, start);
+    });
     const cluster = lab.store as EtcdCluster;
     const network = new ChaosNetwork(lab, cluster, hosts, families, JSON.stringify(config));
     try {
@@ -131,7 +136,7 @@ export class ChaosNetwork implements AsyncDisposable {
   async faults(): Promise<{ state: string[]; problems: string[] }> {
     const leases = await this.#leases();
     const symbols = this.#symbols(leases);
-    const states = await Promise.all(this.hosts.map(({ host }) => readState(host, symbols)));
+    const states = await Promise.all(this.hosts.map((host) => readState(host, symbols)));
     const entries = states.flatMap((state, index) =>
       difference(this.#wanted[index]!, state).map((line) => `${this.hosts[index]!.label}: ${line}`)
     );
@@ -187,6 +192,8 @@ export class ChaosNetwork implements AsyncDisposable {
       for (const data of ["BackendData", "BackendV6Data"]) {
         const mac = (value?.[data] as { VtepMAC?: string } | undefined)?.VtepMAC;
         if (mac !== undefined) symbols.set(mac, `${host.label} ${data} MAC`);
+        const key = (value?.[data] as { PublicKey?: string } | undefined)?.PublicKey;
+        if (key !== undefined) symbols.set(key, `${host.label} key`);
       }
     });
     return symbols;
@@ -219,9 +226,9 @@ export class ChaosNetwork implements AsyncDisposable {
 }
 
 /** The state once a host is ready and two looks see the same. */
-async function settledState({ host }: ChaosHost, symbols: Symbols): Promise<string[]> {
+async function settledState(host: ChaosHost, symbols: Symbols): Promise<string[]> {
   let before: string[] = [];
-  return await until(`${host.name} to be as a fresh start makes it`, async () => {
+  return await until(`${host.label} to be as a fresh start makes it`, async () => {
     const state = await readState(host, symbols);
     const isSettled = state.includes("ready 200") && difference(before, state).length === 0;
     before = state;

@@ -5,7 +5,7 @@
  */
 
 /** Backends that a fault run knows. */
-const BACKENDS = ["vxlan", "host-gw", "udp"] as const;
+const BACKENDS = ["vxlan", "host-gw", "udp", "wireguard"] as const;
 
 /** A backend under test. */
 export type ChaosBackend = typeof BACKENDS[number];
@@ -28,7 +28,7 @@ Four hosts on one switch, random faults, and checks after each of them.
   SECONDS   how long, 300 without it
   SEED      a whole number: the same seed gives the same faults; without it a random one, which is printed
   BACKEND   ${BACKENDS.join(", ")}; vxlan without it
-  -ipv6     IPv4 and IPv6 (not with udp, which carries IPv4 only)
+  -ipv6     IPv4 and IPv6
 
 Status 0 if every fault healed and nothing was lost.`;
 
@@ -69,7 +69,6 @@ export function parseChaosOptions(
   if (backend === undefined) {
     throw new ChaosUsageError(`BACKEND must be ${BACKENDS.join(", ")}, not "${names[0]}"`);
   }
-  if (dualStack && backend === "udp") throw new ChaosUsageError("The udp backend carries IPv4 only");
   return {
     seconds: wholeNumber("SECONDS", seconds, 7 * 24 * 3600),
     seed: seed === undefined ? randomSeed() : wholeNumber("SEED", seed, 2 ** 32 - 1),

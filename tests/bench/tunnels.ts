@@ -14,7 +14,8 @@ import type { Host } from "../../scripts/lab/host.ts";
 import { Lab, networkConfig } from "../../scripts/lab/lab.ts";
 import { throughput } from "../../scripts/lab/measure.ts";
 import { delay } from "../../scripts/lab/process.ts";
-import { programs, wg, wireguardStart } from "../lab/wireguard_lab.ts";
+import { ownWireguard } from "../../scripts/lab/own_wireguard.ts";
+import { programs, wg } from "../lab/wireguard_lab.ts";
 import { fill } from "./fill.ts";
 import { connectTunnelsByHand, hasKind } from "./hand_tunnels.ts";
 import { describeMachine, median } from "./machine.ts";
@@ -33,7 +34,7 @@ async function compare(type: "wireguard" | "ipip", rounds: number, seconds: numb
   const config = networkConfig(["ipv4"], { Type: type });
   await using ours = await Lab.create({ hosts: 2, store: "sqlite", config });
   await using byHand = await Lab.create({ hosts: 2, store: "sqlite", config: null });
-  for (const host of ours.hosts) host.start(wireguardStart(host));
+  for (const host of ours.hosts) host.start(ownWireguard(host));
   await Promise.all([...ours.hosts.map((host) => host.waitReady()), connectTunnelsByHand(byHand, type)]);
   for (const lab of [ours, byHand]) {
     await lab.connect();
@@ -70,7 +71,7 @@ const JOIN_COLUMNS: readonly Column[] = [
 /** A host that joins, up to the moment when it is ready: its device has every peer then. */
 async function join(lab: Lab, host: Host, size: number): Promise<string[]> {
   const began = performance.now();
-  const daemon = host.start(wireguardStart(host));
+  const daemon = host.start(ownWireguard(host));
   while (await host.probe("/readyz") !== 200) {
     if (!daemon.isRunning) throw new Error(`flanneld ended:\n${daemon.log}`);
     await delay(20);

@@ -55,7 +55,7 @@ hostsTest(
     assert.equal(await one.sh("wg show flannel-wg public-key"), key, "the same key after a reboot");
     await untilReached(one, address);
 
-    await one.sh("systemctl stop flanneld && . /etc/default/flanneld && flanneld cleanup $FLANNEL_OPTIONS");
+    await one.sh(`systemctl stop flanneld; flanneld cleanup ${lab.store.args.join(" ")}`);
     assert.equal(
       await one.sh(`${PROGRAM} || true; ls /run/wireguard /run/flannel/wgkey 2>/dev/null || true`),
       "",

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import type { Host, StartOptions } from "../../scripts/lab/host.ts";
+import type { Host } from "../../scripts/lab/host.ts";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Lab } from "../../scripts/lab/lab.ts";
+import { ownSockets, ownWireguard } from "../../scripts/lab/own_wireguard.ts";
 import { generatePrivateKey, publicKeyOf } from "../../lib/wireguard/keys.ts";
 
 /** Whether this machine has wireguard-go. */
@@ -19,18 +20,6 @@ export function hasWireguardGo(): boolean {
   });
 }
 
-/** The host's key file. */
-export function keyFile(host: Host): string {
-  return `${host.folder}/wgkey`;
-}
-
-/** What stands before a command that is to see the host's own sockets. */
-function ownSockets(host: Host): string[] {
-  const sockets = `${host.folder}/wireguard`;
-  const script = 'mkdir -p "$0" /var/run/wireguard && mount --bind "$0" /var/run/wireguard && exec "$@"';
-  return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, sockets];
-}
-
 /** A folder of the host's own in the place of each of these, in the program's eyes and its children's. */
 export function ownFolders(host: Host, folders: readonly string[]): string[] {
   const script = folders.map((folder, index) =>
@@ -39,14 +28,9 @@ export function ownFolders(host: Host, folders: readonly string[]): string[] {
   return ["unshare", "--mount", "--propagation", "private", "sh", "-c", `${script}exec "$@"`, host.folder];
 }
 
-/** Options to start a daemon with. */
-export function wireguardStart(host: Host): StartOptions {
-  return { wrap: ownSockets(host), env: { WIREGUARD_KEY_FILE: keyFile(host) } };
-}
-
 /** Starts all daemons at the same moment, and waits until they are ready. */
 export async function startWireguard(lab: Lab): Promise<void> {
-  for (const host of lab.hosts) host.start(wireguardStart(host));
+  for (const host of lab.hosts) host.start(ownWireguard(host));
   await Promise.all(lab.hosts.map((host) => host.waitReady()));
 }
 

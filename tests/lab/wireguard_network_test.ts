@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { networkConfig } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
-import { startWireguard, wg, wireguardStart } from "./wireguard_lab.ts";
+import { ownWireguard } from "../../scripts/lab/own_wireguard.ts";
+import { startWireguard, wg } from "./wireguard_lab.ts";
 
 const config = (families: readonly ("ipv4" | "ipv6")[], more = {}) =>
   networkConfig(families, { Type: "wireguard", ...more });
@@ -85,7 +86,7 @@ labTest("wireguard: a daemon that is killed and started again loses no packet", 
     mayFail: true,
   });
   await lab.host(1).daemon.kill();
-  lab.host(1).start(wireguardStart(lab.host(1)));
+  lab.host(1).start(ownWireguard(lab.host(1)));
   await lab.host(1).waitReady();
   const { stdout } = await pinging;
   assert.match(stdout, /300 packets transmitted, 300 received/);

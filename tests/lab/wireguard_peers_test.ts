@@ -6,15 +6,14 @@ import { networkConfig } from "../../scripts/lab/lab.ts";
 import { putLease, readLeases } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
+import { keyFile, ownWireguard } from "../../scripts/lab/own_wireguard.ts";
 import {
   type DumpedPeer,
   dumpPeers,
-  keyFile,
   newKey,
   startWireguard,
   statusOf,
   wg,
-  wireguardStart,
   wireguardValue,
 } from "./wireguard_lab.ts";
 
@@ -93,7 +92,7 @@ labTest("wireguard: an endpoint that a peer has roamed to is kept, also by a dae
   const { endpoint } = (await dumpPeers(one))[0]!;
   assert.match(endpoint, /^172\.30\.0\.2:400\d\d$/);
   await one.daemon.kill();
-  one.start(wireguardStart(one));
+  one.start(ownWireguard(one));
   await one.waitReady();
   await to!.exec(["ping", "-c", "30", "-i", "0.1", from!.addresses.ipv4!]);
   assert.equal((await dumpPeers(one))[0]!.endpoint, endpoint);
@@ -135,7 +134,7 @@ labTest("wireguard: a peer with another PSK is named once, and the key is nowher
   const other = newKey().privateKey;
   await two.daemon.stop();
   await lab.store.writeConfig(JSON.stringify(config({ PSK: other })));
-  two.start(wireguardStart(two));
+  two.start(ownWireguard(two));
   await two.waitReady();
   // Sessions go on until they are renewed; nothing of the old one is left on a new device.
   await two.exec(["ip", "link", "delete", "flannel-wg"]);
@@ -153,7 +152,7 @@ labTest("wireguard: a peer with another PSK is named once, and the key is nowher
   await lab.store.writeConfig(
     JSON.stringify(config({ PSK: "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak=" })),
   );
-  two.start(wireguardStart(two));
+  two.start(ownWireguard(two));
   await two.waitReady();
   await lab.pingAll(15_000);
   await until(
@@ -194,7 +193,7 @@ labTest(
   { hosts: 2, config: config() },
   async (lab) => {
     const [one, two] = lab.hosts as [Host, Host];
-    one.start(wireguardStart(one));
+    one.start(ownWireguard(one));
     await one.waitReady();
     const { privateKey, publicKey } = newKey();
     const keyPath = `${lab.folder}/person`;

@@ -7,8 +7,8 @@ import { parsePing } from "../../scripts/lab/measure.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { builtCommand, useCommand } from "./built_binary.ts";
 import { labTest } from "./lab_test_case.ts";
-import { dumpPeers, keyFile, newKey, ownFolders, programs, startWireguard, wg } from "./wireguard_lab.ts";
-import { wireguardStart } from "./wireguard_lab.ts";
+import { keyFile, ownWireguard } from "../../scripts/lab/own_wireguard.ts";
+import { dumpPeers, newKey, ownFolders, programs, startWireguard, wg } from "./wireguard_lab.ts";
 
 const config = (more = {}) => networkConfig(["ipv4"], { Type: "wireguard", ...more });
 
@@ -74,9 +74,9 @@ labTest("wireguard: a device of our name that a person made is refused, and stay
   const host = lab.host(1);
   const key = `${lab.folder}/person`;
   await Deno.writeTextFile(key, newKey().privateKey);
-  const start = wireguardStart(host);
+  const start = ownWireguard(host);
   await host.exec([
-    ...start.wrap!,
+    ...start.wrap,
     "sh",
     "-c",
     `wireguard-go flannel-wg && wg set flannel-wg private-key ${key}`,

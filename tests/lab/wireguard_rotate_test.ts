@@ -8,7 +8,8 @@ import { readLeases } from "../../scripts/lab/leases.ts";
 import { parsePing } from "../../scripts/lab/measure.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
-import { dumpPeers, keyFile, startWireguard, wireguardStart } from "./wireguard_lab.ts";
+import { keyFile, ownWireguard } from "../../scripts/lab/own_wireguard.ts";
+import { dumpPeers, startWireguard } from "./wireguard_lab.ts";
 
 const config = networkConfig(["ipv4"], { Type: "wireguard" });
 
@@ -60,7 +61,7 @@ labTest("wireguard: a peer that was down while a host took a new key follows whe
   const [one, two] = lab.hosts as [Host, Host];
   await two.daemon.kill();
   assert.equal((await rotate(one)).code, 0);
-  two.start(wireguardStart(two));
+  two.start(ownWireguard(two));
   await two.waitReady();
   await lab.pingAll(3_000);
 });

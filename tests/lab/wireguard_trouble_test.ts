@@ -11,15 +11,8 @@ import { networkConfig } from "../../scripts/lab/lab.ts";
 import { putLease, readLeases } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
-import {
-  dumpPeers,
-  newKey,
-  startWireguard,
-  statusOf,
-  wg,
-  wireguardStart,
-  wireguardValue,
-} from "./wireguard_lab.ts";
+import { ownWireguard } from "../../scripts/lab/own_wireguard.ts";
+import { dumpPeers, newKey, startWireguard, statusOf, wg, wireguardValue } from "./wireguard_lab.ts";
 
 const config = (more = {}) => networkConfig(["ipv4"], { Type: "wireguard", ...more });
 
@@ -127,7 +120,7 @@ labTest(
     await one!.daemon.kill();
     await one!.ip("address add 172.30.0.101/24 dev eth0", "address delete 172.30.0.1/24 dev eth0");
     await one!.ip("route replace default via 172.30.0.254 dev eth0");
-    one!.start(wireguardStart(one!));
+    one!.start(ownWireguard(one!));
     await one!.waitReady();
     assert.equal(await Deno.readTextFile(subnetFile), before);
     await until(

@@ -7,7 +7,7 @@ import type { ChaosHost } from "../chaos_host.ts";
 import type { Fault } from "../fault.ts";
 import type { ChaosBackend } from "../options.ts";
 
-const WITH_DEVICE: readonly ChaosBackend[] = ["vxlan", "udp"];
+const WITH_DEVICE: readonly ChaosBackend[] = ["vxlan", "udp", "wireguard"];
 
 /** Runs `ip` commands for each of the host's devices. */
 async function eachDevice(host: ChaosHost, lines: (device: string) => readonly string[]): Promise<void> {
@@ -64,6 +64,18 @@ export const ENTRY_FAULTS: readonly Fault[] = [
         for (const mac of macs) {
           await host.host.exec(["bridge", "fdb", "delete", `${mac}`, "dev", device], { mayFail: true });
         }
+      }
+    },
+  },
+  {
+    name: "WireGuard peers removed",
+    claims: "entries",
+    backends: ["wireguard"],
+    async begin({ host }) {
+      for (const device of host.devices) {
+        const { stdout } = await host.seeing(["wg", "show", device, "peers"]);
+        const words = stdout.split("\n").filter(Boolean).flatMap((key) => ["peer", key, "remove"]);
+        if (words.length > 0) await host.seeing(["wg", "set", device, ...words]);
       }
     },
   },
