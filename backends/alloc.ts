@@ -18,7 +18,11 @@ export const alloc: BackendType<AllocOptions> = {
   type: "alloc",
   parse(options) {
     const reader = new OptionReader(options);
-    return reader.finish({ mtu: reader.integer("MTU", { min: 68, max: 65535, zeroIsUnset: true }) });
+    const mtu = reader.integer("MTU", {
+      ...{ min: 68, max: 65535, zeroIsUnset: true, help: "MTU for containers" },
+      defaultText: "the external interface's",
+    });
+    return reader.finish({ mtu });
   },
   open(options) {
     return Promise.resolve({

@@ -35,7 +35,8 @@ export const ipip: BackendType<IpipOptions> = {
       const message = "EnableIPv6 true: must be false with Backend.Type ipip, which carries IPv4 only";
       reader.faults.push({ key: "EnableIPv6", message });
     }
-    return reader.finish({ directRouting: reader.boolean("DirectRouting", false) });
+    const help = "Peers on the same wire get a plain route, without IPIP";
+    return reader.finish({ directRouting: reader.boolean("DirectRouting", false, { help }) });
   },
   open: (options) => Promise.resolve(new Ipip(options)),
 };

@@ -51,15 +51,34 @@ export const vxlan: BackendType<VxlanOptions> = {
   parse(options) {
     const reader = new OptionReader(options);
     return reader.finish({
-      vni: reader.integer("VNI", { min: 0, max: 0xffffff }, 1),
-      port: reader.integer("Port", { min: 0, max: 65535 }, 0),
-      gbp: reader.boolean("GBP", false),
-      learning: reader.boolean("Learning", false),
-      directRouting: reader.boolean("DirectRouting", false),
-      mtu: reader.integer("MTU", { min: MIN_MTU_IPV4, max: 65535, zeroIsUnset: true }),
+      vni: reader.integer("VNI", {
+        min: 0,
+        max: 0xffffff,
+        help: "VXLAN network identifier; the device is flannel.VNI",
+      }, 1),
+      port: reader.integer(
+        "Port",
+        { min: 0, max: 65535, help: "UDP port; 0: the kernel's default, 8472" },
+        0,
+      ),
+      gbp: reader.boolean("GBP", false, {
+        help: "Group Based Policy: the packet mark travels with the packet",
+      }),
+      learning: reader.boolean("Learning", false, { help: "The kernel learns MAC addresses from packets" }),
+      directRouting: reader.boolean("DirectRouting", false, {
+        help: "Peers on the same wire get a plain route, without VXLAN",
+      }),
+      mtu: reader.integer("MTU", {
+        ...{ min: MIN_MTU_IPV4, max: 65535, zeroIsUnset: true, help: "MTU of the device and for containers" },
+        defaultText: "the external interface's less 50 (IPv4) or 70 (IPv6)",
+      }),
       txChecksum: reader.string(
         "TxChecksumOffload",
-        { oneOf: ["auto", "on", "off"] },
+        {
+          oneOf: ["auto", "on", "off"],
+          help:
+            "Checksums of inner packets by the network card; auto: off on kernels before 5.7, whose NAT spoils them",
+        },
         "auto",
       ) as ChecksumOffload,
     });

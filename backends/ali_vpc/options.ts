@@ -20,7 +20,10 @@ export interface AliVpcOptions {
 export function parseAliVpcOptions(options: JsonObject): ParsedOptions<AliVpcOptions> {
   const reader = new OptionReader(options);
   const keys = readConfigKeys(reader);
-  const ids = reader.strings("RouteTableID");
+  const ids = reader.strings("RouteTableID", {
+    help: "Route tables to write to",
+    defaultText: "that of the instance's vSwitch, else the VPC's system table",
+  });
   if (!ids.every((one) => /^vtb-[0-9A-Za-z-]+$/.test(one))) {
     reader.fault(
       "RouteTableID",

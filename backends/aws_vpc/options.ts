@@ -16,7 +16,10 @@ export interface AwsVpcOptions {
 /** Reads `RouteTableID`: a string or an array of strings. */
 export function parseAwsVpcOptions(options: JsonObject): ParsedOptions<AwsVpcOptions> {
   const reader = new OptionReader(options);
-  const ids = reader.strings("RouteTableID");
+  const ids = reader.strings("RouteTableID", {
+    help: "Route tables to write to",
+    defaultText: "that of the instance's subnet, else the VPC's main one",
+  });
   if (!ids.every((id) => /^rtb-[0-9A-Za-z-]+$/.test(id))) {
     reader.fault("RouteTableID", "must be the id of a route table, like rtb-0123456789abcdef0, or several");
   }

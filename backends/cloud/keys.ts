@@ -51,8 +51,11 @@ interface Metadata {
 
 /** Reads `AccessKeyID` and `AccessKeySecret` of the config's Backend object: both or neither. */
 export function readConfigKeys(reader: OptionReader): ConfigKeys | undefined {
-  const id = reader.string("AccessKeyID", {});
-  const secret = reader.string("AccessKeySecret", { secret: true });
+  const id = reader.string("AccessKeyID", {
+    help: "Key for the cloud's API; better none here: the instance's role",
+    defaultText: "the environment's, else the role's",
+  });
+  const secret = reader.string("AccessKeySecret", { secret: true, help: "Secret of that key" });
   if (id !== undefined && secret !== undefined) return { id, secret };
   if (reader.faults.length > 0) return undefined;
   if (id !== undefined) reader.fault("AccessKeySecret", "must be set where AccessKeyID is", true);

@@ -24,7 +24,10 @@ export function parseTencentVpcOptions(
 ): ParsedOptions<TencentVpcOptions> {
   const reader = new OptionReader(options);
   const keys = readConfigKeys(reader);
-  const ids = reader.strings("RouteTableID");
+  const ids = reader.strings("RouteTableID", {
+    help: "Route tables to write to",
+    defaultText: "that of the instance's subnet",
+  });
   if (!ids.every((one) => /^rtb-[0-9A-Za-z]+$/.test(one))) {
     reader.fault("RouteTableID", "must be the id of a route table, like rtb-azd4dt1c, or several");
   }

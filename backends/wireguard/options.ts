@@ -38,25 +38,47 @@ export function parseWireguardOptions(
   enabled: readonly Family[],
 ): ParsedOptions<WireguardOptions> {
   const reader = new OptionReader(options);
-  const psk = reader.string("PSK", { secret: true });
+  const psk = reader.string("PSK", {
+    ...{ secret: true, values: "32 bytes in base64" },
+    help: "Pre-shared key of all peers, as wg genpsk prints it",
+  });
   if (psk !== undefined && !isKey(psk)) {
     reader.fault("PSK", "must be a key as wg genpsk prints it: 32 bytes in base64", true);
   }
   const port = { min: 1, max: 65535, zeroIsUnset: true };
-  const listenPort = reader.integer("ListenPort", port, 51820);
-  const listenPortV6 = reader.integer("ListenPortV6", port, 51821);
-  const mode = reader.string("Mode", { oneOf: ["separate", "auto", "ipv4", "ipv6"] }, "separate") as Mode;
+  const listenPort = reader.integer("ListenPort", { ...port, help: "UDP port of flannel-wg" }, 51820);
+  const listenPortV6 = reader.integer(
+    "ListenPortV6",
+    { ...port, help: "UDP port of flannel-wg-v6, where each family has its own device" },
+    51821,
+  );
+  const mode = reader.string("Mode", {
+    oneOf: ["separate", "auto", "ipv4", "ipv6"],
+    help: "A device for each family, or one for both over the family that is named (auto: the one there is)",
+  }, "separate") as Mode;
   if (mode === "separate" && listenPort === listenPortV6) {
     reader.fault("ListenPortV6", "must differ from ListenPort where Mode is separate: there are two devices");
   }
   const least = enabled.some(({ name }) => name === "ipv6") ? MIN_MTU_IPV6 : MIN_MTU_IPV4;
   return reader.finish({
     ...{ psk, listenPort, listenPortV6, mode },
-    mtu: reader.integer("MTU", { min: least + OVERHEAD, max: 65535, zeroIsUnset: true }),
-    keepalive: reader.integer("PersistentKeepaliveInterval", { min: 0, max: 65535 }, 0),
+    mtu: reader.integer("MTU", {
+      ...{ min: least + OVERHEAD, max: 65535, zeroIsUnset: true },
+      help: `MTU before the overhead of ${OVERHEAD} bytes; with IPv6 at least ${MIN_MTU_IPV6 + OVERHEAD}`,
+      defaultText: "the external interface's",
+    }),
+    keepalive: reader.integer("PersistentKeepaliveInterval", {
+      min: 0,
+      max: 65535,
+      help: "Seconds between keepalives; 0: none",
+    }, 0),
     implementation: reader.string(
       "Implementation",
-      { oneOf: ["auto", "kernel", "userspace"] },
+      {
+        oneOf: ["auto", "kernel", "userspace"],
+        help:
+          "WireGuard of the kernel, or wireguard-go or boringtun in PATH; auto: the kernel's if it has one",
+      },
       "auto",
     ) as WireguardOptions["implementation"],
   });

@@ -25,6 +25,12 @@ export class OptionReader extends FieldReader {
 
   /** The outcome, once every key has been read. */
   finish<T>(options: T): ParsedOptions<T> {
-    return { options, complete: this.complete, faults: this.faults, unknownKeys: this.unknownKeys() };
+    return {
+      options,
+      complete: this.complete,
+      fields: this.fields,
+      faults: this.faults,
+      unknownKeys: this.unknownKeys(),
+    };
   }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ConfigField } from "../config/fields.ts";
 import type { ConfigFault, JsonObject, NetworkConfig } from "../config/types.ts";
 import type { Entry } from "../kernel/entries.ts";
 import type { DesiredLink } from "../kernel/desired_link.ts";
@@ -145,6 +146,8 @@ export interface ParsedOptions<T> {
   readonly options: T;
   /** The options with all defaults, in the contract's spelling: what `config check` prints. Secrets masked. */
   readonly complete: JsonObject;
+  /** The fields that the backend knows, as it declares them by reading them. */
+  readonly fields: readonly ConfigField[];
   readonly faults: readonly ConfigFault[];
   /** Keys that mean nothing to this backend. */
   readonly unknownKeys: readonly string[];

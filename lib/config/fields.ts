@@ -9,8 +9,27 @@
  */
 import type { ConfigFault, Json, JsonObject } from "./types.ts";
 
+/** What a field means, in the words of the reference (docs/configuration.md). */
+export interface FieldText {
+  /** One sentence without a full stop. */
+  readonly help?: string;
+  /** What the value is, where the rule itself doesn't say it. */
+  readonly values?: string;
+  /** The default in words, where it isn't always the same value. */
+  readonly defaultText?: string;
+}
+
+/** One field as its reader declares it by reading it: the reference is made of these. */
+export interface ConfigField extends FieldText {
+  readonly key: string;
+  /** What its value is: `true or false`, `1 to 65535`, `"auto", "on" or "off"`. */
+  readonly values: string;
+  /** Undefined: none. */
+  readonly default: Json | undefined;
+}
+
 /** Range and default of a whole number. */
-export interface IntegerRule {
+export interface IntegerRule extends FieldText {
   readonly min: number;
   readonly max: number;
   /** 0 means that the key is not set, whatever `min` says. */
@@ -20,7 +39,7 @@ export interface IntegerRule {
 }
 
 /** What a string may be. */
-export interface StringRule {
+export interface StringRule extends FieldText {
   /** The only values allowed; they match whatever their case, and the spelling given here is returned. */
   readonly oneOf?: readonly string[];
   /** The value is masked wherever it would be shown. */
@@ -39,6 +58,8 @@ export class FieldReader {
   readonly faults: ConfigFault[] = [];
   /** Every key read so far with its value or default, in the spelling that was asked for. */
   readonly complete: { [key: string]: Json } = {};
+  /** Every field that was read, as it was declared. */
+  readonly fields: ConfigField[] = [];
   readonly #values = new Map<string, Json>();
   readonly #spelling = new Map<string, string>();
   readonly #known = new Map<string, string>();
@@ -68,8 +89,14 @@ export class FieldReader {
     return this.raw(key) !== undefined;
   }
 
+  /** Declares a field that is read with {@link raw}. */
+  declare(key: string, values: string, text: FieldText, fallback?: Json): void {
+    this.fields.push({ ...text, key, values, default: fallback });
+  }
+
   /** A boolean. */
-  boolean(key: string, fallback: boolean): boolean {
+  boolean(key: string, fallback: boolean, text: FieldText = {}): boolean {
+    this.declare(key, "true or false", text, fallback);
     const value = this.raw(key);
     if (value === undefined || typeof value === "boolean") return this.keep(key, value ?? fallback);
     const hint = /^(true|false)$/i.test(String(value)) ? " without quotes" : "";
@@ -81,6 +108,7 @@ export class FieldReader {
   integer(key: string, rule: IntegerRule, fallback: number): number;
   integer(key: string, rule: IntegerRule, fallback?: number): number | undefined;
   integer(key: string, rule: IntegerRule, fallback?: number): number | undefined {
+    this.declare(key, rule.values ?? `${rule.min} to ${rule.max}`, textOf(rule), fallback);
     const value = this.raw(key);
     if (value === undefined || (value === 0 && rule.zeroIsUnset)) return this.keep(key, fallback);
     const inRange = typeof value === "number" && Number.isInteger(value) &&
@@ -95,6 +123,8 @@ export class FieldReader {
   string(key: string, rule: StringRule, fallback: string): string;
   string(key: string, rule: StringRule, fallback?: string): string | undefined;
   string(key: string, rule: StringRule, fallback?: string): string | undefined {
+    const words = rule.oneOf && listWords(rule.oneOf.map((word) => JSON.stringify(word)));
+    this.declare(key, words ?? rule.values ?? "text", textOf(rule), fallback);
     const keep = (value: string | undefined) => this.keep(key, value, rule.secret && value ? MASK : value);
     const value = this.raw(key);
     if (value === undefined || value === "") return keep(fallback);
@@ -109,7 +139,8 @@ export class FieldReader {
   }
 
   /** One string or an array of strings, as a list; empty strings are a fault. Unset: the empty list. */
-  strings(key: string): readonly string[] {
+  strings(key: string, text: FieldText = {}): readonly string[] {
+    this.declare(key, "text, or a list of texts", text);
     const value = this.raw(key);
     if (value === undefined || value === "") return this.keep(key, []);
     const list = Array.isArray(value) ? value : [value];
@@ -147,6 +178,19 @@ export class FieldReader {
   knownKeys(): string[] {
     return [...this.#known.values()];
   }
+}
+
+/** The part of a rule that is for people. */
+function textOf({ help, defaultText }: FieldText): FieldText {
+  return {
+    ...help === undefined ? {} : { help },
+    ...defaultText === undefined ? {} : { defaultText },
+  };
+}
+
+/** `a, b or c`. */
+function listWords(words: readonly string[]): string {
+  return words.join(", ").replace(/, ([^,]*)$/, " or $1");
 }
 
 function describeInteger(value: Json): string {

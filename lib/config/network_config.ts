@@ -15,7 +15,7 @@ import {
   type Prefix,
   prefixOf,
 } from "../net/prefix.ts";
-import { FieldReader } from "./fields.ts";
+import { type ConfigField, FieldReader } from "./fields.ts";
 import { JsonSyntaxError, parseJson } from "./json_text.ts";
 import { didYouMean } from "./suggest.ts";
 import {
@@ -35,6 +35,8 @@ export interface ParsedNetworkConfig extends NetworkConfig {
   readonly enabled: readonly Family[];
   /** Keys at the top level that mean nothing, as written. */
   readonly unknownKeys: readonly string[];
+  /** The fields of the enabled families and those of all, as they are declared by being read. */
+  readonly fields: readonly ConfigField[];
   /** Sentences for the log: unknown keys, keys without effect. */
   readonly warnings: readonly string[];
 }
@@ -94,7 +96,8 @@ export function parseNetworkConfig(text: string): ParsedNetworkConfig {
   const families: FamilyConfig[] = [];
   const enabled: Family[] = [];
   for (const keys of KEYS) {
-    if (!reader.boolean(keys.enable, keys.enabledByDefault)) {
+    const { label } = keys.family;
+    if (!reader.boolean(keys.enable, keys.enabledByDefault, { help: `The network has ${label}` })) {
       warnings.push(...ignoredKeys(reader, keys));
       continue;
     }
@@ -103,19 +106,23 @@ export function parseNetworkConfig(text: string): ParsedNetworkConfig {
     if (family) families.push(family);
   }
   if (enabled.length === 0) reader.fault("EnableIPv4", "one of EnableIPv4 and EnableIPv6 must be true");
-  const enableNFTables = reader.boolean("EnableNFTables", false);
-  const peerFilter = reader.boolean("PeerFilter", false);
+  const enableNFTables = reader.boolean("EnableNFTables", false, {
+    help: "Masquerade and forward rules by nftables instead of iptables",
+  });
+  const peerFilter = reader.boolean("PeerFilter", false, {
+    help: "Only live peers may send into the tunnel: an nftables rule drops what comes from others",
+  });
   const backend = readBackend(reader);
   const unknownKeys = reader.unknownKeys();
   warnings.push(...unknownKeyWarnings(unknownKeys, reader.knownKeys()));
-  const { faults } = reader;
-  return { families, enabled, enableNFTables, peerFilter, backend, faults, unknownKeys, warnings };
+  const { faults, fields } = reader;
+  return { families, enabled, enableNFTables, peerFilter, backend, faults, fields, unknownKeys, warnings };
 }
 
 /** What is known of a text that isn't a JSON object. */
 const NOTHING_READ: Omit<ParsedNetworkConfig, "faults"> = {
   ...{ families: [], enabled: [], enableNFTables: false, peerFilter: false },
-  ...{ backend: { type: "", options: {} }, unknownKeys: [], warnings: [] },
+  ...{ backend: { type: "", options: {} }, fields: [], unknownKeys: [], warnings: [] },
 };
 
 /**
@@ -193,6 +200,14 @@ function readFamily(reader: FieldReader, keys: FamilyKeys): FamilyConfig | undef
   }
   const size = 1n << BigInt(keys.family.bits - length);
   const last = prefixOf(lastIp(network), length);
+  for (
+    const [key, which, fallback] of [[keys.subnetMin, "First", "second"], [keys.subnetMax, "Last", "last"]]
+  ) {
+    reader.declare(key!, "an address on a subnet's boundary", {
+      help: `${which} ${keys.family.label} subnet that is given to a host`,
+      defaultText: `the ${fallback} subnet of the network`,
+    });
+  }
   const subnetMin = readBound(reader, keys.subnetMin, network, length) ?? ipAt(network, size);
   const subnetMax = readBound(reader, keys.subnetMax, network, length) ?? firstIp(last);
   if (subnetMin.value > subnetMax.value) {
@@ -208,6 +223,10 @@ function readNetwork(reader: FieldReader, keys: FamilyKeys): Prefix | undefined 
   const { family } = keys;
   const longest = family.bits - HOST_BITS_MIN - SUBNET_BITS_MIN;
   const example = family === IPV4 ? "10.5.0.0/16" : "fc00::/48";
+  reader.declare(keys.network, `a network like \`${example}\`, up to /${longest}`, {
+    help:
+      `The whole ${family.label} network, of which every host gets a subnet; needed where ${keys.enable} is true`,
+  });
   const value = reader.raw(keys.network);
   const fault = (rule: string) => {
     reader.fault(keys.network, rule);
@@ -232,7 +251,16 @@ function readSubnetLength(reader: FieldReader, keys: FamilyKeys, network: Prefix
   const reason = `for ${keys.network} ${formatPrefix(network)}`;
   const faults = reader.faults.length;
   const fallback = Math.max(keys.defaultLength, min);
-  const length = reader.integer(keys.subnetLength, { min, max, zeroIsUnset: true, reason }, fallback);
+  const length = reader.integer(
+    keys.subnetLength,
+    {
+      ...{ min, max, zeroIsUnset: true, reason },
+      values: `the network's length + ${SUBNET_BITS_MIN} to ${max}`,
+      help: `Length of a host's ${keys.family.label} subnet`,
+      defaultText: `${keys.defaultLength}; the network's length + 2 where that is more`,
+    },
+    fallback,
+  );
   return reader.faults.length > faults ? undefined : length;
 }
 
@@ -269,6 +297,10 @@ function tryParsePrefix(text: string): Prefix | undefined {
 
 function readBackend(reader: FieldReader): BackendConfig {
   const value = reader.raw("Backend");
+  reader.declare("Backend", "an object", {
+    help: "How packets travel: its key Type names the backend, the others are that backend's own",
+    defaultText: '`{"Type": "udp"}`, as in the original',
+  });
   // As the original's code does.
   if (value === undefined) return { type: "udp", options: {} };
   if (!isObject(value)) {

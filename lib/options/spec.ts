@@ -26,6 +26,8 @@ export interface OptionSpec<T> {
   /** What its value is, for the help text; absent for booleans. */
   readonly placeholder?: string;
   readonly default: T;
+  /** Which values it may have, for the reference; absent: what the placeholder says. */
+  readonly values?: string;
   /** How the help text writes the default; absent: nothing to say. */
   readonly defaultText?: string;
   /** Reads one value. @throws {RangeError} With the rule as message. */
@@ -62,7 +64,8 @@ export function integer(
   [min, max]: readonly [number, number],
 ): OptionSpec<number> {
   const parse = value.integer(min, max);
-  return { group, help, placeholder, default: fallback, defaultText: String(fallback), parse };
+  const values = `${min} to ${max}`;
+  return { group, help, placeholder, values, default: fallback, defaultText: String(fallback), parse };
 }
 
 /** Any text. */

@@ -106,6 +106,7 @@ export const OPTIONS = {
     group: SUBNET,
     help: "How long the lease lasts without renewal",
     placeholder: "DURATION",
+    values: "whole seconds from 5 to 10 years, as a number or like 1h30m",
     default: DAY,
     defaultText: "24h",
     parse: value.seconds(5, 10 * YEAR),

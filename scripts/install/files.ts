@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path/posix";
+import { gzipSync } from "node:zlib";
 import { fillTemplate, type Folders, type InstalledFile } from "./layout.ts";
 
 /** An installation's target. */
@@ -36,6 +37,8 @@ export async function contentOf(file: InstalledFile, target: Target): Promise<Ui
   if ("text" in file.source) return new TextEncoder().encode(file.source.text);
   const { path } = file.source;
   const bytes = await Deno.readFile(path.startsWith("/") ? path : join(target.checkout, path));
+  // zlib writes no name and no time: the same file gives the same bytes.
+  if (file.isCompressed) return new Uint8Array(gzipSync(bytes, { level: 9 }));
   if (!file.isTemplate) return bytes;
   return new TextEncoder().encode(fillTemplate(new TextDecoder().decode(bytes), target.folders));
 }

@@ -13,6 +13,8 @@ export interface InstalledFile {
   readonly to: string;
   /** Mode bits. */
   readonly mode: number;
+  /** It is compressed by gzip, without its name and time. */
+  readonly isCompressed?: true;
   /** `@NAME@` is replaced in it. */
   readonly isTemplate?: true;
   /** The host's administrator changes it: it is never overwritten, and removed only if it was never changed. */
@@ -25,6 +27,7 @@ export interface Folders {
   readonly libexec: string;
   readonly doc: string;
   readonly share: string;
+  readonly man: string;
   readonly units: string;
   readonly network: string;
   readonly networkManager: string;
@@ -50,6 +53,7 @@ export function foldersBelow(prefix: string): Folders {
     libexec: join(prefix, "libexec/flannel"),
     doc: join(prefix, "share/doc/flanneld"),
     share: join(prefix, "share"),
+    man: join(prefix, "share/man"),
     units: join(systemd, "system"),
     network: join(systemd, "network"),
     networkManager: isSystem ? "/usr/lib/NetworkManager/conf.d" : "/etc/NetworkManager/conf.d",
@@ -88,6 +92,11 @@ export function installedFiles(folders: Folders, { binary, completion }: Parts):
     file("packaging/network/10-flannel-networkmanager.conf", join(folders.networkManager, "10-flannel.conf")),
     { ...file("packaging/etc/flanneld", "/etc/default/flanneld"), isConfiguration: true },
     file("docs/install.md", join(folders.doc, "install.md")),
+    { ...file("packaging/man/flanneld.8", join(folders.man, "man8/flanneld.8.gz")), isCompressed: true },
+    {
+      ...file("packaging/man/flanneld-config.5", join(folders.man, "man5/flanneld-config.5.gz")),
+      isCompressed: true,
+    },
     file("LICENSE", join(folders.doc, "copyright")),
     packaged("examples/docker/flannel.conf", join(examples, "docker")),
     { ...packaged("examples/docker/flannel-network.sh", join(examples, "docker")), mode: 0o755 },
