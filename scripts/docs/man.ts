@@ -17,7 +17,7 @@ const EXAMPLE = [
 export function daemonPage({ groups, commands }: Reference, version: string): string {
   return page("flanneld", 8, version, [
     ...section("NAME", ["flanneld \\- network for containers: a subnet for every host"]),
-    ...section("SYNOPSIS", [".B flanneld", ".RI [ option \" ...] [\" command ]"]),
+    ...section("SYNOPSIS", [".B flanneld", '.RI [ option " ...] [" command ]']),
     ...section("DESCRIPTION", [
       "flanneld gives this host a subnet of a network, writes it where container runtimes read it, and carries packets",
       "to the other hosts of the network.",
