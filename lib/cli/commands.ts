@@ -25,6 +25,8 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       return await (await import("./probe_command.ts")).probeCommand(invocation, backends);
     case "doctor":
       return await (await import("./doctor_command.ts")).doctorCommand(invocation, backends);
+    case "report":
+      return await (await import("./report_command.ts")).reportCommand(invocation, backends);
     case "cni":
       throw new UsageError("cni: takes no options; container runtimes call it with variables (CNI_COMMAND)");
     case "cni install":

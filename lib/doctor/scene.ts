@@ -11,14 +11,15 @@ import type { StatusDocument } from "../status/document.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { chooseExternal, KernelEnvironment } from "../daemon/external.ts";
 import { openContext } from "../daemon/open_context.ts";
-import { readStatus } from "../daemon/status_client.ts";
+import { decodeView } from "../daemon/network_view.ts";
+import { readLocal, readStatus } from "../daemon/status_client.ts";
 import { statusSocketPath } from "../daemon/status_server.ts";
 import { openStore, openSubnetManager } from "../daemon/store.ts";
 import { type InterfaceChoice, InterfaceError } from "../external/types.ts";
 import { type CommandRunner, systemRunner } from "../firewall/command.ts";
 import { detectTools, type HostTools } from "../firewall/tools.ts";
 import { decodeLease } from "../leases/codec.ts";
-import type { Lease } from "../leases/types.ts";
+import type { Lease, StoredLease } from "../leases/types.ts";
 import { familiesOf, type Family, IPV4, type PerFamily, perFamily } from "../net/family.ts";
 import { sameIp } from "../net/ip.ts";
 import { type Prefix, prefixOf } from "../net/prefix.ts";
@@ -40,6 +41,8 @@ interface StoreFacts {
   readonly description: string;
   /** Undefined: there is no config in it. */
   readonly network: ResolvedNetwork | undefined;
+  /** The config as it stands there: it may hold secrets. */
+  readonly text: string | undefined;
 }
 
 /** The host, its store and its daemon as they are now. */
@@ -60,14 +63,15 @@ export class Scene implements Disposable {
       const { store } = this.options;
       if (store.kind === "sqlite" && !this.options.kubeSubnetMgr && !await exists(store.path)) {
         // Opening it would make it.
-        return { description: `sqlite ${store.path} (no such file)`, network: undefined };
+        const description = `sqlite ${store.path} (no such file)`;
+        return { description, network: undefined, text: undefined };
       }
       await using manager = await openSubnetManager(this.options, {
         ...{ log: openLog({ format: "text", verbosity: 0 }), metrics: noMetrics, problems: noProblems },
       });
       const stored = await manager.readConfig({ timeoutMs: STORE_TIMEOUT_MS });
       const network = stored && await resolveNetwork(stored.text, this.backends);
-      return { description: manager.description, network };
+      return { description: manager.description, network, text: stored?.text };
     });
   }
 
@@ -146,19 +150,30 @@ export class Scene implements Disposable {
     }
   }
 
-  /** The other hosts' leases. @throws {NotKnown} */
+  /** The other hosts' leases, from a running daemon or else from the store. @throws {NotKnown} */
   peers(): Promise<readonly Lease[]> {
     return this.#once("peers", async () => {
-      if (this.options.kubeSubnetMgr) throw new NotKnown("a cluster's Nodes aren't read");
+      if ((await this.daemon()).status) {
+        const view = decodeView(await readLocal(statusSocketPath(this.options), "/peers"));
+        return view.targets.map(({ lease }) => lease);
+      }
+      if (this.options.kubeSubnetMgr) throw new NotKnown("no daemon that knows the cluster's Nodes");
       await this.network();
-      await using store = await openStore(this.options);
-      const { leases } = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
       const own = await this.external();
-      return leases.flatMap((stored) => decodeLease(stored).lease ?? []).filter(({ attributes }) =>
+      const leases = (await this.storedLeases()).flatMap((stored) => decodeLease(stored).lease ?? []);
+      return leases.filter(({ attributes }) =>
         !familiesOf(attributes.publicIps).some((family) =>
           sameIp(attributes.publicIps[family.name], own.publicIps[family.name])
         )
       );
+    });
+  }
+
+  /** All leases as they stand in the store, this host's own among them. */
+  storedLeases(): Promise<readonly StoredLease[]> {
+    return this.#once("leases", async () => {
+      await using store = await openStore(this.options);
+      return (await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS })).leases;
     });
   }
 

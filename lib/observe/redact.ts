@@ -8,13 +8,13 @@
 const MASK = "***";
 
 const SECRET_NAME =
-  /pass(word|wd|phrase)?$|secret|token|credential|authorization|private_?-?key|key_?-?(data|pem)$/i;
+  /pass(word|wd|phrase)?$|secret|token|credential|authorization|psk$|pre_?-?shared_?-?key|private_?-?key|key_?-?(data|pem)$/i;
 
 /** How deep values are followed; what lies deeper is cut. */
 const MAX_DEPTH = 6;
 
 /** Whether a field of this name holds a secret. */
-function isSecretName(name: string): boolean {
+export function isSecretName(name: string): boolean {
   return SECRET_NAME.test(name);
 }
 

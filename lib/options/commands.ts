@@ -101,6 +101,13 @@ export const COMMANDS = {
     options: { "json": JSON_OUTPUT },
     notes: ["Exit status: 0 if all is well, 3 if there are warnings, 1 if there are faults."],
   },
+  "report": {
+    help: "Collect what a bug report needs into one archive, secrets masked",
+    options: {
+      "o": text("Other", "The archive to write; default: flanneld-report-HOST-TIME.tar.gz", "FILE"),
+    },
+    notes: ["It never overwrites a file. Parts that cannot be had are named, in the archive too."],
+  },
   "cni": { uses: [], help: "The CNI plugin flannel: container runtimes call it" },
   "cni install": {
     help: "Put the CNI plugin and its network configuration where container runtimes look",

@@ -4,8 +4,12 @@
  * @module
  */
 
-/** Programs that the daemon calls, by name: nft, iptables in all of its forms, and those that carry WireGuard devices. */
+/**
+ * Programs that it calls, by name: nft, iptables in all of its forms, those that carry WireGuard devices, and what
+ * `flanneld report` reads the host with.
+ */
 const PROGRAMS: readonly string[] = [
+  ...["ip", "bridge", "journalctl", "systemctl"],
   "nft",
   ...["wireguard-go", "boringtun-cli", "boringtun"],
   ...["iptables", "ip6tables"].flatMap((family) =>

@@ -54,7 +54,7 @@ function assertFound({ all, bad }: Examined, patterns: readonly RegExp[]): void 
 /** Everything that doctor could have changed. */
 async function kernelOf(host: Host): Promise<string> {
   const script =
-    "ip -o link; ip -o address; ip neigh show nud permanent; bridge fdb; ip route; nft list ruleset; " +
+    "ip -o link; ip -o address; ip neigh show nud permanent; bridge fdb | grep permanent; ip route; nft list ruleset; " +
     "iptables-save | grep -v '^#'; sysctl -a 2>/dev/null | grep -E '^net.ipv4.(conf|ip_)' | sort";
   const { stdout } = await host.exec(["sh", "-c", script]);
   return stdout.replaceAll(/\[\d+:\d+\]/g, "").replaceAll(/counter packets \d+ bytes \d+| state [A-Z]+/g, "");

@@ -35,7 +35,10 @@ Deno.test("build: the daemon doesn't get all permissions, and only the programs 
   );
   assert.ok(programs !== undefined && programs.length > 0);
   for (const program of programs) {
-    assert.match(program, /^(nft|ip6?tables(-nft|-legacy)?(-save|-restore)?|wireguard-go|boringtun(-cli)?)$/);
+    assert.match(
+      program,
+      /^(nft|ip6?tables(-nft|-legacy)?(-save|-restore)?|wireguard-go|boringtun(-cli)?|ip|bridge|journalctl|systemctl)$/,
+    );
   }
 });
 

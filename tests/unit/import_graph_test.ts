@@ -20,6 +20,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib/probe"],
   ["lib/daemon"],
   ["lib/doctor"],
+  ["lib/report"],
   ["lib/cli"],
   ["backends"],
   ["main.ts"],
