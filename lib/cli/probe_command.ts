@@ -13,6 +13,9 @@ import type { Invocation } from "../options/parse.ts";
 import { Echoer } from "../probe/echoer.ts";
 import { KernelReader } from "../probe/kernel_path.ts";
 import { Pacer } from "../probe/pacer.ts";
+import { wireguardAges } from "../probe/handshake.ts";
+import { watchOuter } from "../probe/outer_watch.ts";
+import { knock } from "../probe/tcp_knock.ts";
 import { probePeer, type ProbeTools } from "../probe/peer_probe.ts";
 import { ownAddresses, type ProbeTarget } from "../probe/target.ts";
 import { pause } from "../time/pause.ts";
@@ -20,6 +23,8 @@ import { systemClock } from "../time/clock.ts";
 import { peersNamed } from "./peer_argument.ts";
 import { type Probed, probeTable } from "./probe_table.ts";
 
+/** Exit statuses, those of `doctor`. */
+const FAULTS = 1, WARNINGS = 3;
 /** Packets a second, whatever the number of peers. */
 const RATE = 100;
 /** How many peers are asked at the same time. */
@@ -27,7 +32,7 @@ const AT_ONCE = 40;
 /** How long an answer may take, in milliseconds. */
 const TIMEOUT_MS = 1_000;
 
-/** Probes and prints; exit status 0 if all is well, 1 if a peer isn't. */
+/** Probes and prints; exit status 0 if all is well, 3 with warnings, 1 with faults. */
 export async function probeCommand(invocation: Invocation, backends: BackendRegistry): Promise<number> {
   if (Deno.uid() !== 0) throw new Error("probe: needs root for raw sockets (sudo flanneld probe)");
   const { options, own, argument } = invocation;
@@ -46,11 +51,18 @@ export async function probeCommand(invocation: Invocation, backends: BackendRegi
     const progress = isJson || !Deno.stderr.isTerminal() || targets.length < 2 ? undefined : showProgress;
     const probed = await probeAll(network, targets, settings, { signal: stop.signal, progress });
     print(probed, network, isJson);
-    const isWell = ({ view }: Probed) => view.families.every(({ verdict }) => verdict.severity !== "fault");
-    return probed.every(isWell) && !stop.signal.aborted ? 0 : 1;
+    return stop.signal.aborted ? FAULTS : exitStatus(probed);
   } finally {
     Deno.removeSignalListener("SIGINT", onSignal);
   }
+}
+
+/** By the worst verdict, as `doctor` has it. */
+function exitStatus(probed: readonly Probed[]): number {
+  const severities = new Set(
+    probed.flatMap(({ view }) => view.families.map(({ verdict }) => verdict.severity)),
+  );
+  return severities.has("fault") ? FAULTS : severities.has("warning") ? WARNINGS : 0;
 }
 
 /** Probes some peers at a time; those that a signal kept from being asked are left out. */
@@ -69,6 +81,9 @@ async function probeAll(
   const tools: ProbeTools = {
     ...{ network, echoer, settings, signal, sleep: pause },
     kernel: new KernelReader(socket),
+    watchOuter: (target, during) => watchOuter(target, echoer, during),
+    tryTcp: (to, source) => knock(to, source, TIMEOUT_MS),
+    handshakeAge: wireguardAges(),
   };
   const waiting = [...targets];
   const probed: Probed[] = [];

@@ -3,8 +3,16 @@
  *
  * @module
  */
-import { setSocketOption } from "../ffi/fd.ts";
-import { addressOf } from "../ffi/libc.ts";
+import {
+  assemble,
+  attachProgram,
+  type Instruction,
+  JEQ_K,
+  LD_B_ABS,
+  LD_H_ABS,
+  LD_W_ABS,
+  RET_K,
+} from "../ffi/bpf.ts";
 import * as c from "./constants.ts";
 
 /** Which notifications are dropped. */
@@ -23,19 +31,12 @@ export interface FilterRules {
   readonly ignoreNewFdb?: boolean;
 }
 
-// linux/filter.h, linux/bpf_common.h
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
-const LD_W_ABS = 0x20, LD_H_ABS = 0x28, LD_B_ABS = 0x30, JEQ_K = 0x15, RET_K = 0x06;
 const ACCEPT = 0xffff_ffff, DROP = 0;
 /** More sockets than any daemon has; keeps the program far below the 4096 instructions that are allowed. */
 const MAX_PORT_IDS = 100;
 
 /** Offsets in a message: nlmsg_type, nlmsg_pid, and the family that a neighbour message's body begins with. */
 const TYPE_OFFSET = 4, PORT_ID_OFFSET = 12, FAMILY_OFFSET = 16;
-
-/** An instruction: code, distance of the jump if true and if false, operand. */
-type Instruction = readonly [code: number, jumpTrue: number, jumpFalse: number, operand: number];
 
 /**
  * The program for `rules`, in the memory layout of struct sock_filter; undefined if nothing is to be dropped.
@@ -63,31 +64,10 @@ export function filterProgram(rules: FilterRules): Uint8Array<ArrayBuffer> | und
   return program.length === 0 ? undefined : assemble([...program, [RET_K, 0, 0, ACCEPT]]);
 }
 
-/** struct sock_filter { u16 code; u8 jt; u8 jf; u32 k; } */
-function assemble(program: readonly Instruction[]): Uint8Array<ArrayBuffer> {
-  const view = new DataView(new ArrayBuffer(program.length * 8));
-  program.forEach(([code, jumpTrue, jumpFalse, operand], i) => {
-    view.setUint16(i * 8, code, true);
-    view.setUint8(i * 8 + 2, jumpTrue);
-    view.setUint8(i * 8 + 3, jumpFalse);
-    view.setUint32(i * 8 + 4, operand, true);
-  });
-  return new Uint8Array(view.buffer);
-}
-
 /** Makes the socket `fd` drop what `rules` say. @throws {SystemError} As setsockopt(2). */
 export function attachFilter(fd: number, rules: FilterRules): void {
   const program = filterProgram(rules);
-  if (!program) return;
-  const address = addressOf(program);
-  // struct sock_fprog { u16 len; struct sock_filter *filter; }
-  const words = [
-    program.length / 8,
-    0,
-    Number(BigInt.asIntN(32, address)),
-    Number(BigInt.asIntN(32, address >> 32n)),
-  ];
-  setSocketOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, words, "SO_ATTACH_FILTER");
+  if (program) attachProgram(fd, program);
 }
 
 function swap32(value: number): number {

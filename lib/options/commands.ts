@@ -93,7 +93,7 @@ export const COMMANDS = {
     notes: [
       "PEER is a host's name, its public address, its subnet, or any address in its subnet; without one: all.",
       "At most 100 packets leave in a second. A running daemon names the peers, or else the store. Needs root.",
-      "Exit status: 0 if all peers are well, 1 if one isn't.",
+      "Exit status: 0 if all peers are well, 3 if there are warnings, 1 if there are faults.",
     ],
   },
   "doctor": {

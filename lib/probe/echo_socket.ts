@@ -9,6 +9,7 @@ import { addressOf, libc } from "../ffi/libc.ts";
 import { type Family, IPV4 } from "../net/family.ts";
 import { formatIp, type Ip, ipFromBytes, ipToBytes } from "../net/ip.ts";
 import { icmpOf } from "./icmp.ts";
+import { addressOffset, socketAddress } from "./socket_address.ts";
 
 const SOCK_RAW_CLOEXEC_NONBLOCK = 3 | 0x80000 | 0x800;
 /** asm-generic/sockios.h: the time at which the packet that was read last came in (struct timespec). */
@@ -161,18 +162,6 @@ function typeFilter(family: Family): number[] {
   const words = new Array<number>(family === IPV4 ? 1 : 8).fill(-1);
   for (const type of icmpOf(family).types) words[type >>> 5]! &= ~(1 << (type & 31));
   return words;
-}
-
-/** Where the address stands in struct sockaddr_in or sockaddr_in6. */
-function addressOffset(family: Family): number {
-  return family === IPV4 ? 4 : 8;
-}
-
-function socketAddress(family: Family, ip?: Ip): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(new ArrayBuffer(family === IPV4 ? 16 : 28));
-  new DataView(bytes.buffer).setUint16(0, family.af, true);
-  if (ip) writeAddress(bytes, ip);
-  return bytes;
 }
 
 function writeAddress(bytes: Uint8Array, ip: Ip): void {

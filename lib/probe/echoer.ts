@@ -117,6 +117,11 @@ export class Echoer implements AsyncDisposable {
     }
   }
 
+  /** Waits until one more packet may leave, of whatever kind. */
+  slot(signal: AbortSignal): Promise<void> {
+    return this.#pacer.slot(signal);
+  }
+
   /** Calls back with errors about packets that aren't echo requests: the tunnel's own among them. */
   onForeignError(listener: (error: ForeignError) => void): Disposable {
     this.#listeners.add(listener);

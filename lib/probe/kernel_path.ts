@@ -1,5 +1,5 @@
 /**
- * How this host's kernel would carry packets to a peer now, and what of it contradicts the peer's lease. Only looks.
+ * How this host's kernel would carry packets to a peer now, and what of it contradicts the peer's lease.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { vtepMacOf } from "./lease_data.ts";
 import type { Lease } from "../leases/types.ts";
 import { IFF_LOWER_UP, IFF_UP } from "../netlink/constants.ts";
 import { findLink } from "../netlink/link.ts";
-import { listFdb, listNeighbours } from "../netlink/neighbour.ts";
+import { listFdb, listNeighbours, neighbourRequest } from "../netlink/neighbour.ts";
 import { lookupRoute } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { FdbNeighbour, Link, Neighbour } from "../netlink/types.ts";
@@ -42,7 +42,12 @@ export interface UnderlayPath {
 }
 
 // linux/neighbour.h
-const NUD_INCOMPLETE = 0x01, NUD_FAILED = 0x20;
+const NUD_INCOMPLETE = 0x01, NUD_REACHABLE = 0x02, NUD_STALE = 0x04, NUD_DELAY = 0x08, NUD_PROBE = 0x10;
+const NUD_FAILED = 0x20;
+/** States of an entry that the kernel keeps by itself and believes in. */
+const NUD_BELIEVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY;
+/** The kernel asks three times, a second apart (ucast_solicit, retrans_time). */
+const VERIFY_MS = 4_000, VERIFY_POLL_MS = 100;
 
 /** The backend's way of carrying, by the config's Type. */
 const TUNNELS: Readonly<Record<string, string>> = {
@@ -111,6 +116,29 @@ export class KernelReader {
       nextHop,
       ...entry ? { neighbour: isUnresolved ? "unresolved" : "resolved" } : {},
     };
+  }
+
+  /**
+   * Has the kernel ask the next hop by ARP or ND whether it is still there, and waits for what comes of it: an entry
+   * is believed for up to 45 s after its host is gone. Entries that somebody made permanent stay as they are.
+   *
+   * @returns The way as it is known then.
+   */
+  async verifyNextHop(publicIp: Ip, sleep: (ms: number) => Promise<void>): Promise<UnderlayPath> {
+    const { link, nextHop } = this.underlay(publicIp);
+    const entry = () =>
+      link && nextHop &&
+      listNeighbours(this.#socket, { family: nextHop.family, linkIndex: link.index })
+        .find(({ ip }) => sameIp(ip, nextHop));
+    const before = entry();
+    if (before?.mac !== undefined && (before.state & NUD_BELIEVED) !== 0) {
+      this.#socket.execute(neighbourRequest("replace", { ...before, state: NUD_PROBE }));
+      for (let waited = 0; waited < VERIFY_MS && entry()?.state === NUD_PROBE; waited += VERIFY_POLL_MS) {
+        await sleep(VERIFY_POLL_MS);
+      }
+    }
+    this.refresh();
+    return this.underlay(publicIp);
   }
 
   #vxlanFault(lease: Lease, link: Link, gateway: Ip): KernelFault | undefined {

@@ -12,6 +12,12 @@ export function vtepMacOf(lease: Lease, family: Family): string | undefined {
   return textOf(lease.attributes.backendData[family.name], "VtepMAC")?.toLowerCase();
 }
 
+/** The public key that a wireguard lease names. */
+export function publicKeyOf(lease: Lease, family: Family): string | undefined {
+  const { backendData } = lease.attributes;
+  return textOf(backendData[family.name] ?? backendData.ipv4 ?? backendData.ipv6, "PublicKey");
+}
+
 function textOf(data: Json | undefined, name: string): string | undefined {
   if (typeof data !== "object" || data === null || Array.isArray(data)) return undefined;
   const value = (data as JsonObject)[name];

@@ -8,7 +8,15 @@ import { formatIp, type Ip } from "../net/ip.ts";
 import { type Echoer, type EchoOutcome, type Side } from "./echoer.ts";
 import { type KernelPath, type KernelReader, pathOf } from "./kernel_path.ts";
 import { findPathMtu, type PathMtu, Series } from "./measure.ts";
-import { addressToAsk, describeCarrier, mayBeSilent, type ProbeNetwork, type ProbeTarget } from "./target.ts";
+import type { WatchTarget } from "./outer_watch.ts";
+import {
+  addressBeyond,
+  addressToAsk,
+  describeCarrier,
+  mayBeSilent,
+  type ProbeNetwork,
+  type ProbeTarget,
+} from "./target.ts";
 import type { FamilyView, PathView, ProbeView } from "./types.ts";
 import { type Findings, judge, type OuterFindings, type SideFindings } from "./verdict.ts";
 
@@ -38,7 +46,7 @@ export interface ProbeTools {
   readonly signal: AbortSignal;
   sleep(ms: number, signal: AbortSignal): Promise<void>;
   /** Looks at the tunnel's outer packets while `during` runs. */
-  watchOuter?(publicIp: Ip, kernel: KernelPath, during: () => Promise<void>): Promise<OuterFindings>;
+  watchOuter?(target: WatchTarget, during: () => Promise<void>): Promise<OuterFindings | undefined>;
   /** Whether a TCP connection to a closed port is refused. */
   tryTcp?(to: Ip, source: Ip | undefined): Promise<Findings["tcp"]>;
   /** Seconds since the last handshake; null: there was none. */
@@ -150,10 +158,15 @@ class FamilyProbe {
     const { network, kernel: reader } = this.#tools;
     const isDead = overlay.series.received === 0;
     if (isDead) reader.refresh();
-    const kernel = isDead ? reader.path(network.type, this.#target.lease, this.#overlayIp) : before;
+    let kernel = isDead ? reader.path(network.type, this.#target.lease, this.#overlayIp) : before;
     const carrier = kernel.path === "direct" ? undefined : describeCarrier(network);
-    const { nextHop, neighbour, link } = kernel.underlay;
     const more = isDead ? await this.#diagnose(kernel) : await this.#tryTcp();
+    if (isDead && underlay.series.received === 0 && this.#publicIp) {
+      const { sleep, signal } = this.#tools;
+      const verified = await reader.verifyNextHop(this.#publicIp, (ms) => sleep(ms, signal));
+      kernel = { ...kernel, underlay: verified };
+    }
+    const { nextHop, neighbour, link } = kernel.underlay;
     return {
       publicIp: this.#publicIp ? formatIp(this.#publicIp) : "its public address",
       path: kernel.path === "none" ? pathOf(network.type) : kernel.path,
@@ -176,11 +189,17 @@ class FamilyProbe {
     const { watchOuter, handshakeAge } = this.#tools;
     const found: { -readonly [key in keyof Findings]?: Findings[key] } = {};
     if (kernel.fault) return found;
-    if (mayBeSilent(this.#tools.network.type) && await this.#hostAnswers(kernel)) found.answeredByHost = true;
+    if (await this.#hostAnswers(kernel)) return { answeredByHost: true };
+    Object.assign(found, await this.#tryTcp());
+    // That nothing answers TCP either says nothing more.
+    if (found.tcp === "silent") delete found.tcp;
     if (watchOuter && this.#publicIp && kernel.path !== "routed") {
+      const { tunnel } = this.#tools.network;
+      const subnet = this.#target.lease.subnets[this.#family.name]!;
+      const watched = { publicIp: this.#publicIp, subnet, kernel, ...tunnel ? { tunnel } : {} };
       const again = new Series();
-      const ask = () => this.#measure("overlay", this.#overlayIp, again, 3);
-      found.outer = await watchOuter(this.#publicIp, kernel, ask);
+      const outer = await watchOuter(watched, () => this.#measure("overlay", this.#overlayIp, again, 3));
+      if (outer) found.outer = outer;
     }
     if (handshakeAge && kernel.path === "wireguard" && kernel.link) {
       const age = await handshakeAge(this.#target, this.#family, kernel.link.name);
@@ -190,19 +209,24 @@ class FamilyProbe {
   }
 
   /**
-   * A packet that may take one hop only and is for another address than the peer's own: the peer can't deliver it,
-   * and says so. Works where nothing in its subnet answers.
+   * A packet that may take one hop only, and is for an address that isn't the peer's own: a peer that forwards says
+   * that it can't deliver it. Works where nothing in its subnet answers, and past what its firewall does with
+   * packets for the peer itself.
    */
   async #hostAnswers({ path }: KernelPath): Promise<boolean> {
-    if (path !== "direct") return false;
-    const outcome = await this.#echo("overlay", this.#overlayIp, this.#small, undefined, 1);
-    return outcome.kind === "error" && this.#publicIp !== undefined &&
-      outcome.error.reason === "time exceeded";
+    // By way of a cloud's routers nobody knows whose answer that is.
+    if (path === "routed") return false;
+    const beyond = addressBeyond(this.#target.lease.subnets[this.#family.name]!);
+    // The udp backend's forwarder on this host is a hop of its own.
+    const hops = path === "udp" ? 2 : 1;
+    const outcome = await this.#echo("overlay", beyond, this.#small, undefined, hops);
+    return outcome.kind === "error" && outcome.error.reason === "time exceeded";
   }
 
   async #tryTcp(): Promise<Partial<Findings>> {
     const { tryTcp, network } = this.#tools;
     if (!tryTcp || mayBeSilent(network.type)) return {};
+    await this.#tools.echoer.slot(this.#tools.signal);
     const own = network.subnets[this.#family.name];
     const tcp = await tryTcp(this.#overlayIp, own && addressToAsk(network.type, own));
     return tcp === undefined ? {} : { tcp };

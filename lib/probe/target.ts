@@ -6,7 +6,7 @@
 import type { Lease } from "../leases/types.ts";
 import type { Family, PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
-import { firstIp, ipAt, type Prefix } from "../net/prefix.ts";
+import { firstIp, ipAt, type Prefix, prefixSize } from "../net/prefix.ts";
 import { isUdpTunnel, type Tunnel } from "../net/tunnel.ts";
 import { pathOf } from "./kernel_path.ts";
 
@@ -41,6 +41,11 @@ function hasOwnDevice(type: string): boolean {
  */
 export function addressToAsk(type: string, subnet: Prefix): Ip {
   return hasOwnDevice(type) ? firstIp(subnet) : ipAt(subnet, 1n);
+}
+
+/** An address of the subnet that is hardly the peer's own: the last but one. */
+export function addressBeyond(subnet: Prefix): Ip {
+  return ipAt(subnet, prefixSize(subnet) - 2n);
 }
 
 /** Whether nothing need answer at {@link addressToAsk}. */

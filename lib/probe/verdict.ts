@@ -78,7 +78,7 @@ export function judge(findings: Findings): Verdict {
   const { overlay, underlay } = findings;
   if (overlay.received > 0) return judgeAlive(findings);
   if (findings.kernel) return judgeKernel(findings, findings.kernel);
-  if (findings.answeredByHost) return judgeSilentSubnet(findings);
+  if (findings.answeredByHost || findings.tcp === "answered") return judgeSilent(findings);
   if (overlay.sent === 0) {
     return verdict(
       "unknown",
@@ -120,7 +120,20 @@ function judgeKernel(findings: Findings, kernel: NonNullable<Findings["kernel"]>
   );
 }
 
-function judgeSilentSubnet(findings: Findings): Verdict {
+/** Something else than an echo reply comes back: the way there and back works. */
+function judgeSilent(findings: Findings): Verdict {
+  if (!findings.mayBeSilent) {
+    return verdict(
+      "warning",
+      "icmp-filtered",
+      "The way to the peer and back works, but the peer's firewall (INPUT) drops echo requests",
+      [
+        ...facts(findings),
+        findings.tcp === "answered" ? "TCP is answered" : "the peer reports an expired hop limit",
+      ],
+      `on ${findings.publicIp}: nft list ruleset | grep -B3 -A20 'hook input'`,
+    );
+  }
   return verdict(
     "ok",
     "ok-no-bridge",
@@ -210,7 +223,8 @@ function judgeOverlay(findings: Findings): Verdict {
   }
   const refused = overlay.error ?? outer?.error;
   if (refused) return judgeRefusal(findings, refused, evidence);
-  if (outer && findings.path !== "direct") {
+  // An encrypted tunnel keeps to itself what it carries, and sends handshakes when it likes.
+  if (outer && findings.path !== "wireguard") {
     const judged = judgeOuter(findings, outer, evidence);
     if (judged) return judged;
   }

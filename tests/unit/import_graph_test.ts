@@ -14,7 +14,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib/ffi", "lib/net", "lib/time"],
   ["lib/config"],
   ["lib/netlink", "lib/packet", "lib/observe", "lib/status"],
-  ["lib/kube", "lib/wireguard"],
+  ["lib/kube", "lib/wireguard", "lib/capture"],
   ["lib/external", "lib/kernel", "lib/leases", "lib/firewall", "lib/options", "lib/cni"],
   ["lib/backend"],
   ["lib/probe"],
