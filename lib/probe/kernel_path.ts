@@ -133,9 +133,10 @@ export class KernelReader {
     const before = entry();
     if (before?.mac !== undefined && (before.state & NUD_BELIEVED) !== 0) {
       this.#socket.execute(neighbourRequest("replace", { ...before, state: NUD_PROBE }));
-      for (let waited = 0; waited < VERIFY_MS && entry()?.state === NUD_PROBE; waited += VERIFY_POLL_MS) {
-        await sleep(VERIFY_POLL_MS);
-      }
+    }
+    // The kernel may be asking already.
+    for (let waited = 0; waited < VERIFY_MS && entry()?.state === NUD_PROBE; waited += VERIFY_POLL_MS) {
+      await sleep(VERIFY_POLL_MS);
     }
     this.refresh();
     return this.underlay(publicIp);
