@@ -30,6 +30,8 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "ethtool", debianPackage: "ethtool" },
   { program: "wireguard-go", debianPackage: "wireguard-go" },
   { program: "wg", debianPackage: "wireguard-tools" },
+  { program: "tcpdump", debianPackage: "tcpdump" },
+  { program: "tshark", debianPackage: "tshark" },
 ];
 
 /** What makes and boots hosts with systemd. */

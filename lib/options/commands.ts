@@ -96,6 +96,24 @@ export const COMMANDS = {
       "Exit status: 0 if all peers are well, 3 if there are warnings, 1 if there are faults.",
     ],
   },
+  "capture": {
+    argument: "[PEER]",
+    help: "Write the packets from and to a peer to a pcapng file, outer and inner ones",
+    options: {
+      "o": {
+        ...file("Other", "The file, - for stdout; default: flannel-HOST-TIME.pcapng"),
+        noEnvironment: true,
+      },
+      "seconds": counted("Ends after so many seconds", "SECONDS", 60, [1, 86_400]),
+      "megabytes": counted("Ends when the file has so many megabytes", "MEGABYTES", 100, [1, 100_000]),
+      "force": own("Overwrite a file that is there"),
+    },
+    uses: ["-subnet-file", ...STORE, "Interface and addresses"],
+    notes: [
+      "PEER is a host's name, its public address, its subnet, or any address in its subnet; without one: all.",
+      "Ctrl-C ends it, too; the file is whole then. It holds what containers send: keep it safe. Needs root.",
+    ],
+  },
   "doctor": {
     help: "Look for what keeps flanneld from working here; changes nothing",
     options: { "json": JSON_OUTPUT },

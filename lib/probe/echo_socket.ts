@@ -6,6 +6,7 @@
 import { check, EAGAIN, EINTR, EMSGSIZE, errno, SystemError } from "../ffi/errno.ts";
 import { closeFd, setSocketOption } from "../ffi/fd.ts";
 import { addressOf, libc } from "../ffi/libc.ts";
+import { wallClock } from "../ffi/wall_clock.ts";
 import { type Family, IPV4 } from "../net/family.ts";
 import { formatIp, type Ip, ipFromBytes, ipToBytes } from "../net/ip.ts";
 import { icmpOf } from "./icmp.ts";
@@ -14,7 +15,6 @@ import { addressOffset, socketAddress } from "./socket_address.ts";
 const SOCK_RAW_CLOEXEC_NONBLOCK = 3 | 0x80000 | 0x800;
 /** asm-generic/sockios.h: the time at which the packet that was read last came in (struct timespec). */
 const SIOCGSTAMPNS = 0x8907n;
-const CLOCK_REALTIME = 0;
 /** Errors with the packet that they quote have at most 1,280 bytes, replies what was sent: a jumbo frame and more. */
 const RECEIVE_BYTES = 65_536;
 
@@ -35,14 +35,6 @@ export interface Received {
   readonly from: Ip;
   /** When the kernel took it, in milliseconds of the wall clock ({@link wallClock}). */
   readonly at: number;
-}
-
-const time = new BigInt64Array(new ArrayBuffer(16));
-
-/** The wall clock in milliseconds since 1970, to the microsecond: what the kernel stamps packets with. */
-function wallClock(): number {
-  check(libc().clock_gettime(CLOCK_REALTIME, time), "read the clock");
-  return Number(time[0]!) * 1000 + Number(time[1]!) / 1e6;
 }
 
 /** One socket; nothing in it blocks. */

@@ -23,6 +23,8 @@ const UDP_BYTES = 8, VXLAN_BYTES = 8, ETHERNET_BYTES = 14;
 /** What is watched. */
 export interface WatchTarget {
   readonly publicIp: Ip;
+  /** The peer's own ports, where its lease names some. */
+  readonly ports: readonly number[];
   /** The peer's subnet. */
   readonly subnet: Prefix;
   readonly kernel: KernelPath;
@@ -31,7 +33,7 @@ export interface WatchTarget {
 
 /** Watches while `during` runs. Undefined where there is no interface to watch. */
 export async function watchOuter(
-  { publicIp, subnet, kernel, tunnel }: WatchTarget,
+  { publicIp, subnet, kernel, tunnel, ports }: WatchTarget,
   echoer: Echoer,
   during: () => Promise<void>,
 ): Promise<OuterFindings | undefined> {
@@ -42,7 +44,7 @@ export async function watchOuter(
   const clauses = (header: LinkHeader) =>
     isDirect
       ? subnetClauses(header, [subnet])
-      : outerClauses(header, { tunnel, families: [family], peers: [publicIp] });
+      : outerClauses(header, { tunnel, families: [family], peers: [publicIp], peerPorts: ports });
   let error: OuterFindings["error"];
   using _errors = echoer.onForeignError(({ error: { reason, destination, protocol }, from }) => {
     const carried = tunnel && isUdpTunnel(tunnel) ? 17 : tunnel?.ipProtocol;

@@ -14,6 +14,7 @@ import {
   addressToAsk,
   describeCarrier,
   mayBeSilent,
+  peerPorts,
   type ProbeNetwork,
   type ProbeTarget,
 } from "./target.ts";
@@ -196,7 +197,8 @@ class FamilyProbe {
     if (watchOuter && this.#publicIp && kernel.path !== "routed") {
       const { tunnel } = this.#tools.network;
       const subnet = this.#target.lease.subnets[this.#family.name]!;
-      const watched = { publicIp: this.#publicIp, subnet, kernel, ...tunnel ? { tunnel } : {} };
+      const ports = peerPorts(this.#target);
+      const watched = { publicIp: this.#publicIp, subnet, kernel, ports, ...tunnel ? { tunnel } : {} };
       const again = new Series();
       const outer = await watchOuter(watched, () => this.#measure("overlay", this.#overlayIp, again, 3));
       if (outer) found.outer = outer;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { JsonObject } from "../config/types.ts";
 import type { Lease } from "../leases/types.ts";
 import type { Family, PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
@@ -58,6 +59,15 @@ export function ownAddresses({ type, subnets }: ProbeNetwork, families: readonly
   return Object.fromEntries(
     families.flatMap(({ name }) => subnets[name] ? [[name, addressToAsk(type, subnets[name])]] : []),
   );
+}
+
+/** The UDP ports that a peer's lease names for its end of the tunnel (wireguard, udp). */
+export function peerPorts({ lease }: ProbeTarget): number[] {
+  const { backendData } = lease.attributes;
+  return [backendData.ipv4, backendData.ipv6].flatMap((data) => {
+    const port = typeof data === "object" && data !== null ? (data as JsonObject)["Port"] : undefined;
+    return typeof port === "number" && port >= 1 && port <= 65_535 ? [port] : [];
+  });
 }
 
 /** What carries the tunnel, in words. */
