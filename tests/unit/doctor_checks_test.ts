@@ -14,7 +14,9 @@ import { resources } from "../../lib/doctor/checks/resources.ts";
 import { secrets } from "../../lib/doctor/checks/secrets.ts";
 import { store } from "../../lib/doctor/checks/store.ts";
 import { boundSockets, tunnelPort } from "../../lib/doctor/checks/tunnel_port.ts";
+import { CHECKS } from "../../lib/doctor/checks.ts";
 import type { Finding } from "../../lib/doctor/types.ts";
+import { readSource } from "./source_files.ts";
 
 /** `severity: text` of each finding. */
 function shown(findings: readonly Finding[]): string {
@@ -217,4 +219,14 @@ Deno.test("doctor: secrets, limits, firewall programs, bridges", () => {
   assert.match(shown(bridgeNetfilter.judge({ bridges, value: "1", usesServices: true })), /^ok/);
   assert.match(shown(bridgeNetfilter.judge({ bridges, value: undefined, usesServices: true })), /^warning/);
   assert.match(shown(bridgeNetfilter.judge({ bridges, value: "0", usesServices: false })), /^ok/);
+});
+
+Deno.test("doctor: docs/observing.md lists every check with what it looks at, in the same order", async () => {
+  const page = await readSource("docs/observing.md");
+  const rows = [...page.matchAll(/^\| `([\w.]+)` +\| (.*?) +\|$/gm)].map(([, name, looksAt]) =>
+    `${name}: ${looksAt}`
+  );
+  const checks = CHECKS.map(({ name, looksAt }) => `${name}: ${looksAt}`);
+  const first = rows.indexOf(checks[0]!);
+  assert.deepEqual(rows.slice(first, first + checks.length), checks);
 });
