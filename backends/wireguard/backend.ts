@@ -73,6 +73,8 @@ class Wireguard implements SessionBackend {
   readonly #found: FoundImplementation;
   readonly #devices: readonly Device[];
   #privateKey: string;
+  /** Kept, for every lease is compared with it: working it out takes 0.1 ms. */
+  #publicKey: string;
   #addresses: PerFamily<Ip>;
 
   constructor(
@@ -84,6 +86,7 @@ class Wireguard implements SessionBackend {
     this.#context = context;
     this.#found = found;
     this.#privateKey = privateKey;
+    this.#publicKey = publicKeyOf(privateKey);
     this.#addresses = context.external.publicIps;
     this.#devices = devicesOf(context.config.families.map(({ family }) => family), options);
     this.tunnel = { udpPorts: this.#devices.map(({ listenPort }) => listenPort) };
@@ -91,7 +94,7 @@ class Wireguard implements SessionBackend {
 
   /** The public key is the device's own: it changes when the key is rotated. */
   get attributes(): SessionBackend["attributes"] {
-    const PublicKey = publicKeyOf(this.#privateKey);
+    const PublicKey = this.#publicKey;
     const families = this.#context.config.families.map(({ family }) => family);
     const backendData = perFamily(
       families,
@@ -173,6 +176,7 @@ class Wireguard implements SessionBackend {
       },
       publish: (privateKey) => {
         this.#privateKey = privateKey;
+        this.#publicKey = publicKeyOf(privateKey);
         session.publish(this.attributes);
       },
     });
@@ -186,7 +190,7 @@ class Wireguard implements SessionBackend {
   }
 
   get #own(): OwnEnd {
-    return { publicKey: publicKeyOf(this.#privateKey), addresses: this.#addresses };
+    return { publicKey: this.#publicKey, addresses: this.#addresses };
   }
 
   #deviceOf(family: Family): Device {

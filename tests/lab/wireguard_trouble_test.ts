@@ -118,7 +118,7 @@ labTest(
     const { subnetFile } = one!;
     const before = await Deno.readTextFile(subnetFile);
     await one!.daemon.kill();
-    await one!.ip("address add 172.30.0.101/24 dev eth0", "address delete 172.30.0.1/24 dev eth0");
+    await one!.ip("address delete 172.30.0.1/24 dev eth0", "address add 172.30.0.101/24 dev eth0");
     await one!.ip("route replace default via 172.30.0.254 dev eth0");
     one!.start(ownWireguard(one!));
     await one!.waitReady();
