@@ -154,7 +154,10 @@ class Acquisition {
     if (stored.value === this.#value) return;
     const fields = { key: stored.key, before: stored.value, now: this.#value };
     if (proven && !sameHost(lease.attributes, this.#o.attributes)) {
-      return this.#o.log.info("This host's address changed since its last run: it keeps its lease", fields);
+      return this.#o.log.info(
+        "What this host publishes changed since its last run: it keeps its lease",
+        fields,
+      );
     }
     this.#o.log.info("This host's lease overwritten with its present attributes", fields);
   }

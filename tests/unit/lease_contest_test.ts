@@ -239,7 +239,7 @@ Deno.test(
       await s.store.createLease(KEY, encodeLeaseValue(before), TTL);
       const { held, origin } = await s.acquire(now, change);
       assert.deepEqual([held.key, held.value, origin], [KEY, encodeLeaseValue(now), "reused"]);
-      assert.match(s.log.of("info").join(), /address changed since its last run: it keeps its lease/);
+      assert.match(s.log.of("info").join(), /publishes changed since its last run: it keeps its lease/);
       assert.doesNotMatch(JSON.stringify(s.log.lines), /another host/);
       await s.store.deleteLease(held);
     }

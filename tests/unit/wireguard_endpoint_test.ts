@@ -154,3 +154,14 @@ Deno.test("wireguard: a lease is the original's, byte for byte", () => {
       `"BackendData":{"PublicKey":"${KEY}","Port":51820},"BackendV6Data":{"PublicKey":"${KEY}","Port":51821}}`,
   );
 });
+
+Deno.test("wireguard options: the least MTU is the least of what is inside, and the overhead", () => {
+  const faults = (MTU: number, ...families: typeof IPV4[]) =>
+    parseWireguardOptions({ MTU }, families).faults.map(({ key, message }) => `${key} ${message}`).join();
+  // 1300 was refused on hosts without IPv6, too.
+  assert.equal(faults(1300, IPV4), "");
+  assert.equal(faults(148, IPV4), "");
+  assert.match(faults(147, IPV4), /MTU/);
+  assert.match(faults(1359, IPV4, IPV6), /MTU/);
+  assert.equal(faults(1360, IPV6), "");
+});

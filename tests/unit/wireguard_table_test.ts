@@ -216,3 +216,15 @@ Deno.test("wireguard watch: an endpoint that isn't the lease's is left after 3 s
   const answers = seconds(6).map((second) => ({ sentBytes: second * 128, receivedBytes: second * 128 }));
   assert.deepEqual(watch(answers, "192.0.2.99"), ["", "", "", "", "", ""]);
 });
+
+Deno.test("wireguard peers: a key at two addresses is named, one of a host that changes its subnet isn't", () => {
+  const { table } = make();
+  table.set("a", peer(KEYS[0], "10.5.1.0/24", "192.0.2.1"));
+  table.set("b", peer(KEYS[0], "10.5.2.0/24", "192.0.2.1"));
+  table.set("c", peer(KEYS[1], "10.5.3.0/24", "192.0.2.3"));
+  assert.deepEqual(table.sharedKeys, []);
+  table.set("d", peer(KEYS[1], "10.5.4.0/24", "192.0.2.4"));
+  assert.deepEqual(table.sharedKeys, [["c", "d"]]);
+  table.set("d", undefined);
+  assert.deepEqual(table.sharedKeys, []);
+});
