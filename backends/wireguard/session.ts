@@ -18,6 +18,7 @@ import type { JsonObject } from "../../lib/config/types.ts";
 import { messageOf } from "../../lib/errors.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { pause } from "../../lib/time/pause.ts";
+import { Rounds } from "../../lib/time/rounds.ts";
 import {
   formatEndpoint,
   type WireguardControl,
@@ -80,8 +81,7 @@ export class WireguardSession implements RunningBackend {
   readonly #ended = new AbortController();
   #privateKey: string;
   #subscription: Disposable | undefined;
-  #flushing: Promise<void> | undefined;
-  #again = false;
+  readonly #flushes = new Rounds(() => this.#flush());
   #looping: Promise<void> | undefined;
 
   constructor(session: BackendSession, setup: WireguardSetup) {
@@ -99,7 +99,7 @@ export class WireguardSession implements RunningBackend {
     // First of all: what changes while the devices are configured is in the next pass.
     this.#subscription = peers.subscribe((changes) => {
       this.#apply(changes);
-      if (this.#looping) this.#flush();
+      if (this.#looping) this.#flushes.ask();
     });
     this.#apply(peers.peers);
     const deadline = performance.now() + DEVICE_MS;
@@ -120,12 +120,12 @@ export class WireguardSession implements RunningBackend {
       }
     }
     this.#looping = this.#loop(AbortSignal.any([signal, this.#ended.signal]));
-    this.#flush();
+    this.#flushes.ask();
   }
 
   replan(_plan: HostPlan, _external: ExternalInterface): void {
     this.#apply(this.#session.peers.peers);
-    this.#flush();
+    this.#flushes.ask();
   }
 
   status(): JsonObject {
@@ -171,7 +171,7 @@ export class WireguardSession implements RunningBackend {
     this.#subscription?.[Symbol.dispose]();
     this.#ended.abort();
     await this.#looping;
-    await this.#flushing;
+    await this.#flushes.idle();
     this.#setup.close();
   }
 
@@ -184,23 +184,15 @@ export class WireguardSession implements RunningBackend {
     }
   }
 
-  #flush(): void {
-    this.#again = true;
-    this.#flushing ??= this.#flushAll().finally(() => this.#flushing = undefined);
-  }
-
-  async #flushAll(): Promise<void> {
-    while (this.#again) {
-      this.#again = false;
-      for (const table of this.#tables) {
-        try {
-          this.#report(table, await table.flush());
-        } catch (error) {
-          this.#session.problems.set(
-            `wireguard ${table.device}`,
-            `cannot be changed, retrying: ${messageOf(error)}`,
-          );
-        }
+  async #flush(): Promise<void> {
+    for (const table of this.#tables) {
+      try {
+        this.#report(table, await table.flush());
+      } catch (error) {
+        this.#session.problems.set(
+          `wireguard ${table.device}`,
+          `cannot be changed, retrying: ${messageOf(error)}`,
+        );
       }
     }
   }

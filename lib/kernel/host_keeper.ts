@@ -11,6 +11,7 @@ import type { ChangeNotification, NetlinkMonitor } from "../netlink/monitor.ts";
 import { findLink } from "../netlink/link.ts";
 import { releaseHeap } from "../observe/heap.ts";
 import { pause } from "../time/pause.ts";
+import { Rounds } from "../time/rounds.ts";
 import { Wake } from "../time/wake.ts";
 import { type OwnLink, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import type { DesiredLink } from "./desired_link.ts";
@@ -65,8 +66,7 @@ export class HostKeeper {
   #problem: string | undefined;
   #wake: Wake<Reason> | undefined;
   #passed = false;
-  #flushing: Promise<void> | undefined;
-  #changed = false;
+  readonly #flushes = new Rounds(() => this.#flush());
   /** Indexes of others' links that carry routes of ours, as of the last pass. */
   #carriers: ReadonlySet<number> = new Set();
 
@@ -96,21 +96,17 @@ export class HostKeeper {
    */
   setPeers(peers: Iterable<readonly [key: string, entries: readonly Entry[]]>): void {
     for (const [key, entries] of peers) this.#reconciler.set(key, entries);
-    this.#changed = true;
-    if (this.#passed) this.#flushing ??= this.#flush().finally(() => this.#flushing = undefined);
+    if (this.#passed) this.#flushes.ask();
   }
 
-  /** What changes while entries are written is the next round. Never throws. */
+  /** Never throws. */
   async #flush(): Promise<void> {
-    while (this.#changed) {
-      this.#changed = false;
-      try {
-        const { failures } = await this.#reconciler.flush();
-        if (failures > 0) this.#wake?.up("failed");
-      } catch (error) {
-        this.#tell(messageOf(error));
-        this.#wake?.up("ours");
-      }
+    try {
+      const { failures } = await this.#reconciler.flush();
+      if (failures > 0) this.#wake?.up("failed");
+    } catch (error) {
+      this.#tell(messageOf(error));
+      this.#wake?.up("ours");
     }
   }
 

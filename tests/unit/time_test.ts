@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Backoff, backoffMs } from "../../lib/time/backoff.ts";
 import { systemClock } from "../../lib/time/clock.ts";
 import { pause } from "../../lib/time/pause.ts";
+import { Rounds } from "../../lib/time/rounds.ts";
 import { Throttle } from "../../lib/time/throttle.ts";
 import { Turns } from "../../lib/time/turns.ts";
 import { Wake } from "../../lib/time/wake.ts";
@@ -89,4 +90,25 @@ Deno.test("wake: what happened before, during and not at all", async () => {
   stop.abort();
   assert.equal(await last, false);
   assert.equal(await wake.within(60_000), false);
+});
+
+// The note that nothing runs came some microtasks after the last look: what was asked for in between was never done.
+Deno.test("rounds: what is asked for at any moment of a round is done by the next one", async () => {
+  for (let moment = 0; moment < 20; moment++) {
+    let asked = 0, done = 0;
+    const rounds = new Rounds(async () => {
+      const now = asked;
+      await Promise.resolve();
+      done = now;
+    });
+    const ask = () => {
+      asked++;
+      rounds.ask();
+    };
+    ask();
+    for (let turn = 0; turn < moment; turn++) await Promise.resolve();
+    ask();
+    await rounds.idle();
+    assert.equal(done, 2, `asked for after ${moment} microtasks`);
+  }
 });
