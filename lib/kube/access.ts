@@ -79,9 +79,13 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** A server's URL. @throws {AccessError} If it is none. */
-export function parseServer(text: string, source: string): URL {
-  const withScheme = /^[a-z]+:\/\//i.test(text) ? text : `http://${text}`;
+/**
+ * A server's URL.
+ *
+ * @param scheme Of one that names none. @throws {AccessError} If it is none.
+ */
+export function parseServer(text: string, source: string, scheme: "http" | "https" = "http"): URL {
+  const withScheme = /^[a-z]+:\/\//i.test(text) ? text : `${scheme}://${text}`;
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
   if (!url || !["http:", "https:"].includes(url.protocol) || url.username || url.password) {
     const rule = "must be a URL like https://192.0.2.10:6443, without user and password";

@@ -5,16 +5,27 @@
  */
 import { createGunzip } from "node:zlib";
 import type { Readable } from "node:stream";
+import { deadline } from "../time/deadline.ts";
 import { VERSION_TEXT } from "../version.ts";
 import type { ApiAccess } from "./access.ts";
 import { connect, type Connection, type HttpRequest, type HttpResponse } from "./connection.ts";
+import { Lifeline } from "./lifeline.ts";
 
-/** How often a connection with something under way is asked whether it lives, and how long it may take to answer. */
-const PING_MS = 3_000;
-const PONG_MS = 4_000;
+/** How long answers may take. */
+export interface ApiLimits {
+  /** A unary request, in milliseconds. */
+  readonly requestMs: number;
+  /**
+   * The head of any answer, in milliseconds. A busy API server keeps a request waiting for 15 s at most (a quarter of its
+   * request timeout). A proxy on the way answers pings by itself, whatever the server behind it does.
+   */
+  readonly headMs: number;
+}
 
-/** How long a unary request may take, in milliseconds. */
-const REQUEST_MS = 15_000;
+const LIMITS: ApiLimits = { requestMs: 15_000, headMs: 30_000 };
+
+/** A server's Retry-After counts up to this, in milliseconds. */
+const LONGEST_RETRY_AFTER_MS = 60_000;
 
 /** Largest error body that is read, in bytes: Status objects are short. */
 const MAX_STATUS_BYTES = 64 * 1024;
@@ -25,10 +36,21 @@ export class ApiError extends Error {
   /**
    * @param status HTTP's status, or the code of a Status in a watch.
    * @param reason The Status' reason, like `Expired`; empty where there is none.
+   * @param retryAfterMs How long the server asks to be left alone, in milliseconds.
    */
-  constructor(message: string, readonly status: number, readonly reason: string) {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly reason: string,
+    readonly retryAfterMs = 0,
+  ) {
     super(message);
   }
+}
+
+/** How long a server that refused asks to be left alone, in milliseconds: 0 where it doesn't (429, 503 and their kind). */
+export function retryAfterOf(error: unknown): number {
+  return error instanceof ApiError ? error.retryAfterMs : 0;
 }
 
 /** Whether the version that was asked for is no longer kept: list again. */
@@ -46,16 +68,22 @@ export interface ApiCall {
   readonly accept?: string;
 }
 
+/** A connection, and what sees to it that it lives. */
+interface Opened {
+  readonly connection: Connection;
+  readonly lifeline: Lifeline;
+}
+
 /** One client of one API server. Connects when it is first used, and again after a connection is lost. */
 export class ApiClient {
   readonly #access: ApiAccess;
-  #connection: Promise<Connection> | undefined;
-  #underWay = 0;
-  #pinging = false;
+  readonly #limits: ApiLimits;
+  #connection: Promise<Opened> | undefined;
   readonly #end = new AbortController();
 
-  constructor(access: ApiAccess) {
+  constructor(access: ApiAccess, limits = LIMITS) {
     this.#access = access;
+    this.#limits = limits;
   }
 
   /** For logs: `https://192.0.2.10:6443`. */
@@ -69,8 +97,9 @@ export class ApiClient {
    * @throws {ApiError} For an answer that isn't a success. @throws {Error} If the server can't be reached.
    */
   async json(call: ApiCall, signal: AbortSignal): Promise<unknown> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]);
-    return await this.stream(call, limit, async (body) => JSON.parse(await readText(body)));
+    const { requestMs } = this.#limits;
+    using limit = deadline(signal, requestMs, this.#noAnswer(call, requestMs));
+    return await this.stream(call, limit.signal, async (body) => JSON.parse(await readText(body)));
   }
 
   /**
@@ -81,21 +110,18 @@ export class ApiClient {
    * answering.
    */
   async stream<T>(call: ApiCall, signal: AbortSignal, read: (body: Readable) => Promise<T>): Promise<T> {
-    this.#underWay++;
     let body: Readable | undefined;
     try {
-      this.#keepPinging();
-      const answer = await this.#send(call, signal);
+      using answer = await this.#send(call, signal);
       const { status, headers } = answer;
       body = answer.body;
       const plain = headers["content-encoding"] === "gzip" ? body.pipe(gunzip(body)) : body;
-      if (status < 200 || status > 299) throw await apiError(status, plain, this.#describe(call));
+      if (status < 200 || status > 299) throw await apiError(answer, plain, describe(call));
       return await read(plain);
     } catch (error) {
       signal.throwIfAborted();
       throw error;
     } finally {
-      this.#underWay--;
       // What isn't read to its end would go on taking the connection's window.
       if (body && !body.readableEnded) body.destroy();
     }
@@ -105,7 +131,7 @@ export class ApiClient {
   dropConnection(reason: Error): void {
     const connection = this.#connection;
     this.#connection = undefined;
-    connection?.then((open) => open.close(reason), () => {});
+    connection?.then((opened) => opened.connection.close(reason), () => {});
   }
 
   [Symbol.dispose](): void {
@@ -114,72 +140,76 @@ export class ApiClient {
     this.dropConnection(reason);
   }
 
-  async #send(call: ApiCall, signal: AbortSignal): Promise<HttpResponse> {
+  async #send(call: ApiCall, signal: AbortSignal): Promise<HttpResponse & Disposable> {
     const answer = await this.#sendOnce(call, signal, false);
     // A token that has expired, or was replaced, is read anew and tried once more.
     if (answer.status !== 401) return answer;
+    using _refused = answer;
     answer.body.resume();
     return await this.#sendOnce(call, signal, true);
   }
 
-  async #sendOnce(call: ApiCall, signal: AbortSignal, refused: boolean): Promise<HttpResponse> {
+  /** The connection is asked for signs of life until the answer is disposed of. */
+  async #sendOnce(call: ApiCall, signal: AbortSignal, refused: boolean): Promise<HttpResponse & Disposable> {
     const { method, path, contentType, body, accept } = call;
     const authorization = await this.#access.authorization(refused);
-    const connection = await this.#open(signal);
-    return await connection.request({
-      method,
-      path: this.#access.server.pathname.replace(/\/+$/, "") + path,
-      signal,
-      headers: {
-        "accept": accept ?? "application/json",
-        "accept-encoding": "gzip",
-        "user-agent": `flanneld/${VERSION_TEXT}`,
-        ...(authorization === undefined ? {} : { authorization }),
-        ...(contentType === undefined ? {} : { "content-type": contentType }),
-      },
-      ...(body === undefined ? {} : { body }),
-    });
+    const { connection, lifeline } = await this.#open(signal);
+    const { headMs } = this.#limits;
+    using limit = deadline(signal, headMs, this.#noAnswer(call, headMs));
+    const use = lifeline.use();
+    try {
+      const answer = await connection.request({
+        method,
+        path: this.#access.server.pathname.replace(/\/+$/, "") + path,
+        signal: limit.signal,
+        headers: {
+          "accept": accept ?? "application/json",
+          "accept-encoding": "gzip",
+          "user-agent": `flanneld/${VERSION_TEXT}`,
+          ...(authorization === undefined ? {} : { authorization }),
+          ...(contentType === undefined ? {} : { "content-type": contentType }),
+        },
+        ...(body === undefined ? {} : { body }),
+      });
+      return { ...answer, [Symbol.dispose]: () => use[Symbol.dispose]() };
+    } catch (error) {
+      use[Symbol.dispose]();
+      // One that answers pings and no requests is of no use to the next request either.
+      if (limit.signal.aborted && !signal.aborted) connection.close(limit.signal.reason as Error);
+      throw error;
+    }
   }
 
-  /** The connection. Requests that come while it is made wait for the same one: one that isn't kept gets no pings. */
-  async #open(signal: AbortSignal): Promise<Connection> {
+  /** The connection. Requests that come while it is made wait for the same one. */
+  async #open(signal: AbortSignal): Promise<Opened> {
     for (;;) {
       const opening = this.#connection ??= this.#connect();
-      const open = await orAborted(opening, signal);
-      if (!open.isClosed) return open;
+      const opened = await orAborted(opening, signal);
+      if (!opened.connection.isClosed) return opened;
       if (this.#connection === opening) this.#connection = undefined;
     }
   }
 
-  #connect(): Promise<Connection> {
-    const opening = connect(this.#access, this.#end.signal).catch((error) => {
-      if (this.#connection === opening) this.#connection = undefined;
-      throw new Error(`cannot connect to ${this.description}: ${(error as Error).message}`, { cause: error });
-    });
+  #connect(): Promise<Opened> {
+    const opening = connect(this.#access, this.#end.signal).then(
+      (connection) => ({ connection, lifeline: new Lifeline(connection, this.description) }),
+      (error) => {
+        if (this.#connection === opening) this.#connection = undefined;
+        throw new Error(`cannot connect to ${this.description}: ${(error as Error).message}`, {
+          cause: error,
+        });
+      },
+    );
     return opening;
   }
 
-  /** Asks the connection for a sign of life while something is under way; one that gives none is closed. */
-  #keepPinging(): void {
-    if (this.#pinging) return;
-    this.#pinging = true;
-    void this.#pingUntilIdle().finally(() => this.#pinging = false);
+  #noAnswer(call: ApiCall, ms: number): string {
+    return `${describe(call)}: no answer from ${this.description} in ${ms / 1000} s`;
   }
+}
 
-  async #pingUntilIdle(): Promise<void> {
-    while (this.#underWay > 0 && !this.#end.signal.aborted) {
-      await new Promise((resolve) => setTimeout(resolve, PING_MS));
-      const connection = await this.#connection?.catch(() => undefined);
-      if (!connection || connection.isClosed || this.#underWay === 0) continue;
-      if (await answers(connection)) continue;
-      connection.close(new Error(`${this.description} gave no answer for ${PONG_MS / 1000} s`));
-      this.#connection = undefined;
-    }
-  }
-
-  #describe({ method, path }: ApiCall): string {
-    return `${method} ${path.split("?")[0]}`;
-  }
+function describe({ method, path }: ApiCall): string {
+  return `${method} ${path.split("?")[0]}`;
 }
 
 /** What a promise gives, unless the signal fires before. @throws The signal's reason. */
@@ -191,13 +221,6 @@ async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T
   return await Promise.race([promise, aborted.promise]).finally(() =>
     signal.removeEventListener("abort", onAbort)
   );
-}
-
-async function answers(connection: Connection): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), PONG_MS);
-  connection.ping().then(() => resolve(true), () => resolve(false));
-  return await promise.finally(() => clearTimeout(timer));
 }
 
 /** A failure of the connection is one of what reads the plain bytes, too. */
@@ -218,7 +241,11 @@ async function readText(body: Readable, limit = Infinity): Promise<string> {
   return text + decoder.decode();
 }
 
-async function apiError(status: number, body: Readable, call: string): Promise<ApiError> {
+async function apiError(
+  { status, headers }: HttpResponse,
+  body: Readable,
+  call: string,
+): Promise<ApiError> {
   const text = await readText(body, MAX_STATUS_BYTES);
   let message = text.trim().slice(0, 200), reason = "";
   try {
@@ -228,5 +255,15 @@ async function apiError(status: number, body: Readable, call: string): Promise<A
   } catch {
     // A proxy's answer isn't a Status: its text is all there is.
   }
-  return new ApiError(`${call}: ${status} ${message}`.trim(), status, reason);
+  return new ApiError(
+    `${call}: ${status} ${message}`.trim(),
+    status,
+    reason,
+    retryAfterMs(headers["retry-after"]),
+  );
+}
+
+/** The header Retry-After in seconds, the API server's form, as milliseconds. */
+function retryAfterMs(header: string | undefined): number {
+  return /^\d{1,6}$/.test(header ?? "") ? Math.min(Number(header) * 1000, LONGEST_RETRY_AFTER_MS) : 0;
 }

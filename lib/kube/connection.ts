@@ -11,6 +11,7 @@ import { lookup } from "node:dns/promises";
 import http from "node:http";
 import http2 from "node:http2";
 import https from "node:https";
+import { isIP } from "node:net";
 import type { Readable } from "node:stream";
 import tls from "node:tls";
 import type { ApiAccess } from "./access.ts";
@@ -65,7 +66,7 @@ export async function connect(access: ApiAccess, signal: AbortSignal): Promise<C
     port: Number(server.port || 443),
     rejectUnauthorized: !access.insecure,
     ALPNProtocols: ["h2", "http/1.1"],
-    ...servername(access.serverName ?? host),
+    ...identity(access.serverName ?? host),
   };
   const failures: string[] = [];
   for (const { address } of shuffled(await lookup(host, { all: true }))) {
@@ -83,9 +84,13 @@ export async function connect(access: ApiAccess, signal: AbortSignal): Promise<C
   throw new Error(failures.join("; "));
 }
 
-/** SNI takes names only (RFC 6066, section 3); an address is checked all the same. */
-function servername(name: string): { servername: string } | { host: string } {
-  return /^[0-9.]+$|:/.test(name) ? { host: name } : { servername: name };
+/**
+ * The name that the certificate must have. SNI takes names only (RFC 6066, section 3); an address is checked all the
+ * same.
+ */
+function identity(name: string): tls.ConnectionOptions {
+  if (!isIP(name)) return { servername: name };
+  return { checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(name, certificate) };
 }
 
 function shuffled<T>(list: readonly T[]): T[] {
@@ -149,10 +154,10 @@ class Http2Connection implements Connection {
     return promise;
   }
 
-  ping(): Promise<void> {
+  async ping(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#session.ping((error) => error ? reject(error) : resolve());
-    return promise;
+    await promise;
   }
 
   close(reason: Error): void {
@@ -162,7 +167,6 @@ class Http2Connection implements Connection {
 }
 
 class Http1Connection implements Connection {
-  readonly isClosed = false;
   readonly #server: URL;
   readonly #agent: http.Agent;
   readonly #secure: boolean;
@@ -176,6 +180,10 @@ class Http1Connection implements Connection {
     this.#agent = this.#secure
       ? new https.Agent(agentOptions as https.AgentOptions)
       : new http.Agent({ keepAlive: true });
+  }
+
+  get isClosed(): boolean {
+    return this.#ended.signal.aborted;
   }
 
   request({ method, path, headers, body, signal }: HttpRequest): Promise<HttpResponse> {

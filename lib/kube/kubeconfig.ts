@@ -61,7 +61,7 @@ export async function accessFrom(text: string, path: string, serverOverride = ""
   const token = user.tokenFile ? new TokenFile(resolve(path, user.tokenFile)) : undefined;
   const serverName = cluster["tls-server-name"];
   return {
-    server: parseServer(server, source),
+    server: parseServer(server, source, speaksTls(cluster, user) ? "https" : "http"),
     source,
     ...(serverName ? { serverName } : {}),
     insecure: cluster["insecure-skip-tls-verify"] === true,
@@ -74,6 +74,17 @@ export async function accessFrom(text: string, path: string, serverOverride = ""
       return user.username ? `Basic ${login.toString("base64")}` : undefined;
     },
   };
+}
+
+/** A server without a scheme is one with TLS if anything of TLS is given, as client-go has it. */
+function speaksTls(cluster: Cluster, user: User): boolean {
+  return cluster["insecure-skip-tls-verify"] === true ||
+    [
+      cluster["certificate-authority"],
+      cluster["certificate-authority-data"],
+      user["client-certificate"],
+      user["client-certificate-data"],
+    ].some(Boolean);
 }
 
 /** Its warnings go straight to stderr and quote the file, which holds secrets. */

@@ -10,7 +10,7 @@ import { messageOf } from "../errors.ts";
 import type { Log } from "../observe/types.ts";
 import { backoffMs, STORE_BACKOFF } from "../time/backoff.ts";
 import { pause } from "../time/pause.ts";
-import { ApiError, isGone } from "./client.ts";
+import { ApiError, isGone, retryAfterOf } from "./client.ts";
 import {
   currentVersion,
   listNodes,
@@ -96,7 +96,8 @@ export class NodeFollower {
       } catch (error) {
         if (signal.aborted) return;
         this.#failed(error);
-        await pause(backoffMs(++this.#tries, STORE_BACKOFF, Math.random), signal);
+        const wait = backoffMs(++this.#tries, STORE_BACKOFF, Math.random);
+        await pause(Math.max(wait, retryAfterOf(error)), signal);
       }
     }
   }

@@ -6,8 +6,10 @@
  * @module
  */
 import type { Readable } from "node:stream";
+import { deadline } from "../time/deadline.ts";
 import { type ApiClient, ApiError } from "./client.ts";
 import { JsonSkimmer, type Pick, type SkimmedJson } from "./json_skim.ts";
+import { Silence } from "./silence.ts";
 
 /** What is kept of a Node. */
 export interface NodeRecord {
@@ -78,9 +80,10 @@ export async function listNodes(
   let next = "";
   do {
     const query = new URLSearchParams({ limit: String(PAGE), ...(next === "" ? {} : { continue: next }) });
+    using limit = deadline(signal, PAGE_MS, `the list of Nodes is not complete after ${PAGE_MS / 1000} s`);
     const page = await client.stream(
       { method: "GET", path: `/api/v1/nodes?${query}` },
-      AbortSignal.any([signal, AbortSignal.timeout(PAGE_MS)]),
+      limit.signal,
       async (body) => {
         let list: SkimmedJson = null;
         const pick: Pick = {
@@ -119,23 +122,27 @@ export async function watchNodes(
     resourceVersion: from,
     timeoutSeconds: String(seconds),
   });
-  // The server ends it by itself; one that doesn't isn't to be trusted.
-  const limit = AbortSignal.any([signal, AbortSignal.timeout((seconds + 30) * 1000)]);
-  await client.stream({ method: "GET", path: `/api/v1/nodes?${query}` }, limit, async (body) => {
-    onEvents([], from);
-    let events: NodeEvent[] = [];
-    let version = from;
-    const skimmer = new JsonSkimmer(EVENT, (value) => {
-      const { event, version: seen } = eventOf(value, annotationPrefix);
-      if (event) events.push(event);
-      version = seen;
+  using silence = new Silence((seconds + 30) * 1000);
+  const limit = AbortSignal.any([signal, silence.signal]);
+  try {
+    await client.stream({ method: "GET", path: `/api/v1/nodes?${query}` }, limit, async (body) => {
+      onEvents([], from);
+      let events: NodeEvent[] = [];
+      let version = from;
+      const skimmer = new JsonSkimmer(EVENT, (value) => {
+        const { event, version: seen } = eventOf(value, annotationPrefix);
+        if (event) events.push(event);
+        if (seen !== "") version = seen;
+      });
+      await skim(body, skimmer, () => {
+        silence.broken();
+        onEvents(events, version);
+        events = [];
+      });
     });
-    await skim(body, skimmer, () => {
-      if (events.length > 0) onEvents(events, version);
-      else onEvents([], version);
-      events = [];
-    });
-  });
+  } catch (error) {
+    if (!silence.signal.aborted) throw error;
+  }
 }
 
 /**
@@ -180,7 +187,8 @@ export function eventOf(value: SkimmedJson, prefix: string): { event?: NodeEvent
   const version = node.resourceVersion;
   if (type === "BOOKMARK") return { version };
   if (type === "DELETED") return { event: { kind: "delete", name: node.name }, version };
-  return { event: { kind: "put", node }, version };
+  // Kinds of events that the API doesn't have yet say nothing of a Node.
+  return type === "ADDED" || type === "MODIFIED" ? { event: { kind: "put", node }, version } : { version };
 }
 
 /** A Node, whole or skimmed, as a record. @param prefix Of the annotations to keep. */

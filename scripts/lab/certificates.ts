@@ -5,6 +5,8 @@
  * @module
  */
 
+import { ipToBytes, parseIp } from "../../lib/net/ip.ts";
+
 /** Paths of PEM files in one folder. */
 export interface Certificates {
   readonly folder: string;
@@ -19,7 +21,7 @@ export interface Certificates {
 export interface CertificateOptions {
   /** @default ["localhost"] */
   readonly dnsNames?: readonly string[];
-  /** IPv4 addresses. @default ["127.0.0.1"] */
+  /** IP addresses. @default ["127.0.0.1"] */
   readonly addresses?: readonly string[];
   /** Common name of the client certificate. @default "flanneld" */
   readonly clientName?: string;
@@ -46,7 +48,7 @@ export async function makeCertificates(
   const { dnsNames = ["localhost"], addresses = ["127.0.0.1"] } = options;
   const names = [
     ...dnsNames.map((name) => tlv(0x82, new TextEncoder().encode(name))),
-    ...addresses.map((address) => tlv(0x87, Uint8Array.from(address.split("."), Number))),
+    ...addresses.map((address) => tlv(0x87, ipToBytes(parseIp(address)))),
   ];
   const authority = { name: "flanneld test authority", key: ca };
   const usage = (oid: string) => extension(OID.extendedKeyUsage, false, seq(tlv(0x06, hex(oid))));

@@ -89,6 +89,33 @@ Deno.test("kubeconfig: token, token file, CA as data or file, and the current on
     assert.equal(await version(await kubeconfigAccess(path, server.url)), String(server.store.version));
   }));
 
+// Without a scheme the token went over plain HTTP, whatever the kubeconfig said of certificates.
+Deno.test("kubeconfig: a server without a scheme is one with TLS if anything of TLS is given", () =>
+  withFolder(async (folder) => {
+    for (
+      const [cluster, user, scheme] of [
+        [{}, {}, "http:"],
+        [{ "certificate-authority": "ca" }, {}, "https:"],
+        [{ "insecure-skip-tls-verify": true }, {}, "https:"],
+        [{}, { "client-certificate-data": "x" }, "https:"],
+      ] as const
+    ) {
+      const path = await writeConfig(folder, { cluster: { server: "192.0.2.1:6443", ...cluster }, user });
+      assert.equal((await kubeconfigAccess(path)).server.href, `${scheme}//192.0.2.1:6443/`);
+    }
+  }));
+
+Deno.test("kubeconfig: base64 with line breaks, and a password beyond Latin-1", () =>
+  withFolder(async (folder) => {
+    const data = btoa("a certificate").replace(/.{4}/g, "$&\n");
+    const cluster = { server: "https://192.0.2.1", "certificate-authority-data": data };
+    const access = await kubeconfigAccess(
+      await writeConfig(folder, { cluster, user: { username: "u", password: "€" } }),
+    );
+    assert.deepEqual(await access.tls(), { ca: "a certificate" });
+    assert.equal(await access.authorization(), "Basic dTrigqw=");
+  }));
+
 Deno.test("kubeconfig: a client certificate is who we are", () =>
   withFolder(async (folder) => {
     const { server, files } = await openServer(folder, "flanneld");

@@ -171,6 +171,48 @@ Deno.test("kube follower: a server that was restored from a backup is noticed, t
   assert.equal(setup.nodes.has("node-00002"), false);
 });
 
+Deno.test("kube follower: nothing is missed while watches are cut, ended and compacted at random", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const { options, ca } = await tlsOptions(folder);
+    await using setup = await Setup.open(40, options, ca);
+    const { server } = setup;
+    await setup.follow();
+    const faults = [
+      () => server.cut(),
+      () => server.endWatches(),
+      () => (server.store.compact(), server.cut()),
+      () => server.sayGoodbye(),
+    ];
+    for (let cycle = 0; cycle < 50; cycle++) {
+      for (let change = 0; change < 10; change++) {
+        const name = `node-${String(Math.floor(Math.random() * 60)).padStart(5, "0")}`;
+        const isThere = server.store.list("nodes").some(({ metadata }) => metadata.name === name);
+        if (!isThere) server.store.create("nodes", nodeObject(name));
+        else if (Math.random() < 0.3) server.store.delete("nodes", name);
+        else annotate(server, name, `192.0.2.${Math.floor(Math.random() * 250)}`);
+        if (Math.random() < 0.3) await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+        if (change === 5) faults[Math.floor(Math.random() * faults.length)]!();
+      }
+    }
+    const wanted = () =>
+      server.store.list("nodes").map(({ metadata }) => [
+        metadata.name,
+        metadata.uid,
+        metadata.annotations?.[`${PREFIX}public-ip`],
+      ]);
+    const seen = () =>
+      [...setup.nodes.values()].map(({ name, uid, annotations }) => [
+        name,
+        uid,
+        annotations[`${PREFIX}public-ip`],
+      ]).sort();
+    await until("all is known", () => JSON.stringify(seen()) === JSON.stringify(wanted().sort()));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 // The answer's head alone counted as success, so that the wait never grew: a list and a watch every 100 ms.
 Deno.test("kube follower: a server that ends each watch at once is asked less and less", async () => {
   await using setup = await Setup.open(3);

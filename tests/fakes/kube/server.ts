@@ -13,6 +13,7 @@ import { Access } from "./access.ts";
 import { DISCOVERY, KINDS } from "./discovery.ts";
 import { type KubeObject, ObjectStore, StatusError, type StoredEvent } from "./objects.ts";
 import { applyPatch } from "./patch.ts";
+import { type Call, onlyPart, parseJson, parsePath, readBody, selector, verbOf } from "./request.ts";
 
 /** How the server is made. */
 export interface FakeServerOptions {
@@ -36,6 +37,8 @@ export interface Faults {
   failing: Map<string, number>;
   /** Milliseconds before each answer. */
   delayMs: number;
+  /** Seconds that refusals ask to be left alone for; 0: they don't ask. */
+  retryAfter: number;
   /** Whether large answers are compressed for who takes that. */
   gzip: boolean;
 }
@@ -65,10 +68,12 @@ export class FakeApiServer implements AsyncDisposable {
     goneAs: "event",
     failing: new Map(),
     delayMs: 0,
+    retryAfter: 0,
     gzip: true,
   };
   readonly requests: LoggedRequest[] = [];
   readonly #sockets = new Set<Socket>();
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #watches = new Set<() => void>();
   readonly #options: FakeServerOptions;
   #server: http.Server | http2.Http2SecureServer | undefined;
@@ -103,6 +108,10 @@ export class FakeApiServer implements AsyncDisposable {
       socket.on("error", () => {});
     });
     server.on("sessionError", () => {});
+    server.on("session", (session: http2.ServerHttp2Session) => {
+      this.#sessions.add(session);
+      session.on("close", () => this.#sessions.delete(session));
+    });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(port, hostname, resolve);
@@ -122,6 +131,11 @@ export class FakeApiServer implements AsyncDisposable {
   /** Breaks all connections; new ones are taken. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Says goodbye on all connections, as the server does now and then (--goaway-chance): what is under way stays. */
+  sayGoodbye(): void {
+    for (const session of this.#sessions) session.goaway();
   }
 
   /** Ends all watches as the server does when their time is up. */
@@ -306,6 +320,9 @@ export class FakeApiServer implements AsyncDisposable {
     response.writeHead(status, {
       "content-type": "application/json",
       ...(zip ? { "content-encoding": "gzip" } : {}),
+      ...(status >= 400 && this.faults.retryAfter > 0
+        ? { "retry-after": String(this.faults.retryAfter) }
+        : {}),
     });
     if (zip) response.write(gzipSync(text, { level: 1 }));
     else this.#write(response, text);
@@ -328,73 +345,4 @@ function textOf(object: KubeObject): string {
   const text = texts.get(object) ?? JSON.stringify(object);
   texts.set(object, text);
   return text;
-}
-
-/** A path under /api/v1. */
-interface Call {
-  readonly resource: string;
-  readonly namespace?: string;
-  readonly name?: string;
-  readonly subresource?: string;
-}
-
-function parsePath(path: string): Call {
-  const match = /^\/api\/v1(?:\/namespaces\/([^/]+)(?=\/))?\/([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(path);
-  const [, namespace, resource = "", name, subresource] = match ?? [];
-  if (!match || !(resource in KINDS)) {
-    throw new StatusError(404, "NotFound", "the server could not find the requested resource");
-  }
-  return {
-    resource,
-    ...(namespace === undefined ? {} : { namespace: decodeURIComponent(namespace) }),
-    ...(name === undefined ? {} : { name: decodeURIComponent(name) }),
-    ...(subresource === undefined ? {} : { subresource }),
-  };
-}
-
-function verbOf(method: string, named: boolean, watching: boolean): string {
-  if (method === "GET") return watching ? "watch" : named ? "get" : "list";
-  const verb = { POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete" }[method];
-  if (verb) return verb;
-  throw new StatusError(405, "MethodNotAllowed", `the server does not allow the method ${method}`);
-}
-
-/** Field selectors for names and for a Pod's Node. */
-function selector(call: Call, query: URLSearchParams): (object: KubeObject) => boolean {
-  const terms = (query.get("fieldSelector") ?? "").split(",").filter(Boolean).map((term) => {
-    const [, field = "", not, value = ""] = /^([^!=]+)(!?)==?(.*)$/.exec(term) ?? [];
-    return { path: field.split("."), wanted: not === "", value };
-  });
-  return (object) => {
-    if (call.namespace !== undefined && object.metadata.namespace !== call.namespace) return false;
-    if (call.name !== undefined && object.metadata.name !== call.name) return false;
-    return terms.every(({ path, wanted, value }) => {
-      const found = path.reduce<unknown>(
-        (at, name) => (at as Record<string, unknown> | undefined)?.[name],
-        object,
-      );
-      return (String(found ?? "") === value) === wanted;
-    });
-  };
-}
-
-/** Of a change by way of the status subresource, status and metadata count; of one of the object, all but status. */
-function onlyPart(before: KubeObject, after: KubeObject, subresource: string | undefined): KubeObject {
-  if (subresource === "status") return { ...before, metadata: after.metadata, status: after["status"] };
-  return { ...after, status: before["status"] };
-}
-
-function parseJson(body: string): object {
-  try {
-    return JSON.parse(body) as object;
-  } catch {
-    throw new StatusError(400, "BadRequest", "the object provided is unrecognized: it isn't JSON");
-  }
-}
-
-async function readBody(request: Request): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of request) text += decoder.decode(chunk as Uint8Array, { stream: true });
-  return text + decoder.decode();
 }
