@@ -6,7 +6,7 @@
  */
 import { RTN_UNICAST } from "../netlink/constants.ts";
 import type { Link, LinkAddress, Route } from "../netlink/types.ts";
-import { type Family, type PerFamily, perFamily } from "../net/family.ts";
+import { FAMILIES, type Family, type PerFamily, perFamily } from "../net/family.ts";
 import { formatIp, type Ip, parseIp, sameIp, tryParseIp } from "../net/ip.ts";
 import { chooseAddress, isLinkLocal, isUsable } from "./addresses.ts";
 import { explain, isOwnDevice, listCandidates } from "./explain.ts";
@@ -28,7 +28,8 @@ const FAR_AWAY: Readonly<Record<Family["name"], Ip>> = {
 };
 
 /**
- * Chooses the interface: what the options ask for, in their order; without options the default route's.
+ * Chooses the interface: what the options ask for, in their order; without options the one that has the public address,
+ * else the default route's.
  *
  * @throws {InterfaceError} If none fits.
  */
@@ -107,7 +108,19 @@ function stepsOf(request: InterfaceRequest, host: HostNetwork): Step[] {
     steps.push({ asked, matches: link ? [{ link, address, reason: `${asked} goes over it` }] : [] });
   }
   if (steps.length > 0) return steps;
-  return [{ asked: "the default route", matches: matchDefault(request, host) }];
+  return [
+    ...FAMILIES.flatMap(({ name }) => request.publicIps[name] ?? []).map((ip) => matchPublicIp(ip, host)),
+    { asked: "the default route", matches: matchDefault(request, host) },
+  ];
+}
+
+/** A public address of this host's own is that of the interface to take; one that isn't stands outside, at a NAT. */
+function matchPublicIp(ip: Ip, host: HostNetwork): Step {
+  const asked = `the public address ${formatIp(ip)}`;
+  const owners = host.links.filter((link) =>
+    !isOwnDevice(link) && addressesOn(host, link).some((address) => sameIp(address.ip, ip))
+  );
+  return { asked, matches: owners.map((link) => ({ link, address: ip, reason: `${asked} is on it` })) };
 }
 
 function linkOf(host: HostNetwork, route: RouteAnswer | undefined): Link | undefined {

@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../errors.ts";
 import { AccessError, type ApiAccess } from "../kube/access.ts";
-import { ApiClient } from "../kube/client.ts";
+import { ApiClient, retryAfterOf } from "../kube/client.ts";
 import { inClusterAccess } from "../kube/in_cluster.ts";
 import { kubeconfigAccess } from "../kube/kubeconfig.ts";
 import { parseServer } from "../kube/access.ts";
@@ -48,6 +48,7 @@ export interface KubeOptions {
 
 /** Opens the store; nothing is connected yet. @throws {StoreError} If an option or a file can't be used. */
 export async function openKubeStore(options: KubeOptions): Promise<SubnetManager> {
+  checkQueueDepth(options.env);
   try {
     return new KubeManager(await findAccess(options), annotationPrefix(options.annotationPrefix), options);
   } catch (error) {
@@ -59,6 +60,22 @@ export async function openKubeStore(options: KubeOptions): Promise<SubnetManager
     if (error instanceof AccessError) throw new StoreError(error.message, { cause: error });
     throw error;
   }
+}
+
+/**
+ * The original's queue of leases has this many places. Here is none that can fill: the variable is checked only, so that
+ * a mistyped one doesn't wait for the way back to the original. CONT_WHEN_CACHE_NOT_READY can have any value there: all
+ * but "true" mean no.
+ */
+function checkQueueDepth(env: KubeOptions["env"]): void {
+  const depth = env("EVENT_QUEUE_DEPTH");
+  if (!depth || /^[+-]?\d{1,18}$/.test(depth)) return;
+  throw new StoreError(
+    `EVENT_QUEUE_DEPTH must be an integer, not ${
+      JSON.stringify(depth.slice(0, 80))
+    }; flanneld has no such queue: ` +
+      "it can be removed",
+  );
 }
 
 async function findAccess({ apiUrl, kubeconfigFile, env }: KubeOptions): Promise<ApiAccess> {
@@ -230,11 +247,12 @@ class KubeManager implements SubnetManager {
   /** Tries until it succeeds; says once why it waits. @throws {StoreError} For what waiting doesn't change. */
   async #untilAnswered<T>(what: string, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
     const { log, problems } = this.#options;
+    const key = `kubernetes ${what}`;
     let retry: number = RETRY_MS.first, last = "";
     for (;;) {
       try {
         const value = await attempt();
-        if (last !== "") problems.clear("kubernetes");
+        if (last !== "") problems.clear(key);
         return value;
       } catch (error) {
         signal.throwIfAborted();
@@ -242,8 +260,8 @@ class KubeManager implements SubnetManager {
         const message = messageOf(error);
         if (message !== last) log.warn(`Waiting for the ${what}: ${message}`);
         last = message;
-        problems.wait("kubernetes", `waiting for the ${what}: ${message}`);
-        await pause(retry * (0.5 + Math.random() / 2), signal);
+        problems.wait(key, `waiting for the ${what}: ${message}`);
+        await pause(Math.max(retry * (0.5 + Math.random() / 2), retryAfterOf(error)), signal);
         signal.throwIfAborted();
         retry = Math.min(retry * 2, RETRY_MS.longest);
       }

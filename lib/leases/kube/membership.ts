@@ -5,7 +5,7 @@
  * @module
  */
 import { messageOf } from "../../errors.ts";
-import type { ApiClient } from "../../kube/client.ts";
+import { type ApiClient, retryAfterOf } from "../../kube/client.ts";
 import { NodeFollower } from "../../kube/node_follower.ts";
 import { getNode, type NodeRecord, type NodeSource } from "../../kube/nodes.ts";
 import { familiesOf, type Family, type PerFamily } from "../../net/family.ts";
@@ -24,6 +24,8 @@ import { subnetsOfNode } from "./node_lease.ts";
 
 /** Wait after a failure: doubled up to the second, in milliseconds. */
 const RETRY_MS = { first: 250, longest: 5_000 } as const;
+
+const CONDITION_RETRY_MS = { first: 1_000, longest: 60_000 } as const;
 
 /** The own Node is looked at this often whatever the watch says, in milliseconds. */
 const LOOK_MS = 60_000;
@@ -63,6 +65,8 @@ export class KubeMembership implements Membership {
   #uid: string;
   /** Whether this run has said that the network is there. */
   #hasSaid = false;
+  /** When the condition is tried again after a failure, in milliseconds; 0: there was none. */
+  #conditionRetry = 0;
 
   constructor(parts: KubeMembershipParts) {
     this.#parts = parts;
@@ -103,13 +107,13 @@ export class KubeMembership implements Membership {
         if (published) onPublished(this.own);
         this.#failingSince = this.#error = undefined;
         retry = RETRY_MS.first;
-        await this.#nextLook(LOOK_MS, signal);
+        await this.#nextLook(this.#conditionRetry || LOOK_MS, signal);
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof LeaseLostError) throw error;
         this.#failingSince ??= performance.now();
         this.#error = messageOf(error);
-        await this.#nextLook(retry * (0.5 + Math.random() / 2), signal);
+        await this.#nextLook(Math.max(retry * (0.5 + Math.random() / 2), retryAfterOf(error)), signal);
         retry = Math.min(retry * 2, RETRY_MS.longest);
       }
     }
@@ -179,11 +183,29 @@ export class KubeMembership implements Membership {
       annotationPrefix,
     );
     if (changes) await patchAnnotations(client, nodeName, changes, signal);
-    if (setCondition && this.#isReady) {
+    if (setCondition && this.#isReady) await this.#keepCondition(node, signal);
+    return changes !== undefined;
+  }
+
+  /** A condition that can't be written keeps Pods from the Node, but not this host from the network. */
+  async #keepCondition(node: OwnNode, signal: AbortSignal): Promise<void> {
+    const { client, nodeName, problems } = this.#parts;
+    try {
       if (!saysAvailable(node, this.#hasSaid)) await patchCondition(client, nodeName, signal);
       this.#hasSaid = true;
+      this.#conditionRetry = 0;
+      problems.clear("node condition", "written");
+    } catch (error) {
+      signal.throwIfAborted();
+      const { first, longest } = CONDITION_RETRY_MS;
+      this.#conditionRetry = Math.min(longest, Math.max(first, this.#conditionRetry * 2));
+      problems.set(
+        "node condition",
+        `cannot set ${CONDITION.type} of Node ${nodeName} to ${CONDITION.status}, retrying: ${
+          messageOf(error)
+        }`,
+      );
     }
-    return changes !== undefined;
   }
 
   /** A host can't change the subnet under its running Pods: it ends, and the next start takes the new one. */
