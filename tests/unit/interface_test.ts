@@ -234,3 +234,12 @@ Deno.test("address choice: global, permanent, never temporary, deprecated, faile
     assert.deepEqual(got, expected, name);
   }
 });
+
+// The default route's interface was taken: behind a NAT, hosts that named the right address did not reach each other.
+Deno.test("interface: without options the one that has the public address goes before the default route's", () => {
+  const ipv4 = parseIp("192.168.50.4");
+  assert.equal(choose({ publicIps: { ipv4 } }), "eth1 192.168.50.4 → 192.168.50.4");
+  assert.equal(choose({ publicIps: { ipv4 }, ifaces: ["eth0"] }), "eth0 10.0.2.15 → 192.168.50.4");
+  assert.equal(choose({ publicIps: { ipv4: parseIp("198.51.100.7") } }), "eth0 10.0.2.15 → 198.51.100.7");
+  assert.equal(choose({ publicIps: { ipv4: parseIp("10.5.1.0") } }), "eth0 10.0.2.15 → 10.5.1.0");
+});
