@@ -5,8 +5,8 @@
  */
 
 /**
- * A watch that says nothing for this long is made anew from where it is, in milliseconds: the API server sends a
- * bookmark every minute. Pings don't show a watch that a proxy keeps open after its server is gone.
+ * A watch that says nothing for this long is replaced by one that goes on from there, in milliseconds: the API server
+ * sends a bookmark every minute. Pings don't show a watch that a proxy keeps open after its server is gone.
  */
 const SILENCE_MS = 150_000;
 
