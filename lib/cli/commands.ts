@@ -25,6 +25,8 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       return await (await import("./probe_command.ts")).probeCommand(invocation, backends);
     case "capture":
       return await (await import("./capture_command.ts")).captureCommand(invocation, backends);
+    case "leases map":
+      return await (await import("./leases_map_command.ts")).leasesMapCommand(invocation, backends);
     case "doctor":
       return await (await import("./doctor_command.ts")).doctorCommand(invocation, backends);
     case "report":

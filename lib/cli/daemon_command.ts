@@ -5,6 +5,7 @@
  */
 import type { BackendRegistry } from "../backend/registry.ts";
 import { openLog } from "../observe/log.ts";
+import { LogTail } from "../observe/log_tail.ts";
 import { MetricsRegistry } from "../observe/metrics.ts";
 import { killGroups } from "../ffi/process_group.ts";
 import { runDaemon } from "../daemon/run.ts";
@@ -23,7 +24,8 @@ export async function daemonCommand(
   { options, warnings }: Invocation,
   backends: BackendRegistry,
 ): Promise<number> {
-  const log = openLog({ format: options.logFormat, verbosity: options.v });
+  const tail = new LogTail();
+  const log = openLog({ format: options.logFormat, verbosity: options.v, tail });
   for (const warning of warnings) log.warn(warning);
   const stop = new AbortController();
   const forced = Promise.withResolvers<number>();
@@ -42,7 +44,13 @@ export async function daemonCommand(
       }, END_MS);
     });
   }
-  const ended = runDaemon(options, { backends, log, metrics: new MetricsRegistry(), signal: stop.signal })
+  const ended = runDaemon(options, {
+    backends,
+    log,
+    tail,
+    metrics: new MetricsRegistry(),
+    signal: stop.signal,
+  })
     .then(() => 0, (error) => {
       if (error instanceof UsageError) throw error;
       log.error(`flanneld can't go on: ${describeFailure(error)}`);

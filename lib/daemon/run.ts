@@ -26,10 +26,12 @@ import type { Ip } from "../net/ip.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { releaseHeap } from "../observe/heap.ts";
 import type { PartLog } from "../observe/log.ts";
+import type { LogTail } from "../observe/log_tail.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import { Problems } from "../observe/problems.ts";
 import { pause } from "../time/pause.ts";
 import { notifySystemd } from "./systemd.ts";
+import { WebSource } from "./web_source.ts";
 import { VERSION_TEXT } from "../version.ts";
 
 /** After this time in the network all parts have taken up their work, in milliseconds. */
@@ -40,6 +42,8 @@ export interface DaemonServices {
   readonly backends: BackendRegistry;
   readonly log: PartLog;
   readonly metrics: MetricsRegistry;
+  /** The last lines of the log. */
+  readonly tail: LogTail;
   /** Ends the daemon; the data path stays. */
   readonly signal: AbortSignal;
 }
@@ -86,10 +90,19 @@ async function runTasks(
   using _process = reportProcess(metrics);
   // The store first: what it is made of loads in the background.
   await using manager = await openSubnetManager(options, { log, metrics, problems });
-  await using status = new StatusServer(options, { problems, metrics, log });
+  const web: WebSource = new WebSource({
+    ...{ metrics, problems, log: services.tail, renewMargin: options.subnetLeaseRenewMargin * 60 },
+    document: () => status.document("all"),
+  });
+  await using status: StatusServer = new StatusServer(options, {
+    ...{ problems, metrics, log },
+    page: (path) => web.answer(path),
+  });
   tasks.start((signal) => status.serveLocally(signal));
+  if (options.healthzPort > 0) tasks.start((signal) => web.record(signal));
   using socket = NetlinkSocket.open();
   await using member = await join(options, { ...services, tasks, manager, socket, problems, status });
+  using _shown = web.join(member);
   problems.clear("start");
   member.membership.ready?.();
   log.info("In the network", {

@@ -29,6 +29,8 @@ export interface StatusServices {
   readonly problems: Problems;
   readonly metrics: MetricsRegistry;
   readonly log: Log;
+  /** Answers for the page on the health port. */
+  readonly page?: NonNullable<HealthOptions["page"]>;
 }
 
 /** The socket for `flanneld status`: `/run/flannel/subnet.sock` beside `/run/flannel/subnet.env`. */
@@ -64,7 +66,7 @@ export class StatusServer implements AsyncDisposable {
   #peers: () => JsonObject | Promise<JsonObject> = () => ({});
 
   /** @throws {ListenError} If -healthz-ip and -healthz-port can't be listened on. */
-  constructor(options: Options, { problems, metrics, log }: StatusServices) {
+  constructor(options: Options, { problems, metrics, log, page }: StatusServices) {
     this.#problems = problems;
     const throttle = new Throttle(systemClock, ERROR_LINE_MS);
     this.#path = statusSocketPath(options);
@@ -81,7 +83,12 @@ export class StatusServer implements AsyncDisposable {
     const { healthzIp: address, healthzPort: port } = options;
     const onAcceptError = this.#acceptReport("health port");
     this.#http = port > 0
-      ? serveHealth({ ...this.#options, ...accessOf(options), address, port, onAcceptError })
+      ? serveHealth({
+        ...this.#options,
+        ...accessOf(options),
+        ...page ? { page } : {},
+        ...{ address, port, onAcceptError },
+      })
       : undefined;
   }
 

@@ -22,6 +22,8 @@ export interface ListedLease {
   readonly since: bigint;
   /** Whether it is this host's. */
   readonly own?: boolean;
+  /** Whether it never expires: somebody reserved the subnet. */
+  readonly reserved?: boolean;
   readonly lease?: Lease | undefined;
   /** Why there is no `lease`. */
   readonly fault?: string | undefined;

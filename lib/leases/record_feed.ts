@@ -12,6 +12,7 @@ import type { Lease, LeaseEventBatch, LeaseSnapshot, StoredLease } from "./types
 class ReadRecord implements ListedLease {
   readonly key: string;
   readonly since: bigint;
+  readonly reserved: boolean;
   readonly lease: Lease | undefined;
   readonly fault: string | undefined;
   readonly #revision: bigint;
@@ -21,6 +22,7 @@ class ReadRecord implements ListedLease {
     const { key, value, revision, createRevision } = stored;
     this.key = key;
     this.since = createRevision;
+    this.reserved = !stored.expires;
     // One object where the record hasn't been written since it was created.
     this.#revision = revision === createRevision ? createRevision : revision;
     this.#hash = hashOf(value);

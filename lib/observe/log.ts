@@ -4,6 +4,7 @@
  * @module
  */
 import { formatJson, formatText, type LogLevel, type LogRecord } from "./log_format.ts";
+import type { LogTail } from "./log_tail.ts";
 import type { Log, LogFields } from "./types.ts";
 
 /** How the log is written. */
@@ -11,6 +12,8 @@ export interface LogOptions {
   readonly format: "text" | "json";
   /** -v: 1 and above log details. */
   readonly verbosity: number;
+  /** Keeps the last lines, as text whatever the format. */
+  readonly tail?: LogTail;
   /** Takes finished lines; stderr by default. */
   readonly write?: (line: string) => void;
 }
@@ -26,10 +29,14 @@ export interface PartLog extends Log {
  *
  * Writing is synchronous, so that the last words of a process that ends are not lost.
  */
-export function openLog({ format, verbosity, write = writeToStderr }: LogOptions): PartLog {
+export function openLog({ format, verbosity, tail, write = writeToStderr }: LogOptions): PartLog {
   return new LineLog("", {
     isVerbose: verbosity >= 1,
-    write: (record) => write(format === "json" ? formatJson(record) : formatText(record)),
+    write: (record) => {
+      const text = tail || format === "text" ? formatText(record) : "";
+      write(format === "json" ? formatJson(record) : text);
+      tail?.add(text);
+    },
   });
 }
 

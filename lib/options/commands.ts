@@ -114,6 +114,13 @@ export const COMMANDS = {
       "Ctrl-C ends it, too; the file is whole then. It holds what containers send: keep it safe. Needs root.",
     ],
   },
+  "leases map": {
+    argument: "[FILE]",
+    help: "Show which subnets of the network are used, reserved and free; without FILE: print it",
+    completes: "file",
+    options: { "svg": own("A picture (SVG) instead of text") },
+    uses: STORE,
+  },
   "doctor": {
     help: "Look for what keeps flanneld from working here; changes nothing",
     options: { "json": JSON_OUTPUT },

@@ -4,7 +4,7 @@ import { HEALTH_PORT, type Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
 
 const OPEN = ["/healthz", "/readyz", "/metrics"] as const;
-const GUARDED = ["/status"] as const;
+const GUARDED = ["/", "/events", "/status"] as const;
 
 /** The status of a request from `from`, with these fields. */
 async function status(from: Host, address: string, path: string, ...fields: string[]): Promise<number> {

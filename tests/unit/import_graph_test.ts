@@ -15,7 +15,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib/config"],
   ["lib/netlink", "lib/packet", "lib/observe", "lib/status"],
   ["lib/kube", "lib/wireguard", "lib/capture"],
-  ["lib/external", "lib/kernel", "lib/leases", "lib/firewall", "lib/options", "lib/cni"],
+  ["lib/external", "lib/kernel", "lib/leases", "lib/firewall", "lib/options", "lib/cni", "lib/web"],
   ["lib/backend"],
   ["lib/probe"],
   ["lib/daemon"],
