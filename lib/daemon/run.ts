@@ -112,6 +112,9 @@ async function runTasks(
   });
   notifySystemd({ READY: "1", STATUS: `leased ${member.membership.own.key}` }, problems);
   tasks.start(releaseStart);
+  if (options.probeInterval > 0) {
+    tasks.start(async (signal) => await (await import("./probing.ts")).probePeers(member, signal));
+  }
   await tasks.wait();
 }
 

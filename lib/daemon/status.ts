@@ -47,6 +47,7 @@ export async function memberStatus(member: Member, detail: PeerDetail): Promise<
       malformed: member.peers.malformed,
       refused: [...member.peers.refused].map(([key, reason]) => ({ key, reason })),
       problems: [...member.entries.problems].map(([key, problem]) => ({ key, problem })),
+      ...member.probes?.probing ? { probing: member.probes.probing } : {},
       ...table ? { table } : {},
     },
     kernel: {

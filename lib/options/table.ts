@@ -139,6 +139,14 @@ export const OPTIONS = {
     value.networksAndNames,
   ),
   "healthz-port": integer(HEALTH, "Port of it; 0: off", "PORT", 0, [0, 65535]),
+  "probe-interval": {
+    group: HEALTH,
+    help: "Time between two echo requests to each peer, for status and metrics; 0: none",
+    placeholder: "DURATION",
+    default: 0,
+    defaultText: "0",
+    parse: value.seconds(0, DAY),
+  },
   "log-format": {
     group: HEALTH,
     help: "Form of the log lines on stderr",

@@ -23,6 +23,8 @@ export interface SideFindings {
     readonly mtu: number;
     readonly most: number;
     readonly blackHole: boolean;
+    /** Nothing between `mtu` and `most` was tried. */
+    readonly isBound?: true;
     /** The router that reported a smaller MTU. */
     readonly reportedBy?: string;
   };
@@ -368,6 +370,15 @@ function judgeMtu(findings: Findings): Verdict | undefined {
   const [over, under] = [overlay.mtu, underlay.mtu];
   if (!over || over.mtu >= over.most) return undefined;
   const isUnderlay = under !== undefined && under.mtu < under.most;
+  if (over.isBound) {
+    return verdict(
+      "fault",
+      "mtu-black-hole",
+      `MTU black hole: packets of ${over.most} bytes, which is the MTU of the overlay, vanish; small ones pass`,
+      [`${over.mtu} bytes pass`],
+      "flanneld probe finds the size that passes, and says which side is at fault",
+    );
+  }
   const evidence = [
     `overlay: ${over.mtu} bytes pass, ${over.most} (the MTU of ${device ?? "the device"}) don't`,
     ...under ? [`underlay: ${under.mtu} of ${under.most} bytes pass`] : [],

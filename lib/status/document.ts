@@ -121,6 +121,13 @@ export interface PeersStatus {
   readonly refused: readonly { readonly key: string; readonly reason: string }[];
   /** Peers that aren't reached, or only in part. */
   readonly problems: readonly { readonly key: string; readonly problem: string }[];
+  /** Only where probes run. */
+  readonly probing?: {
+    /** -probe-interval. */
+    readonly askedSeconds: number;
+    /** What it is now: longer where so many peers would take more than 100 packets a second. */
+    readonly intervalSeconds: number;
+  };
   /** Only where it is asked for: `/status?peers=summary`, `/status?peers=all`. */
   readonly table?: PeerTable;
 }
@@ -176,10 +183,19 @@ export interface ProbeStatus {
   readonly rttMs: number | null;
   /** Share of the packets that got no answer, 0 to 1. */
   readonly loss: number;
+  /** The same beside the overlay, to the public address; null where there is none. */
+  readonly underlayLoss?: number | null;
+  /** What it means: `ok`, `port-blocked`, `mtu-black-hole` and others; docs/observing.md lists them. */
+  readonly verdict?: string;
+  readonly severity?: "ok" | "warning" | "fault" | "unknown";
+  /** The verdict in a sentence. */
+  readonly text?: string;
 }
 
 /** Results of probes, by the peer's key: the status asks whoever probes. */
 export interface ProbeView {
   /** Undefined before the first result. */
   resultOf(key: string): ProbeStatus | undefined;
+  /** How often each peer is asked. */
+  readonly probing?: NonNullable<PeersStatus["probing"]>;
 }
