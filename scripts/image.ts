@@ -1,10 +1,12 @@
 /**
  * Makes `dist/flanneld-image.tar`, an OCI image, with Debian's packages and without a registry.
  *
- *     deno task image [--arch=amd64,arm64] [--name=localhost/flanneld:latest] [--binary=FILE] [--out=FILE] [--root=FOLDER]
+ *     deno task image [--arch=amd64,arm64] [--name=localhost/flanneld:latest] [--binary=FILE,...] [--out=FILE]
+ *                     [--root=FOLDER] [--packages=FILE]
  *
- * `--binary` and `--runtime` (a Deno, as for `deno task build`) are for one machine only; without them the executable is
- * built for each. `--root` also leaves the first machine's file system in a folder.
+ * `--binary` names one for each machine, in their order; without it the executable is built for each. `--runtime` (a
+ * Deno, as for `deno task build`) is for one machine only. `--root` also leaves the first machine's file system in a
+ * folder, `--packages` a list of Debian's packages in the image.
  *
  * @module
  */
@@ -15,36 +17,45 @@ import { dirname, fromFileUrl, join } from "./build/paths.ts";
 import { run } from "./build/run.ts";
 import { type Target, targetOf } from "./build/runtime.ts";
 import { type Platform, writeImage } from "./image/oci.ts";
-import { debianFiles, programFiles } from "./image/root.ts";
+import { debianFiles, type DebianPackage, programFiles } from "./image/root.ts";
 
 const CHECKOUT = dirname(dirname(fromFileUrl(import.meta.url)));
 
 interface Options {
   readonly targets: readonly Target[];
   readonly name: string;
-  readonly binary: string | undefined;
+  /** One for each target, or none. */
+  readonly binaries: readonly string[];
   readonly runtime: string | undefined;
   readonly out: string;
   readonly root: string | undefined;
+  readonly packages: string | undefined;
 }
 
 function readOptions(args: string[]): Options {
   const text = { type: "string" } as const;
   const { values } = parseArgs({
     args,
-    options: { arch: text, name: text, binary: text, runtime: text, out: text, root: text },
+    options: { arch: text, name: text, binary: text, runtime: text, out: text, root: text, packages: text },
   });
   const targets = (values.arch ?? Deno.build.arch).split(",").map(targetOf);
-  if ((values.binary ?? values.runtime) !== undefined && targets.length > 1) {
-    throw new Error("--binary and --runtime are one machine's: they can't be used with several in --arch");
+  if (values.runtime !== undefined && targets.length > 1) {
+    throw new Error("--runtime is one machine's: it can't be used with several in --arch");
+  }
+  const binaries = values.binary?.split(",").map((path) => resolve(path)) ?? [];
+  if (values.binary !== undefined && binaries.length !== targets.length) {
+    throw new Error(
+      `--binary must name a file for each of ${targets.map(({ debian }) => debian).join(", ")}`,
+    );
   }
   return {
     targets,
     name: values.name ?? "localhost/flanneld:latest",
-    binary: values.binary === undefined ? undefined : resolve(values.binary),
+    binaries,
     runtime: values.runtime === undefined ? undefined : resolve(values.runtime),
     out: values.out ?? join(CHECKOUT, "dist/flanneld-image.tar"),
     root: values.root,
+    packages: values.packages,
   };
 }
 
@@ -66,13 +77,16 @@ async function main(): Promise<void> {
   const scratch = await Deno.makeTempDir({ prefix: "flanneld-image-" });
   try {
     const platforms: Platform[] = [];
-    for (const target of options.targets) {
-      const binary = options.binary ?? await buildFor(target, options.runtime, scratch);
-      const layers = [
-        await debianFiles(target, scratch),
-        await programFiles(binary, target, scratch),
-      ];
+    const packages = new Map<string, readonly DebianPackage[]>();
+    for (const [i, target] of options.targets.entries()) {
+      const binary = options.binaries[i] ?? await buildFor(target, options.runtime, scratch);
+      const debian = await debianFiles(target, scratch);
+      packages.set(target.debian, debian.packages);
+      const layers = [debian.folder, await programFiles(binary, target, scratch)];
       platforms.push({ architecture: target.debian, layers });
+    }
+    if (options.packages !== undefined) {
+      await Deno.writeTextFile(options.packages, JSON.stringify(Object.fromEntries(packages), undefined, 1));
     }
     await Deno.mkdir(dirname(options.out), { recursive: true });
     const { name, out, root } = options;

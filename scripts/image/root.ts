@@ -50,13 +50,32 @@ const ETC: Readonly<Record<string, string>> = {
   "/etc/nsswitch.conf": "hosts: files dns\n",
 };
 
+/** One of Debian's packages in the image. */
+export interface DebianPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly architecture: string;
+  /** SHA-256 of the .deb, in hexadecimal digits. */
+  readonly sha256: string;
+  /** The short names of the licences in its copyright file; empty where that isn't in Debian's machine-readable form. */
+  readonly licences: readonly string[];
+}
+
+/** A layer's folder and what it is made of. */
+export interface DebianLayer {
+  readonly folder: string;
+  readonly packages: readonly DebianPackage[];
+}
+
 /** Unpacks Debian's packages for a target, whatever machine this is: nothing of them is run. */
-export async function debianFiles(target: Target, scratch: string): Promise<string> {
+export async function debianFiles(target: Target, scratch: string): Promise<DebianLayer> {
   const all = join(scratch, `debian-${target.debian}`), root = join(scratch, `tools-${target.debian}`);
   const suite = await release();
+  const sums = join(scratch, `debian-${target.debian}.sums`);
+  const list = `cd "$1/var/cache/apt/archives" && sha256sum *.deb > "${sums}"`;
   await run(scratch, [
     ...["mmdebstrap", "--quiet", "--variant=extract", `--architectures=${target.debian}`] as const,
-    ...[`--include=${PACKAGES.join(",")}`, suite, all, ...await sourceFiles(suite)],
+    ...[`--include=${PACKAGES.join(",")}`, `--extract-hook=${list}`, suite, all, ...await sourceFiles(suite)],
   ]);
   await Deno.mkdir(root);
   await copyWanted(all, "", root);
@@ -67,7 +86,29 @@ export async function debianFiles(target: Target, scratch: string): Promise<stri
   if (await exists(join(root, "usr/lib64"))) await Deno.symlink("usr/lib64", join(root, "lib64"));
   for (const folder of FOLDERS) await Deno.mkdir(root + folder, { recursive: true });
   for (const [path, text] of Object.entries(ETC)) await Deno.writeTextFile(root + path, text);
-  return root;
+  return { folder: root, packages: await packagesIn(root, await Deno.readTextFile(sums)) };
+}
+
+/** The packages of which something is in the tree. @param sums What sha256sum printed of the .debs. */
+async function packagesIn(root: string, sums: string): Promise<DebianPackage[]> {
+  const found: DebianPackage[] = [];
+  for (const line of sums.trim().split("\n")) {
+    const [sha256 = "", file = ""] = line.split(/\s+/);
+    const [name = "", version = "", architecture = ""] = file.replace(/\.deb$/, "").split("_");
+    const copyright = join(root, "usr/share/doc", name, "copyright");
+    const text = await Deno.readTextFile(copyright).catch(() => undefined);
+    if (text === undefined) continue;
+    const licences = [...text.matchAll(/^License:[ \t]*(\S.*)$/gm)].map(([, licence]) => licence!.trim());
+    // apt writes an epoch's colon as %3a.
+    found.push({
+      name,
+      version: decodeURIComponent(version),
+      architecture,
+      sha256,
+      licences: [...new Set(licences)].sort(),
+    });
+  }
+  return found.sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
 /** Copies what is wanted of a tree; `/bin`, `/sbin` and `/lib` of older packages become those of `/usr`. */

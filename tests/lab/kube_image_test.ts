@@ -20,7 +20,7 @@ async function makeRoot(scratch: string): Promise<string> {
   await Deno.mkdir(root);
   for (
     const layer of [
-      await debianFiles(target, scratch),
+      (await debianFiles(target, scratch)).folder,
       await programFiles(await builtBinary(), target, scratch),
     ]
   ) await run(["cp", "-a", `${layer}/.`, root]);
