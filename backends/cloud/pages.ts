@@ -6,7 +6,7 @@
 import { CloudError } from "./errors.ts";
 
 /** Most pages of one list: far more than route tables and routes that any cloud allows. */
-const MAX_PAGES = 500;
+const MAX_PAGES = 100;
 
 /** Counts the pages of one list. */
 export class PageCount {

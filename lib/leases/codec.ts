@@ -55,7 +55,8 @@ export function decodeLeaseKey(key: string): PerFamily<Prefix> | undefined {
 function decodePart(family: Family, part: string): Prefix | undefined {
   const dash = part.lastIndexOf("-");
   const digits = part.slice(dash + 1);
-  if (dash < 0 || !/^\d{1,3}$/.test(digits)) return undefined;
+  // Without leading zeros: a subnet has one key, but for the forms of an IPv6 address.
+  if (dash < 0 || !/^(0|[1-9]\d{0,2})$/.test(digits)) return undefined;
   const ip = tryParseIp(part.slice(0, dash));
   const length = Number(digits);
   if (ip?.family !== family || length > family.bits) return undefined;

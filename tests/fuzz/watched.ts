@@ -7,7 +7,7 @@ import { keepInput } from "./corpus.ts";
 import type { Finding, FuzzLimits, FuzzResult } from "./run.ts";
 
 /** One input may take this long, in milliseconds: with room for a machine that does other work. */
-const INPUT_LIMIT = 10_000;
+const INPUT_LIMIT = 40_000;
 /** Loading the worker's modules, or a decoder's libraries, may take this long, in milliseconds. */
 const LOAD_LIMIT = 120_000;
 /** How often the watcher looks, in milliseconds. */
@@ -30,7 +30,7 @@ export interface FuzzJob {
 
 /** What may be otherwise. */
 export interface WatchOptions {
-  /** Milliseconds that one input may take. @default 10 s */
+  /** Milliseconds that one input may take. @default 40 s */
   readonly inputLimit?: number;
   /** Keeps what is found in the corpus. @default true */
   readonly keep?: boolean;

@@ -9,6 +9,7 @@ import { cutsForwarding, droppingChains } from "../../lib/firewall/foreign_chain
 import { planFilterTable } from "../../lib/firewall/nftables_filter_table.ts";
 import { AccessError } from "../../lib/kube/access.ts";
 import { accessFrom } from "../../lib/kube/kubeconfig.ts";
+import { decodeLeaseKey } from "../../lib/leases/codec.ts";
 import { CallError } from "../../lib/leases/etcd/client.ts";
 import type { WatchResponse } from "../../lib/leases/etcd/messages.ts";
 import { WatchCursor } from "../../lib/leases/etcd/watch.ts";
@@ -115,11 +116,16 @@ Deno.test("nft: a rule without a handle is in no command", () => {
 
 Deno.test("clouds: a list whose pages never end is given up", () => {
   const pages = new PageCount("the list of routes");
-  for (let i = 0; i < 500; i++) pages.next();
+  for (let i = 0; i < 100; i++) pages.next();
   assert.throws(
     () => pages.next(),
-    new CloudError("unavailable", "the list of routes has more than 500 pages"),
+    new CloudError("unavailable", "the list of routes has more than 100 pages"),
   );
+});
+
+Deno.test("lease key: a length with leading zeros isn't another key of the same subnet", () => {
+  assert.equal(decodeLeaseKey("10.5.88.0-024"), undefined);
+  assert.ok(decodeLeaseKey("10.5.88.0-24"));
 });
 
 Deno.test("lease file: JSON that isn't an object is no lease", () => {

@@ -22,6 +22,8 @@ import { FakeTencentMetadata } from "../../fakes/tencent_metadata.ts";
 import { type TestHost, testHost } from "../../fakes/session.ts";
 import { type FuzzOne, type FuzzTarget, property } from "../target.ts";
 
+/** How long a pass may take, in milliseconds: some hundred requests, on a machine that does other work. */
+const LIMIT = 30_000;
 const ADDRESS = "10.0.1.10";
 const JSON_WORDS = [
   "null",
@@ -163,7 +165,7 @@ function openCloud(type: string, makeTable: MakeTable): FuzzOne {
   const table = makeTable(edges, `http://127.0.0.1:${server.addr.port}`, host);
   return async (input) => {
     body = input;
-    const signal = AbortSignal.timeout(8_000);
+    const signal = AbortSignal.timeout(LIMIT);
     const steps = [
       () => table.identify(host.context.external, signal),
       () => table.list(signal),
@@ -173,7 +175,7 @@ function openCloud(type: string, makeTable: MakeTable): FuzzOne {
       try {
         await step();
       } catch (error) {
-        property(!signal.aborted, "the pass takes more than 8 s");
+        property(!signal.aborted, `the pass takes more than ${LIMIT / 1000} s`);
         // What follows would only say that nobody has asked who we are.
         if (error instanceof CloudError) return;
         throw error;
