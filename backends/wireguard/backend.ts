@@ -62,6 +62,8 @@ export const wireguard: BackendType<WireguardOptions> = {
 interface Device {
   readonly name: string;
   readonly listenPort: number;
+  /** The key of the config that has the port. */
+  readonly portKey: "ListenPort" | "ListenPortV6";
   readonly families: readonly Family[];
 }
 
@@ -197,11 +199,10 @@ class Wireguard implements SessionBackend {
     return this.#devices.find(({ families }) => families.includes(family))!;
   }
 
-  #setupOf({ name, listenPort, families }: Device): DeviceSetup {
+  #setupOf({ name, listenPort, portKey, families }: Device): DeviceSetup {
     const isSeparate = this.#options.mode === "separate";
     return {
-      name,
-      listenPort,
+      ...{ name, listenPort, portKey },
       peerOf: (peer) =>
         isSeparate
           ? peerOfFamily(peer, families[0]!, this.#options, this.#own)
@@ -239,10 +240,10 @@ async function refuseForeign(
 /** One device for all families, or one each (Mode separate). */
 function devicesOf(families: readonly Family[], options: WireguardOptions): Device[] {
   const { mode, listenPort, listenPortV6 } = options;
-  if (mode !== "separate") return [{ name: DEVICE, listenPort, families }];
+  if (mode !== "separate") return [{ name: DEVICE, listenPort, portKey: "ListenPort", families }];
   return families.map((family) =>
     family.name === "ipv4"
-      ? { name: DEVICE, listenPort, families: [family] }
-      : { name: DEVICE_V6, listenPort: listenPortV6, families: [family] }
+      ? { name: DEVICE, listenPort, portKey: "ListenPort", families: [family] }
+      : { name: DEVICE_V6, listenPort: listenPortV6, portKey: "ListenPortV6", families: [family] }
   );
 }

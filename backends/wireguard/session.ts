@@ -19,14 +19,10 @@ import { messageOf } from "../../lib/errors.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { pause } from "../../lib/time/pause.ts";
 import { Rounds } from "../../lib/time/rounds.ts";
-import {
-  formatEndpoint,
-  type WireguardControl,
-  type WireguardDevice,
-  type WireguardPeer,
-} from "../../lib/wireguard/types.ts";
+import type { WireguardControl, WireguardDevice, WireguardPeer } from "../../lib/wireguard/types.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
 import { PeerTable } from "./peer_table.ts";
+import { reasonOf, reportShared, reportSilent } from "./reports.ts";
 import { WIREGUARD_CORRECTIONS } from "./metrics.ts";
 
 /** Devices and key file are looked at this often, in milliseconds … */
@@ -38,13 +34,12 @@ const DUTY = 0.02;
 /** How long the devices may take to be there at start, in milliseconds. */
 const DEVICE_MS = 10_000;
 
-/** Peers that are named in one message. */
-const NAMED = 3;
-
 /** One device, and what a peer needs on it. */
 export interface DeviceSetup {
   readonly name: string;
   readonly listenPort: number;
+  /** The key of the config that has the port, for errors. */
+  readonly portKey: string;
   /** The peer, or a sentence that says why it isn't on this device. */
   peerOf(peer: Lease): WireguardPeer | string;
 }
@@ -111,9 +106,14 @@ export class WireguardSession implements RunningBackend {
         } catch (error) {
           signal.throwIfAborted();
           if (performance.now() > deadline) {
-            throw new Error(`The WireGuard device ${table.device} can't be configured: ${messageOf(error)}`, {
-              cause: error,
-            });
+            throw new Error(
+              `The WireGuard device ${table.device} can't be configured: ${
+                reasonOf(error, this.#setupOf(table))
+              }`,
+              {
+                cause: error,
+              },
+            );
           }
           await pause(50, signal);
         }
@@ -219,10 +219,14 @@ export class WireguardSession implements RunningBackend {
       this.#reads.delete(table.device);
       this.#session.problems.set(
         `wireguard ${table.device}`,
-        `cannot be read, retrying: ${messageOf(error)}`,
+        `cannot be kept, retrying: ${reasonOf(error, this.#setupOf(table))}`,
         { notReady: true },
       );
     }
+  }
+
+  #setupOf({ device }: PeerTable): DeviceSetup {
+    return this.#setup.devices.find(({ name }) => name === device)!;
   }
 
   async #pass(table: PeerTable): Promise<void> {
@@ -239,8 +243,8 @@ export class WireguardSession implements RunningBackend {
       metrics.count(WIREGUARD_CORRECTIONS, {}, corrected + (configured ? 1 : 0));
     }
     this.#report(table, failures);
-    this.#reportSilent(table, device, silent);
-    this.#reportShared(table);
+    reportSilent(this.#session.problems, table, device, silent);
+    reportShared(this.#session.problems, table);
   }
 
   #report({ device }: PeerTable, failures: readonly { error: Error }[]): void {
@@ -248,37 +252,6 @@ export class WireguardSession implements RunningBackend {
     if (failures.length === 0) return problems.clear(`wireguard ${device}`, "all peers are written");
     const first = messageOf(failures[0]!.error);
     problems.set(`wireguard ${device}`, `${failures.length} peers can't be written, retrying: ${first}`);
-  }
-
-  /** A peer that is sent to and never answers is down, has another pre-shared key, or its port is closed. */
-  #reportSilent(table: PeerTable, { peers }: WireguardDevice, silent: readonly string[]): void {
-    const key = `wireguard handshakes ${table.device}`;
-    this.#silent.set(table.device, new Set(silent));
-    if (silent.length === 0) return this.#session.problems.clear(key, "all peers answer");
-    const endpoints = new Map(peers.map(({ publicKey, endpoint }) => [publicKey, endpoint]));
-    const names = silent.map((publicKey) => {
-      const endpoint = endpoints.get(publicKey);
-      return `${table.leaseOf(publicKey) ?? publicKey}${endpoint ? ` at ${formatEndpoint(endpoint)}` : ""}`;
-    }).sort();
-    const named = names.slice(0, NAMED).join(", ") +
-      (names.length > NAMED ? ` and ${names.length - NAMED} more` : "");
-    this.#session.problems.set(
-      key,
-      `no answer from ${named}: is its UDP port open, and is PSK the same there?`,
-    );
-  }
-
-  /** As with hosts made from one image that had a key already: each would get what is meant for the other. */
-  #reportShared({ device, sharedKeys }: PeerTable): void {
-    const key = `wireguard keys ${device}`;
-    const [first] = sharedKeys;
-    if (!first) return this.#session.problems.clear(key, "every peer has a key of its own");
-    const more = sharedKeys.length > 1 ? ` (and ${sharedKeys.length - 1} more keys)` : "";
-    this.#session.problems.set(
-      key,
-      `${first.join(" and ")} have one PublicKey${more}: only the newest is reached. ` +
-        "Run flanneld wireguard rotate on all of them but one",
-    );
   }
 
   /**

@@ -81,6 +81,7 @@ export const ENOENT = 2, ESRCH = 3, EINTR = 4, EIO = 5, EBADF = 9, EAGAIN = 11;
 export const EACCES = 13, EEXIST = 17, ENODEV = 19, EINVAL = 22, EPROTO = 71;
 export const EBADFD = 77;
 export const EMSGSIZE = 90, ENOPROTOOPT = 92, EOPNOTSUPP = 95, EAFNOSUPPORT = 97;
+export const EADDRINUSE = 98;
 export const ENETUNREACH = 101, ENOBUFS = 105, EHOSTUNREACH = 113;
 
 /** The symbol of an errno value: `ENOENT`; `errno 999` for numbers outside the table. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SystemError } from "../ffi/errno.ts";
 import { tryParseIp } from "../net/ip.ts";
 import { formatPrefix, parsePrefix, type Prefix } from "../net/prefix.ts";
 import { keyFromHex, keyToHex, publicKeyOf } from "./keys.ts";
@@ -130,16 +131,19 @@ async function writeAll(connection: Deno.Conn, bytes: Uint8Array): Promise<void>
   for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
 }
 
+/** @throws {SystemError} With the number that the answer gives. @throws {UapiError} If it gives none. */
 function refuseErrno(answer: string, what: string): void {
-  const errno = /^errno=(-?\d+)$/m.exec(answer)?.[1];
-  if (errno !== "0") throw new UapiError(`Cannot ${what}: errno ${errno ?? "missing in the answer"}`);
+  const errno = /^errno=(-?\d{1,9})$/m.exec(answer)?.[1];
+  if (errno === undefined) throw new UapiError(`Cannot ${what}: the answer has no errno`);
+  // Implementations write it with or without the sign.
+  if (Number(errno) !== 0) throw new SystemError(what, Math.abs(Number(errno)));
 }
 
 type PeerLines = { -readonly [key in keyof WireguardPeerState]: WireguardPeerState[key] } & {
   allowedIps: Prefix[];
 };
 
-/** The answer to a get. @throws {UapiError} If it is an error, or no answer at all. */
+/** The answer to a get. @throws {SystemError} If it is an error. @throws {UapiError} If it is no answer at all. */
 export function parseDevice(answer: string): WireguardDevice {
   refuseErrno(answer, "read the device");
   const device = { publicKey: undefined as string | undefined, listenPort: 0, peers: [] as PeerLines[] };

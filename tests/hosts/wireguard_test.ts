@@ -57,7 +57,7 @@ hostsTest(
 
     await one.sh(`systemctl stop flanneld; flanneld cleanup ${lab.store.args.join(" ")}`);
     assert.equal(
-      await one.sh(`${PROGRAM} || true; ls /run/wireguard /run/flannel/wgkey 2>/dev/null || true`),
+      await one.sh(`${PROGRAM} || true; ls -d /run/wireguard/* /run/flannel/wgkey 2>/dev/null || true`),
       "",
     );
   },

@@ -132,6 +132,27 @@ labTest(
   },
 );
 
+labTest("wireguard: a port that another program has is named, with what to do", {
+  hosts: 1,
+  config: config(),
+}, async (lab) => {
+  const host = lab.host(1);
+  // It was "errno -98".
+  const script =
+    'Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 51820 }); console.log("bound");' +
+    "setInterval(() => {}, 1000)";
+  const holder = host.spawn([Deno.execPath(), "eval", "--unstable-net", script]);
+  const reader = holder.stdout.getReader();
+  await reader.read();
+  const { code } = await host.start(ownWireguard(host)).ended();
+  assert.equal(code, 1);
+  assert.match(host.daemon.log, /UDP port 51820 is in use: end the program .* or set Backend\.ListenPort/);
+  holder.kill("SIGKILL");
+  await Promise.all([reader.cancel(), holder.stderr.cancel(), holder.status]);
+  await host.startReady(ownWireguard(host));
+  assert.equal((await wg(host, "show", "flannel-wg", "listen-port")).trim(), "51820");
+});
+
 const MANY = 2_000;
 
 /** Counts what is written. */

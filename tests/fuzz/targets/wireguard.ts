@@ -6,6 +6,7 @@
 import { isKey } from "../../../lib/wireguard/keys.ts";
 import { joinParts, readDevicePart } from "../../../lib/wireguard/kernel.ts";
 import type { WireguardDevice } from "../../../lib/wireguard/types.ts";
+import { SystemError } from "../../../lib/ffi/errno.ts";
 import { parseDevice, UapiError } from "../../../lib/wireguard/uapi.ts";
 import { MalformedMessageError, readMessages } from "../../../lib/netlink/reader.ts";
 import { type FuzzTarget, property, textOf } from "../target.ts";
@@ -26,7 +27,7 @@ export const WIREGUARD_TARGETS: readonly FuzzTarget[] = [
   {
     name: "wireguard-text",
     what: "a WireGuard device as an implementation in user space prints it",
-    errors: [UapiError],
+    errors: [UapiError, SystemError],
     dictionary: [
       ...[
         "errno=0\n",
