@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { limitMtu, MIN_MTU_IPV4, mtuProblem } from "../lib/backend/mtu.ts";
 import { namedType, PATHS, type PeerPlan, unreachable } from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType, Environment, HostPlan, KernelBackend, OwnSubnets } from "../lib/backend/types.ts";
@@ -15,6 +16,8 @@ import { firstIp } from "../lib/net/prefix.ts";
 export interface IpipOptions {
   /** Peers on the same wire get a plain route. */
   readonly directRouting: boolean;
+  /** MTU of the device; undefined: what the outer header leaves of the external interface's. */
+  readonly mtu: number | undefined;
 }
 
 /** The device; tunl0 is the kernel's own, and is left alone. */
@@ -36,7 +39,13 @@ export const ipip: BackendType<IpipOptions> = {
       reader.faults.push({ key: "EnableIPv6", message });
     }
     const help = "Peers on the same wire get a plain route, without IPIP";
-    return reader.finish({ directRouting: reader.boolean("DirectRouting", false, { help }) });
+    return reader.finish({
+      directRouting: reader.boolean("DirectRouting", false, { help }),
+      mtu: reader.integer("MTU", {
+        ...{ min: MIN_MTU_IPV4, max: 65535, zeroIsUnset: true, help: "MTU of the device and for containers" },
+        defaultText: `the external interface's less ${OVERHEAD}`,
+      }),
+    });
   },
   open: (options) => Promise.resolve(new Ipip(options)),
 };
@@ -52,10 +61,14 @@ class Ipip implements KernelBackend {
     const { external } = environment;
     const subnet = lease.subnets.ipv4, local = external.addresses.ipv4;
     if (!subnet || !local) throw new Error("The ipip backend needs an IPv4 subnet and an IPv4 address");
-    const mtu = external.mtu - OVERHEAD;
+    const largest = external.mtu - OVERHEAD, { mtu: asked } = this.options;
+    const mtu = limitMtu(asked, largest);
     const addresses = [{ ip: firstIp(subnet), prefixLength: subnet.family.bits }];
     const link: DesiredIpip = { kind: "ipip", name: DEVICE, mtu, local, addresses };
-    return { mtu, links: [link], entries: [], forPeer: (peer) => this.#planPeer(peer, environment) };
+    return {
+      ...{ mtu, links: [link], entries: [], forPeer: (peer) => this.#planPeer(peer, environment) },
+      ...asked !== undefined && asked > largest ? { problem: mtuProblem(asked, external, largest) } : {},
+    };
   }
 
   #planPeer(peer: Lease, environment: Environment): PeerPlan {
