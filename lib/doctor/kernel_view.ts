@@ -40,7 +40,7 @@ export class KernelView {
     return whereReadable(() => readKernelFile(path).trim());
   }
 
-  /** The names in a folder of /proc or /sys; none where it isn't there, or can't be read. */
+  /** The names in a folder of /proc, /sys or /dev; none where it isn't there, or can't be read. */
   folder(path: string): readonly string[] {
     return whereReadable(() => listKernelFolder(path)) ?? [];
   }

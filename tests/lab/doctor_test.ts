@@ -1,7 +1,9 @@
 /** `doctor` on real hosts: a healthy one has no fault and no warning, and each fault that is made is found. */
 import assert from "node:assert/strict";
+import type { JsonObject } from "../../lib/config/types.ts";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Host } from "../../scripts/lab/host.ts";
+import { networkConfig } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 
@@ -254,4 +256,32 @@ async function withSkewedClock(host: Host, use: (endpoint: string) => Promise<vo
     await server.stdout.cancel();
     await server.stderr.cancel();
   }
+}
+
+const BACKENDS: readonly JsonObject[] = [
+  { Type: "vxlan" },
+  { Type: "vxlan", DirectRouting: true },
+  { Type: "host-gw" },
+  { Type: "udp" },
+  { Type: "alloc" },
+];
+
+for (const backend of BACKENDS) {
+  labTest(`doctor: a healthy dual-stack host with ${JSON.stringify(backend)} has no fault and no warning`, {
+    hosts: 2,
+    families: ["ipv4", "ipv6"],
+    store: "sqlite",
+    config: networkConfig(["ipv4", "ipv6"], backend),
+  }, async (lab) => {
+    const host = lab.host(1);
+    const before = await examine(host);
+    assert.deepEqual(before.bad, [], "before the first start");
+    await Promise.all(lab.hosts.map((one) => one.startReady()));
+    const running = await examine(host);
+    assert.deepEqual(running.bad, [], "while the daemon runs");
+    assert.match(
+      running.all.map(({ text }) => text).join("\n"),
+      /^runs, is ready, and has the routes to 1 peer$/m,
+    );
+  });
 }
