@@ -242,6 +242,7 @@ export class WireguardSession implements RunningBackend {
       });
       metrics.count(WIREGUARD_CORRECTIONS, {}, corrected + (configured ? 1 : 0));
     }
+    this.#session.problems.clear(`wireguard ${table.device}`, "the device is kept");
     this.#report(table, failures);
     reportSilent(this.#session.problems, table, device, silent);
     reportShared(this.#session.problems, table);
@@ -249,9 +250,11 @@ export class WireguardSession implements RunningBackend {
 
   #report({ device }: PeerTable, failures: readonly { error: Error }[]): void {
     const { problems } = this.#session;
-    if (failures.length === 0) return problems.clear(`wireguard ${device}`, "all peers are written");
+    // Not the device's own key: a change of peers says nothing about whether the device can be read.
+    const key = `wireguard peers ${device}`;
+    if (failures.length === 0) return problems.clear(key, "all peers are written");
     const first = messageOf(failures[0]!.error);
-    problems.set(`wireguard ${device}`, `${failures.length} peers can't be written, retrying: ${first}`);
+    problems.set(key, `${failures.length} peers can't be written, retrying: ${first}`);
   }
 
   /**

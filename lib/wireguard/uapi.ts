@@ -23,7 +23,7 @@ import {
 /** Where implementations put their sockets. */
 const SOCKET_FOLDER = "/var/run/wireguard";
 
-/** How long a device may take to answer, in milliseconds. */
+/** How long a device may take to answer, or between two pieces of its answer, in milliseconds. */
 const ANSWER_MS = 5_000;
 
 /** Peers in one request: an implementation reads it as a whole. */
@@ -105,21 +105,28 @@ function peerLines({ publicKey, presharedKey, endpoint, keepalive, allowedIps }:
 async function converse(device: string, request: string): Promise<string> {
   const path = socketPath(device);
   using connection = await Deno.connect({ transport: "unix", path });
-  const timer = setTimeout(() => connection.close(), ANSWER_MS);
+  // Each piece has the time anew: 20,000 peers are 10 MB.
+  const expire = () => connection.close();
+  let timer = setTimeout(expire, ANSWER_MS);
   try {
     await writeAll(connection, new TextEncoder().encode(request));
     const decoder = new TextDecoder();
     const buffer = new Uint8Array(64 * 1024);
-    let text = "";
-    while (!text.endsWith("\n\n")) {
+    const pieces: string[] = [];
+    let end = "";
+    while (end !== "\n\n") {
       const count = await connection.read(buffer);
       if (count === null) throw new Error(`${path} ended its answer early`);
-      text += decoder.decode(buffer.subarray(0, count), { stream: true });
+      clearTimeout(timer);
+      timer = setTimeout(expire, ANSWER_MS);
+      const piece = decoder.decode(buffer.subarray(0, count), { stream: true });
+      pieces.push(piece);
+      end = (end + piece).slice(-2);
     }
-    return text;
+    return pieces.join("");
   } catch (error) {
     if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
-      throw new Error(`${path} gave no answer in ${ANSWER_MS / 1000} s`, { cause: error });
+      throw new Error(`${path} gave no answer for ${ANSWER_MS / 1000} s`, { cause: error });
     }
     throw error;
   } finally {
