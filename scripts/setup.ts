@@ -1,9 +1,10 @@
 /**
  * Installs what the demo, the lab tests and the benchmarks need from Debian, and nothing where all is there.
  *
- *     deno run -A scripts/setup.ts [hosts] [vm]
+ *     deno run -A scripts/setup.ts [hosts] [page] [vm]
  *
- * With "hosts" also what hosts with a real systemd need: 60 MB, for `deno task test:hosts` only. With "vm" what a
+ * With "hosts" also what hosts with a real systemd need: 60 MB, for `deno task test:hosts` only. With "page" a
+ * browser and a Prometheus, for `deno task test:page` only. With "vm" what a
  * virtual machine needs, for `deno task vm` only.
  *
  * Ends with 0 where all is there or was installed, and also where it isn't root: what needs no root (the unit
@@ -32,6 +33,13 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "wg", debianPackage: "wireguard-tools" },
   { program: "tcpdump", debianPackage: "tcpdump" },
   { program: "tshark", debianPackage: "tshark" },
+];
+
+/** What shows the page, and scrapes the metrics: some 400 MB, a minute to install. */
+const PAGE_REQUIREMENTS: readonly Requirement[] = [
+  { program: "chromium", debianPackage: "chromium" },
+  { program: "prometheus", debianPackage: "prometheus" },
+  { program: "promtool", debianPackage: "prometheus" },
 ];
 
 /** What makes and boots hosts with systemd. */
@@ -80,6 +88,7 @@ function missing(): readonly Requirement[] {
   const all = [
     ...REQUIREMENTS,
     ...Deno.args.includes("hosts") ? HOSTS_REQUIREMENTS : [],
+    ...Deno.args.includes("page") ? PAGE_REQUIREMENTS : [],
     ...Deno.args.includes("vm") ? VM_REQUIREMENTS : [],
   ];
   return all.filter(({ program }) => !isInstalled(program));

@@ -16,6 +16,8 @@ export interface Peer extends PagePeer {
   readonly state: PeerState;
   /** All that can be searched for, in small letters. */
   readonly text: string;
+  /** Sorts by subnet as text: numbers have leading zeros. */
+  readonly order: string;
 }
 
 /** Samples and lines that are kept. */
@@ -77,7 +79,9 @@ function derive(peer: PagePeer): Peer {
     ...[peer.key, peer.host, ...peer.subnets, ...peer.publicIps, ...peer.paths, peer.backendType ?? ""],
     ...[peer.problem ?? "", peer.reserved ? "reserved" : "", STATE_TEXT[state]],
   ].join(" ").toLowerCase();
-  return { ...peer, state, text };
+  // Comparing numerically with each sort takes 200 ms of 2,000 peers.
+  const order = (peer.subnets[0] ?? "").replace(/\d+/g, (number) => number.padStart(4, "0"));
+  return { ...peer, state, text, order };
 }
 
 function stateOf({ problem, probe, paths }: PagePeer): PeerState {

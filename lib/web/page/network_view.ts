@@ -9,8 +9,11 @@ import { counted, percent, roundTrip } from "./format.ts";
 import { type Group, type Layout, layOut, type Spot } from "./layout.ts";
 import { FAST_MS, MEDIUM_MS, type Model, type Peer, type PeerState } from "./model.ts";
 
-/** From the worst to the best: what a group's line shows, and what is drawn last is on top. */
-const WORST_FIRST: readonly PeerState[] = ["bad", "slow", "quiet", "medium", "fast"];
+/** From the best to the worst: what is drawn last is on top. */
+const WORST_LAST: readonly PeerState[] = ["fast", "medium", "quiet", "slow", "bad"];
+
+/** Of many dots, those with a problem are larger by this. */
+const BAD_SCALE = 1.5;
 
 /** How near the pointer must come to a dot, in CSS pixels. */
 const REACH = 14;
@@ -34,11 +37,11 @@ export class NetworkView {
       this.#colours = {};
       redraw();
     });
-    this.#canvas.addEventListener("pointermove", (event) => this.#hover(event, redraw));
+    this.#canvas.addEventListener("pointermove", (event) => this.#hover(event));
     this.#canvas.addEventListener("pointerleave", () => {
       this.#hovered = undefined;
       this.#tip.hidden = true;
-      redraw();
+      this.draw();
     });
     this.#canvas.addEventListener("click", (event) => {
       const spot = this.#nearest(event);
@@ -90,15 +93,16 @@ export class NetworkView {
     return this.#model.searches && !this.#model.matches(peer.text);
   }
 
-  /** A tunnel, or of a group all of them: as thick as they are many, in the colour of the worst. */
+  /** A tunnel, or of a group all of them: as thick as they are many, in the colour of most. */
   #drawLine(context: CanvasRenderingContext2D, group: Group): void {
     const peers = this.#peersOf(group);
-    const worst = WORST_FIRST.find((state) => peers.some((peer) => peer.state === state)) ?? "quiet";
+    const count = (state: PeerState) => peers.filter((peer) => peer.state === state).length;
+    const state = WORST_LAST.reduce((best, other) => count(other) > count(best) ? other : best);
     const isDim = peers.every((peer) => this.#isDim(peer));
     context.globalAlpha = isDim ? 0.15 : this.#layout.single ? 0.75 : 0.55;
-    context.strokeStyle = this.#colour(worst);
+    context.strokeStyle = this.#colour(state);
     context.lineWidth = this.#layout.single ? 1.75 : Math.min(7, 1 + Math.sqrt(peers.length) / 2.5);
-    context.setLineDash(worst === "bad" ? [5, 4] : []);
+    context.setLineDash(state === "bad" ? [5, 4] : []);
     context.beginPath();
     context.moveTo(0, 0);
     const distance = Math.hypot(group.x, group.y);
@@ -127,10 +131,13 @@ export class NetworkView {
       const style = `${this.#isDim(peer) ? "dim" : ""}:${peer.state}`;
       const path = paths.get(style) ?? new Path2D();
       paths.set(style, path);
-      path.moveTo(x + this.#layout.dot, y);
-      path.arc(x, y, this.#layout.dot, 0, 2 * Math.PI);
+      const radius = this.#layout.dot * (peer.state === "bad" && !this.#layout.single ? BAD_SCALE : 1);
+      path.moveTo(x + radius, y);
+      path.arc(x, y, radius, 0, 2 * Math.PI);
     }
-    for (const [style, path] of paths) {
+    for (const style of WORST_LAST.flatMap((state) => [`dim:${state}`, `:${state}`])) {
+      const path = paths.get(style);
+      if (!path) continue;
       const [dim, state] = style.split(":");
       context.globalAlpha = dim ? 0.2 : 1;
       context.fillStyle = this.#colour(state!);
@@ -209,7 +216,7 @@ export class NetworkView {
     const hint = this.#layout.single
       ? "This host in the middle, the other hosts around it. A line is a tunnel."
       : "This host in the middle, each dot another host. Hosts with neighbouring addresses stand together; " +
-        "a line stands for their tunnels, in the colour of the worst.";
+        "a line stands for their tunnels, in the colour of most of them.";
     setText(byId("network-hint", HTMLElement), hint);
   }
 
@@ -226,7 +233,7 @@ export class NetworkView {
     return nearest;
   }
 
-  #hover(event: PointerEvent, redraw: () => void): void {
+  #hover(event: PointerEvent): void {
     const spot = this.#nearest(event);
     this.#canvas.style.cursor = spot ? "pointer" : "default";
     if (spot?.key === this.#hovered) return;
@@ -241,7 +248,7 @@ export class NetworkView {
       const top = clientHeight / 2 + spot.y + 14;
       this.#tip.style.top = `${Math.max(0, Math.min(top, clientHeight - this.#tip.offsetHeight))}px`;
     }
-    redraw();
+    this.draw();
   }
 }
 

@@ -39,7 +39,7 @@ export class PeersTable {
   draw(): void {
     const { peers, searches, words, chosen, complete } = this.#model;
     // Those with a problem first: they are why somebody looks. The order of the rest is the daemon's, by subnet.
-    const found = this.#model.found().sort((a, b) => rank(a) - rank(b) || compare(a, b));
+    const found = this.#model.found().sort((a, b) => rank(a) - rank(b) || (a.order < b.order ? -1 : 1));
     const shown = found.slice(0, this.#shown);
     const all = peers.size.toLocaleString("en-US");
     setText(
@@ -129,7 +129,13 @@ export class PeersTable {
       )
     );
     body.replaceChildren(
-      element("p", "hint", "Choose one in the picture or in the table to see all about it."),
+      element(
+        "p",
+        "hint",
+        peers.size === 0
+          ? "All about a peer stands here once there are some."
+          : "Choose one in the picture or in the table to see all about it.",
+      ),
       element("ul", "states", ...entries),
     );
   }
@@ -173,11 +179,6 @@ function probeFact({ rttMs, loss, at }: NonNullable<Peer["probe"]>): [string, st
 
 function rank({ state }: Peer): number {
   return state === "bad" ? 0 : 1;
-}
-
-/** Numerically, part by part: 10.5.9.0 goes before 10.5.10.0. */
-function compare(a: Peer, b: Peer): number {
-  return (a.subnets[0] ?? "").localeCompare(b.subnets[0] ?? "", "en", { numeric: true });
 }
 
 function stateOf(peer: Peer): string {

@@ -153,7 +153,7 @@ function optionsOf(plot: Plot, box: HTMLElement): uPlot.Options {
     height: Math.max(80, box.clientHeight),
     legend: { show: false },
     cursor: { show: false },
-    padding: [8, 4, 0, 0],
+    padding: [8, 16, 0, 0],
     scales: { y: { range: (_, __, max) => [0, Math.max(plot.least, (max ?? 0) * 1.15)] } },
     axes: [
       { ...axis, grid: { show: false }, size: 24, values: (_, times) => times.map(clock), space: 70 },
