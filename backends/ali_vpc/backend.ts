@@ -5,6 +5,7 @@
  */
 import { type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
 import { cleanupCloudRoutes } from "../cloud/cleanup.ts";
+import { examineCloud } from "../cloud/examine.ts";
 import type { BackendType } from "../../lib/backend/types.ts";
 import { ALI_METADATA } from "./metadata.ts";
 import { type AliVpcOptions, parseAliVpcOptions } from "./options.ts";
@@ -17,6 +18,7 @@ export function makeAliVpc(edges: CloudEdges, metadataBase = ALI_METADATA): Back
     type: "ali-vpc",
     parse: parseAliVpcOptions,
     open: (options, context) => openCloudBackend(table(options), context, edges),
+    examine: (options, context) => examineCloud(table(options), context),
     cleanup: (options, context, lease) => cleanupCloudRoutes(table(options), context, lease, edges),
   };
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Finding } from "../../lib/backend/finding.ts";
 import type { Route, RouteTable as Ec2RouteTable } from "@aws-sdk/client-ec2";
 import type { Family } from "../../lib/net/family.ts";
 import { formatPrefix, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
@@ -133,6 +134,20 @@ export class AwsRouteTable implements RouteTable {
       `EC2 shows no route table for subnet ${subnetId ?? "unknown"} and no main one for VPC ` +
         `${vpcId ?? "unknown"}: if it stays so, name one in the config's Backend.RouteTableID`,
     );
+  }
+
+  examine(): readonly Finding[] {
+    const { eni, instance, checksSourceDest } = this.#known;
+    if (!checksSourceDest) return [];
+    return [{
+      severity: "warning",
+      text: `${eni} of ${instance} checks source and destination and drops containers' packets: ` +
+        "flanneld switches that off when it starts, if it may (ec2:ModifyNetworkInterfaceAttribute)",
+      evidence: ["ec2:DescribeInstances: SourceDestCheck true"],
+      remedy: [
+        `aws ec2 modify-network-interface-attribute --network-interface-id ${eni} --no-source-dest-check`,
+      ],
+    }];
   }
 
   async prepare(signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Finding } from "../../lib/backend/finding.ts";
 import type { ExternalInterface } from "../../lib/external/types.ts";
 import type { Prefix } from "../../lib/net/prefix.ts";
 import type { CloudError } from "./errors.ts";
@@ -64,6 +65,8 @@ export interface RouteTable<R extends CloudRoute = CloudRoute> {
    * {@link identify}. Rejects while the instance drops what containers send.
    */
   prepare?(signal: AbortSignal): Promise<void>;
+  /** What of the instance keeps packets from their way. Follows {@link identify}, changes nothing. */
+  examine?(): readonly Finding[];
   /** The entries that may concern this host, as of now. Follows {@link identify}. */
   list(signal: AbortSignal): Promise<readonly R[]>;
   /** Makes `destination` lead here; `existing` is the entry that stands there. Resolves once it is in force. */

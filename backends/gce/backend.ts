@@ -5,6 +5,7 @@
  */
 import { type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
 import { cleanupCloudRoutes } from "../cloud/cleanup.ts";
+import { examineCloud } from "../cloud/examine.ts";
 import type { BackendType } from "../../lib/backend/types.ts";
 import { type GceOptions, parseGceOptions } from "./options.ts";
 import { GceRouteTable } from "./route_table.ts";
@@ -15,6 +16,7 @@ export function makeGce(edges: CloudEdges): BackendType<GceOptions> {
     type: "gce",
     parse: parseGceOptions,
     open: (_options, context) => openCloudBackend(new GceRouteTable(edges, context.log), context, edges),
+    examine: (_options, context) => examineCloud(new GceRouteTable(edges, context.log), context),
     cleanup: (_options, context, lease) =>
       cleanupCloudRoutes(new GceRouteTable(edges, context.log), context, lease, edges),
   };

@@ -6,6 +6,7 @@
 import type { BackendType, OpenContext } from "../../lib/backend/types.ts";
 import { type CloudEdges, openCloudBackend, systemEdges } from "../cloud/backend.ts";
 import { cleanupCloudRoutes } from "../cloud/cleanup.ts";
+import { examineCloud } from "../cloud/examine.ts";
 import { TENCENT_METADATA } from "./metadata.ts";
 import { parseTencentVpcOptions, type TencentVpcOptions } from "./options.ts";
 import { TencentRouteTable } from "./route_table.ts";
@@ -21,6 +22,7 @@ export function makeTencentVpc(
     type: "tencent-vpc",
     parse: parseTencentVpcOptions,
     open: (options, context) => openCloudBackend(table(options, context), context, edges),
+    examine: (options, context) => examineCloud(table(options, context), context),
     cleanup: (options, context, lease) => cleanupCloudRoutes(table(options, context), context, lease, edges),
   };
 }

@@ -16,6 +16,7 @@ import type { Prefix } from "../net/prefix.ts";
 import type { Tunnel } from "../net/tunnel.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { DeclaredOptions } from "../options/spec.ts";
+import type { Finding } from "./finding.ts";
 import type { PeerPlan } from "./peer_plan.ts";
 
 /** What of the host a plan depends on; a change of any of it makes a new plan. */
@@ -165,6 +166,11 @@ export interface BackendType<T = unknown> {
   parse(options: JsonObject, enabled: readonly Family[]): ParsedOptions<T>;
   /** Looks at the host (and the cloud), refuses what can't work, changes nothing yet. */
   open(options: T, context: OpenContext): Promise<Backend>;
+  /**
+   * What can be seen of this host's part of the network that only the backend knows how to ask for: a cloud's side.
+   * For `doctor`: changes nothing, within the context's signal.
+   */
+  examine?(options: T, context: OpenContext): Promise<readonly Finding[]>;
   /** Files that it keeps on this host, which cleanup removes. */
   files?(): readonly string[];
   /** Takes away what lies outside the kernel (cloud routes); may be called when nothing is there. */

@@ -7,6 +7,7 @@ import { backendCheck } from "./checks/backend.ts";
 import { bridgeNetfilter } from "./checks/bridge_netfilter.ts";
 import { checksumOffload } from "./checks/checksum_offload.ts";
 import { clock } from "./checks/clock.ts";
+import { cloud } from "./checks/cloud.ts";
 import { daemon } from "./checks/daemon.ts";
 import { firewallTools } from "./checks/firewall_tools.ts";
 import { forwardPolicy } from "./checks/forward_policy.ts";
@@ -33,6 +34,7 @@ export const CHECKS: readonly Check[] = [
   interfaceCheck,
   kernelFeatures,
   backendCheck,
+  cloud,
   daemon,
   mtu,
   checksumOffload,

@@ -4,7 +4,8 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import type { Backend, HostPlan } from "../backend/types.ts";
+import type { Finding } from "../backend/finding.ts";
+import type { Backend, HostPlan, OpenContext } from "../backend/types.ts";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import type { StatusDocument } from "../status/document.ts";
@@ -110,11 +111,20 @@ export class Scene implements Disposable {
   backend(): Promise<Backend> {
     return this.#once("backend", async () => {
       const network = await this.network();
-      const context = await openContext(this.options, network, {
-        ...{ socket: this.#socket, external: await this.external(), log: silentLog, metrics: noMetrics },
-        signal: AbortSignal.timeout(STORE_TIMEOUT_MS),
-      });
-      return await network.backend.open(network.options, context);
+      return await network.backend.open(network.options, await this.#openContext());
+    });
+  }
+
+  /** What the backend itself sees; undefined where it has nothing to look at. @throws {NotKnown} */
+  async backendFindings(): Promise<readonly Finding[] | undefined> {
+    const { backend, options } = await this.network();
+    return backend.examine && await backend.examine(options, await this.#openContext());
+  }
+
+  async #openContext(): Promise<OpenContext> {
+    return await openContext(this.options, await this.network(), {
+      ...{ socket: this.#socket, external: await this.external(), log: silentLog, metrics: noMetrics },
+      signal: AbortSignal.timeout(STORE_TIMEOUT_MS),
     });
   }
 

@@ -3,27 +3,13 @@
  *
  * @module
  */
+import type { Finding, Severity } from "../backend/finding.ts";
 import type { Scene } from "./scene.ts";
 
-/**
- * How bad a finding is. A fault keeps flanneld or the network from working; a warning does so in some cases, or
- * soon; a note is worth knowing.
- */
-export type Severity = "ok" | "note" | "warning" | "fault";
+export type { Finding, Severity };
 
 /** All severities, the worst last. */
 export const SEVERITIES: readonly Severity[] = ["ok", "note", "warning", "fault"];
-
-/** One thing that a check found. */
-export interface Finding {
-  readonly severity: Severity;
-  /** What is so, in a sentence. */
-  readonly text: string;
-  /** The values that it follows from, and where they were read. */
-  readonly evidence?: readonly string[];
-  /** What corrects it: commands for a root shell, in their order. */
-  readonly remedy?: readonly string[];
-}
 
 /** The subjects that checks are grouped by, in the order in which they are shown. */
 export type Group = "store" | "kernel" | "underlay" | "network" | "firewall" | "host";

@@ -350,3 +350,18 @@ Deno.test("aws-vpc: regions of China and GovCloud are called at their own addres
     "ec2.us-gov-west-1.amazonaws.com",
   ]);
 });
+
+Deno.test("aws-vpc: doctor sees the source/destination check, a refusal and full tables, and changes nothing", async () => {
+  await using aws = cloud();
+  await using host = new Host(aws, "i-0a", "10.0.1.10");
+  const examine = async () => {
+    const found = await makeAwsVpc(host.edges).examine!({ routeTableIds: [] }, host.test.context);
+    return found.map(({ severity, text }) => `${severity}: ${text}`).join("\n");
+  };
+  assert.match(await examine(), /^warning: eni-0a of i-0a checks source and destination/);
+  aws.instances.get("i-0a")!.sourceDestCheck = false;
+  assert.match(await examine(), /^ok: routes lead to eni-0a of i-0a, in rtb-0aaa$/);
+  aws.keys.clear();
+  assert.match(await examine(), /^fault: /);
+  assert.deepEqual(aws.changes, []);
+});
