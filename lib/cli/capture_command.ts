@@ -8,6 +8,7 @@ import { type CaptureCount, type CaptureEnd, Recorder, type Sink } from "../capt
 import { readNetwork } from "../daemon/network_source.ts";
 import type { NetworkView } from "../daemon/network_view.ts";
 import { messageOf } from "../errors.ts";
+import { isUdpTunnel } from "../net/tunnel.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
@@ -17,6 +18,8 @@ import { planCapture } from "./capture_plan.ts";
 import { peersNamed } from "./peer_argument.ts";
 
 const MEGABYTE = 1_000_000;
+/** IANA's port of VXLAN (RFC 7348). */
+const VXLAN_PORT = 4789;
 const ENDS: Readonly<Record<CaptureEnd, string>> = {
   time: "-seconds are over",
   size: "-megabytes are full",
@@ -41,7 +44,7 @@ export async function captureCommand(invocation: Invocation, backends: BackendRe
   for (const { name, description } of sources) console.error(`listening on ${name}: ${description}`);
   console.error(`writing ${output.name}, for ${limits.milliseconds / 1000} s at most; Ctrl-C ends it`);
   const end = await withSignals((signal) => recorder.run(signal));
-  report(recorder.counts, end, output.name);
+  report(recorder.counts, end, output.name + decodeHint(network));
   return recorder.counts.some(({ dropped }) => dropped > 0) ? 1 : 0;
 }
 
@@ -65,6 +68,13 @@ function section({ type, source }: NetworkView, argument: string) {
     os: `Linux ${Deno.osRelease()}`,
     comment: `flanneld capture on ${Deno.hostname()}: ${type} traffic of ${whose}; peers by ${source}`,
   };
+}
+
+/** How a program is told what the tunnel's port carries, where that isn't the one that IANA gave to VXLAN. */
+function decodeHint({ tunnel }: NetworkView): string {
+  const isVxlan = tunnel && isUdpTunnel(tunnel) && tunnel.vni !== undefined;
+  const port = isVxlan ? tunnel.udpPorts[0] : VXLAN_PORT;
+  return port === VXLAN_PORT ? "" : `; tshark and wireshark read it with -d udp.port==${port},vxlan`;
 }
 
 /** `flannel-HOST-20261121T150405Z.pcapng`. */

@@ -312,30 +312,24 @@ function judgeOuter(
 
 function judgeTunnel(findings: Findings, carrier: string, evidence: readonly string[]): Verdict {
   const { publicIp, handshakeAge } = findings;
-  const seen = handshakeAge === undefined ? evidence : [
-    ...evidence,
-    handshakeAge === null ? "no WireGuard handshake yet" : `last handshake ${handshakeAge} s ago`,
-  ];
-  if (handshakeAge !== undefined && handshakeAge !== null && handshakeAge < HANDSHAKE_LIMIT_S) {
-    return verdict(
-      "fault",
-      "peer-drops",
-      "WireGuard has a session with the peer, and nothing comes back through it: " +
-        "the peer's firewall (INPUT) or its AllowedIPs drop the packets, or the network has just failed",
-      seen,
-      `on ${publicIp}: nft list ruleset | grep -B3 -A20 'hook input'; wg show`,
-    );
-  }
-  const keys = handshakeAge === undefined ? "" : ", or the keys don't fit";
+  const worked = typeof handshakeAge === "number" && handshakeAge < HANDSHAKE_LIMIT_S;
+  const keys = handshakeAge === undefined || worked ? "" : ", or the keys don't fit";
   return verdict(
     "fault",
     "port-blocked",
     `${capital(carrier)} is blocked: ${publicIp} answers, and nothing comes back through the tunnel. ` +
       `A firewall drops ${carrier} on the way there, on the way back, or on the peer${keys}`,
-    seen,
+    [...evidence, ...handshakeFacts(handshakeAge)],
     `allow ${carrier} from and to all hosts of the network; which way it fails shows: ` +
       `flanneld capture here and on ${publicIp}`,
   );
+}
+
+function handshakeFacts(age: Findings["handshakeAge"]): string[] {
+  if (age === undefined) return [];
+  return [
+    age === null ? "no WireGuard handshake yet" : `last WireGuard handshake ${age} s ago: it worked then`,
+  ];
 }
 
 function judgeDirect(findings: Findings, evidence: readonly string[]): Verdict {

@@ -38,7 +38,18 @@ async function capture(
 /** A row for each packet: interface, addresses (outer before inner), protocols. */
 async function tshark(file: string, ...fields: string[]): Promise<string[][]> {
   const words = fields.flatMap((field) => ["-e", field]);
-  const { stdout } = await run(["tshark", "-r", file, "-T", "fields", "-E", "separator=|", ...words]);
+  const { stdout } = await run([
+    "tshark",
+    "-r",
+    file,
+    "-d",
+    "udp.port==8472,vxlan",
+    "-T",
+    "fields",
+    "-E",
+    "separator=|",
+    ...words,
+  ]);
   return stdout.trim() === "" ? [] : stdout.trim().split("\n").map((line) => line.split("|"));
 }
 

@@ -23,15 +23,24 @@ export interface Probed {
 }
 
 /** Runs `flanneld probe WORDS` on a host and gives what it prints. */
-export async function probeText(host: Host, ...words: string[]): Promise<{ code: number; text: string }> {
-  const command = [...flanneldCommand(), "probe", ...words, ...host.commonArgs];
+export async function probeText(
+  host: Host,
+  wrap: readonly string[],
+  ...words: string[]
+): Promise<{ code: number; text: string }> {
+  const command = [...wrap, ...flanneldCommand(), "probe", ...words, ...host.commonArgs];
   const { code, stdout, stderr } = await host.exec(command, { mayFail: true });
   return { code, text: stdout + stderr };
 }
 
 /** Runs `flanneld probe -json WORDS` on a host. @throws {Error} If what it prints isn't JSON. */
-export async function probe(host: Host, ...words: string[]): Promise<Probed> {
-  const { code, text } = await probeText(host, "-json", "-interval-ms", "20", ...words);
+export function probe(host: Host, ...words: string[]): Promise<Probed> {
+  return probeIn([], host, ...words);
+}
+
+/** The same behind a command that ends in an exec of what follows it, like one that mounts folders. */
+export async function probeIn(wrap: readonly string[], host: Host, ...words: string[]): Promise<Probed> {
+  const { code, text } = await probeText(host, wrap, "-json", "-interval-ms", "20", ...words);
   try {
     const json = JSON.parse(text) as ProbeJson;
     return { code, json, families: json.peers.flatMap(({ families }) => families) };

@@ -154,7 +154,8 @@ const CASES: readonly (readonly [string, Findings, severity: string, code: strin
     "a session, and no answer",
     vxlan({ path: "wireguard", overlay: DEAD, handshakeAge: 30 }),
     "fault",
-    "peer-drops",
+    "port-blocked",
+    /or on the peer$/,
   ],
   [
     "an old session",
