@@ -9,6 +9,7 @@ import { readSubnetFile } from "../config/subnet_file.ts";
 import type { ExternalInterface } from "../external/types.ts";
 import { decodeLease } from "../leases/codec.ts";
 import { familiesOf, type Family, type PerFamily } from "../net/family.ts";
+import { formatIp } from "../net/ip.ts";
 import { type Prefix, samePrefix } from "../net/prefix.ts";
 import type { Tunnel } from "../net/tunnel.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
@@ -16,6 +17,7 @@ import { openLog } from "../observe/log.ts";
 import { noMetrics, noProblems, silentLog } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
 import type { ProbeTarget } from "../probe/target.ts";
+import { type HostNames, readHostNames } from "../status/host_names.ts";
 import { chooseExternal } from "./external.ts";
 import { decodeView, type NetworkView } from "./network_view.ts";
 import { openContext } from "./open_context.ts";
@@ -28,12 +30,31 @@ const STORE_TIMEOUT_MS = 10_000;
 
 /** The network of this host: what a running daemon knows, or else what the store says. @throws {Error} */
 export async function readNetwork(options: Options, backends: BackendRegistry): Promise<NetworkView> {
+  return withNames(
+    await readFromDaemon(options) ?? await viewOfStore(options, backends),
+    await readHostNames(),
+  );
+}
+
+async function readFromDaemon(options: Options): Promise<NetworkView | undefined> {
   try {
     return decodeView(await readLocal(statusSocketPath(options), "/peers"));
   } catch (error) {
-    if (!isNoDaemon(error)) throw error;
-    return await viewOfStore(options, backends);
+    if (isNoDaemon(error)) return undefined;
+    throw error;
   }
+}
+
+/** Hosts that the store doesn't name have the names of /etc/hosts. */
+function withNames(view: NetworkView, names: HostNames): NetworkView {
+  const nameOf = ({ lease: { attributes: { publicIps } } }: ProbeTarget) =>
+    familiesOf(publicIps).map((family) => names.get(formatIp(publicIps[family.name]!)))
+      .find((name) => name !== undefined);
+  const targets = view.targets.map((target): ProbeTarget => {
+    const name = target.name ?? nameOf(target);
+    return name === undefined ? target : { ...target, name };
+  });
+  return { ...view, targets };
 }
 
 async function viewOfStore(options: Options, backends: BackendRegistry): Promise<NetworkView> {

@@ -24,7 +24,7 @@ export interface NetworkView extends ProbeNetwork {
 
 /** The view of a daemon. */
 export function memberView(member: Member): NetworkView {
-  const { network, backend } = member.parts;
+  const { network, backend, manager } = member.parts;
   const { tunnel } = backend;
   return {
     source: "the daemon",
@@ -33,7 +33,10 @@ export function memberView(member: Member): NetworkView {
     subnets: member.membership.own.subnets,
     external: member.external.name,
     ...tunnel ? { tunnel } : {},
-    targets: [...member.peers.peers].map(([key, lease]) => ({ key, lease })),
+    targets: [...member.peers.peers].map(([key, lease]) => ({
+      ...{ key, lease },
+      ...manager.keysAreHosts ? { name: key } : {},
+    })),
   };
 }
 
@@ -46,8 +49,9 @@ export function encodeView(view: NetworkView): JsonObject {
     subnets: texts(subnets),
     external,
     ...tunnel ? { tunnel: { ...tunnel } as JsonObject } : {},
-    peers: targets.map(({ key, lease }): Json => ({
+    peers: targets.map(({ key, name, lease }): Json => ({
       key,
+      ...name === undefined ? {} : { name },
       subnets: texts(lease.subnets),
       value: encodeLeaseValue(lease.attributes),
     })),
@@ -72,6 +76,7 @@ export function decodeView(json: JsonObject): NetworkView {
     readonly tunnel?: Tunnel;
     readonly peers: readonly {
       readonly key: string;
+      readonly name?: string;
       readonly subnets: readonly string[];
       readonly value: string;
     }[];
@@ -86,11 +91,11 @@ export function decodeView(json: JsonObject): NetworkView {
     subnets: prefixesOf(raw.subnets),
     external: raw.external,
     ...raw.tunnel ? { tunnel: raw.tunnel } : {},
-    targets: raw.peers.flatMap(({ key, subnets, value }) => {
+    targets: raw.peers.flatMap(({ key, name, subnets, value }) => {
       const attributes = decodeLeaseValue(value);
-      return typeof attributes === "string"
-        ? []
-        : [{ key, lease: { subnets: prefixesOf(subnets), attributes } }];
+      if (typeof attributes === "string") return [];
+      const lease = { subnets: prefixesOf(subnets), attributes };
+      return [{ key, lease, ...name === undefined ? {} : { name } }];
     }),
   };
 }

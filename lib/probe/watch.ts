@@ -79,6 +79,11 @@ interface FamilyHistory {
 /** Which verdict of several families counts. */
 const ORDER: readonly Severity[] = ["fault", "warning", "unknown", "ok"];
 
+/** How long a round takes: as asked for, or as long as it takes at the highest rate. */
+export function roundMs(intervalMs: number, peerFamilies: number): number {
+  return Math.max(intervalMs, peerFamilies * PACKETS * 1000 / RATE);
+}
+
 /** See the module's text. */
 export class PeerWatch {
   readonly #o: WatchParts;
@@ -140,8 +145,7 @@ export class PeerWatch {
     const { clock, metrics, intervalMs } = this.#o;
     const network = this.#o.network(), targets = this.#o.targets();
     const families = familiesOf(network.subnets);
-    const packets = targets.length * families.length * PACKETS;
-    this.#roundMs = Math.max(intervalMs, packets * 1000 / RATE);
+    this.#roundMs = roundMs(intervalMs, targets.length * families.length);
     metrics.gauge(PROBE_INTERVAL, this.#roundMs / 1000);
     this.#forget(targets);
     this.#kernel.refresh();
