@@ -70,7 +70,7 @@ function section({ type, source }: NetworkView, argument: string) {
   };
 }
 
-/** How a program is told what the tunnel's port carries, where that isn't the one that IANA gave to VXLAN. */
+/** What makes other programs read the tunnel's port as VXLAN, where it isn't the one that IANA gave to VXLAN. */
 function decodeHint({ tunnel }: NetworkView): string {
   const isVxlan = tunnel && isUdpTunnel(tunnel) && tunnel.vni !== undefined;
   const port = isVxlan ? tunnel.udpPorts[0] : VXLAN_PORT;
