@@ -5,7 +5,7 @@
  */
 
 /** How many are kept. */
-const KEPT = 10;
+const KEPT = 20;
 /** So many without an answer, the last ones, and the way counts as interrupted. */
 const INTERRUPTED = 3;
 

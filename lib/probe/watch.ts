@@ -2,7 +2,7 @@
  * Probes every peer again and again, at a bounded rate: what `-probe-interval` does in the daemon.
  *
  * Each round sends three packets to a peer and family: a small one and one of the device's MTU through the overlay,
- * and a small one beside it. What they mean is judged by the last ten rounds.
+ * and a small one beside it. What they mean is judged by the last 20 rounds.
  *
  * @module
  */
@@ -37,6 +37,8 @@ const SMALL_PAYLOAD = 64;
 const TIMEOUT_MS = 1_000;
 /** Hosts that start together don't probe together: the first round begins within this time. */
 const JITTER_MS = 10_000;
+/** So many of the last packets must be lost before a verdict speaks of loss. */
+const LOSSES = 3;
 /** Lines about peers that a round writes to the log. */
 const LOG_LINES = 10;
 
@@ -155,7 +157,8 @@ export class PeerWatch {
     const running: Promise<void>[] = [];
     for (const [index, target] of targets.entries()) {
       // Spread over the round: a burst would measure itself.
-      await clock.sleep(began + index * this.#roundMs / targets.length - clock.now(), signal);
+      const due = began + index * this.#roundMs / targets.length;
+      await clock.sleep(Math.max(0, due - clock.now()), signal);
       if (signal.aborted) break;
       running.push(this.#probe(target, network, echoer, signal));
     }
@@ -310,8 +313,9 @@ function lossOf({ sent, received }: EchoHistory): number {
   return sent === 0 ? 0 : 1 - received / sent;
 }
 
-/** Of a way that is interrupted now, what passed before doesn't count. */
+/** Of a way that is interrupted now, what passed before doesn't count; a lost packet or two say nothing yet. */
 function sideOf({ sent, received, p50 }: EchoHistory, isInterrupted: boolean): SideFindings {
   if (isInterrupted) return { sent, received: 0 };
-  return { sent, received, ...p50 === undefined ? {} : { p50 } };
+  const counted = sent - received < LOSSES ? sent : received;
+  return { sent, received: counted, ...p50 === undefined ? {} : { p50 } };
 }

@@ -154,6 +154,8 @@ labTest("capture: all tunnel traffic of udp", {
   });
   assert.equal(code, 0, messages);
   const rows = await tshark(file, "frame.interface_name", "udp.dstport");
-  assert.deepEqual(rows.filter(([name]) => name === "eth0").map(([, port]) => port), Array(10).fill("8285"));
+  // The forwarder may send several packets as one, which the kernel cuts up later (UDP_SEGMENT).
+  const outer = rows.filter(([name]) => name === "eth0");
+  assert(outer.length > 0 && outer.every(([, port]) => port === "8285"), JSON.stringify(outer));
   assert.equal(rows.filter(([name]) => name !== "eth0").length, 10);
 });

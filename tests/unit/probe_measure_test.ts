@@ -63,16 +63,16 @@ Deno.test("series: loss and quantiles", () => {
   assert.equal(new Series().trips, undefined);
 });
 
-Deno.test("history: the last ten count, three lost in a row are an interruption", () => {
+Deno.test("history: the last 20 count, three lost in a row are an interruption", () => {
   const history = new EchoHistory();
   assert.deepEqual([history.sent, history.isInterrupted, history.isAnswered], [0, false, false]);
   history.add(undefined);
   assert(history.isInterrupted, "nothing was answered ever");
-  for (let i = 1; i <= 20; i++) history.add(i);
-  assert.deepEqual([history.sent, history.received, history.p50], [10, 10, 15]);
+  for (let i = 1; i <= 30; i++) history.add(i);
+  assert.deepEqual([history.sent, history.received, history.p50], [20, 20, 20]);
   history.add(undefined);
   history.add(undefined);
-  assert.deepEqual([history.isInterrupted, history.isAnswered, history.received], [false, false, 8]);
+  assert.deepEqual([history.isInterrupted, history.isAnswered, history.received], [false, false, 18]);
   history.add(undefined);
   assert(history.isInterrupted);
   history.add(1);
