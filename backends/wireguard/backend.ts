@@ -7,7 +7,7 @@
  * @module
  */
 import { limitMtu, MIN_MTU_IPV6, mtuProblem } from "../../lib/backend/mtu.ts";
-import { carried, PATHS, unreachable } from "../../lib/backend/peer_plan.ts";
+import { carried, PATHS, type PeerPlan } from "../../lib/backend/peer_plan.ts";
 import type {
   BackendSession,
   BackendType,
@@ -210,12 +210,12 @@ class Wireguard implements SessionBackend {
     };
   }
 
-  #judge(peer: Lease) {
-    for (const device of this.#devices) {
-      const read = this.#setupOf(device).peerOf(peer);
-      if (typeof read === "string") return unreachable(read);
-    }
-    return carried(PATHS.wireguard);
+  #judge(peer: Lease): PeerPlan {
+    const reads = this.#devices.map((device) => this.#setupOf(device).peerOf(peer));
+    const problem = reads.find((read) => typeof read === "string");
+    if (problem === undefined) return carried(PATHS.wireguard);
+    const paths = reads.every((read) => typeof read === "string") ? [] : PATHS.wireguard;
+    return { entries: [], paths, problem };
   }
 }
 

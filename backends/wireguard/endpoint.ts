@@ -7,10 +7,10 @@ import { namedType } from "../../lib/backend/peer_plan.ts";
 import type { Json, JsonObject } from "../../lib/config/types.ts";
 import type { Lease } from "../../lib/leases/types.ts";
 import { familiesOf, type Family, type PerFamily } from "../../lib/net/family.ts";
-import type { Ip } from "../../lib/net/ip.ts";
+import { type Ip, sameIp } from "../../lib/net/ip.ts";
 import { containsIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import { isKey } from "../../lib/wireguard/keys.ts";
-import type { Endpoint, WireguardPeer } from "../../lib/wireguard/types.ts";
+import { type Endpoint, formatEndpoint, type WireguardPeer } from "../../lib/wireguard/types.ts";
 import type { WireguardOptions } from "./options.ts";
 
 /** What a lease's BackendData says. */
@@ -43,7 +43,7 @@ export function peerOfFamily(
   options: WireguardOptions,
   own: OwnEnd,
 ): WireguardPeer | string {
-  const read = readPeer(peer, own);
+  const read = readPeer(peer);
   if (typeof read === "string") return read;
   const subnet = peer.subnets[family.name], ip = peer.attributes.publicIps[family.name];
   if (!subnet) return `it has no ${family.label} subnet`;
@@ -51,7 +51,9 @@ export function peerOfFamily(
   const data = read[family.name];
   if (!data) return `its lease has no PublicKey for ${family.label}`;
   const usual = family.name === "ipv4" ? options.listenPort : options.listenPortV6;
-  return wireguardPeer(data.publicKey, { ip, port: data.port ?? usual }, [subnet], options);
+  const endpoint = { ip, port: data.port ?? usual };
+  return ownFault(data.publicKey, endpoint, own, usual) ??
+    wireguardPeer(data.publicKey, endpoint, [subnet], options);
 }
 
 /**
@@ -60,13 +62,31 @@ export function peerOfFamily(
  * @returns A sentence that says why there is none.
  */
 export function peerOfBoth(peer: Lease, options: WireguardOptions, own: OwnEnd): WireguardPeer | string {
-  const read = readPeer(peer, own);
+  const read = readPeer(peer);
   if (typeof read === "string") return read;
   const subnets = familiesOf(peer.subnets).map((family) => peer.subnets[family.name]!);
   const data = read.ipv4 ?? read.ipv6!;
   const ip = chooseAddress(peer.attributes.publicIps, options.mode, own.addresses);
   if (!ip) return "it has no public address of a family that this host has";
-  return wireguardPeer(data.publicKey, { ip, port: portOfOne(read, options) }, subnets, options);
+  const endpoint = { ip, port: portOfOne(read, options) };
+  return ownFault(data.publicKey, endpoint, own, options.listenPort) ??
+    wireguardPeer(data.publicKey, endpoint, subnets, options);
+}
+
+/**
+ * Why a peer is this host itself. Others may have its public address, as hosts behind one NAT do, on other ports.
+ *
+ * @param listenPort The own device's.
+ */
+function ownFault(
+  publicKey: string,
+  endpoint: Endpoint,
+  own: OwnEnd,
+  listenPort: number,
+): string | undefined {
+  if (publicKey === own.publicKey) return OWN_KEY;
+  const isOwn = sameIp(endpoint.ip, own.addresses[endpoint.ip.family.name]) && endpoint.port === listenPort;
+  return isOwn ? `${formatEndpoint(endpoint)} is this host's own address` : undefined;
 }
 
 /**
@@ -110,12 +130,11 @@ function wireguardPeer(
 }
 
 /** What the lease says of both families; a sentence where it says nothing that can be used. */
-function readPeer(peer: Lease, own: OwnEnd): PerFamily<PeerData> | string {
+function readPeer(peer: Lease): PerFamily<PeerData> | string {
   const { backendType, backendData } = peer.attributes;
   if (backendType !== "wireguard") return `its lease has ${namedType(peer)}, not wireguard`;
   const ipv4 = readData(backendData.ipv4), ipv6 = readData(backendData.ipv6);
   if (!ipv4 && !ipv6) return "its lease has no usable PublicKey";
-  if ((ipv4 ?? ipv6)!.publicKey === own.publicKey) return OWN_KEY;
   return { ...(ipv4 ? { ipv4 } : {}), ...(ipv6 ? { ipv6 } : {}) };
 }
 

@@ -62,9 +62,10 @@ export class PeerEntries implements Disposable {
   #apply(peers: Iterable<readonly [string, Lease | undefined]>): void {
     const fresh: { readonly key: string; readonly outcome: string }[] = [];
     const planned = Array.from(peers, ([key, peer]) => {
-      const { entries, problem } = peer ? this.#plan.forPeer(peer) : NO_ENTRIES;
+      const { entries, paths, problem } = peer ? this.#plan.forPeer(peer) : NO_ENTRIES;
       if (problem && this.#problems.get(key) !== problem) {
-        fresh.push({ key, outcome: `${entries.length === 0 ? "skipped" : "reached in part"}: ${problem}` });
+        // A session's backend carries packets without entries.
+        fresh.push({ key, outcome: `${paths.length === 0 ? "skipped" : "reached in part"}: ${problem}` });
       }
       if (problem) this.#problems.set(key, problem);
       else this.#problems.delete(key);

@@ -135,6 +135,18 @@ Deno.test("wireguard endpoint: what a lease says wrongly costs that lease alone"
   ) {
     assert.equal(peerOfBoth(lease(changes), auto, us), reason, JSON.stringify(changes));
   }
+  // The kernel ignores a peer with the device's own key, and each pass would have missed it.
+  const half = lease({ BackendV6Data: { PublicKey: OWN_KEY, Port: 51821 } });
+  assert.match(summary(peerOfFamily(half, IPV6, options({}), us)), /own key/);
+  assert.match(summary(peerOfFamily(half, IPV4, options({}), us)), /^192/);
+  // A lease of this host's past, with another key; and another host behind the same NAT.
+  const past = lease({ PublicIP: PUBLIC4, PublicIPv6: null });
+  assert.equal(summary(peerOfBoth(past, auto, us)), `${PUBLIC4}:51820 is this host's own address`);
+  assert.equal(
+    summary(peerOfBoth(lease({ PublicIP: PUBLIC4, BackendData: { PublicKey: KEY, Port: 7 } }), auto, us))
+      .split(" ")[0],
+    `${PUBLIC4}:7`,
+  );
   for (const Port of [0, -1, 70_000, 1.5, "51820", null, {}]) {
     const read = peerOfBoth(lease({ BackendData: { PublicKey: KEY, Port } }), auto, us);
     assert.equal(summary(read).split(" ")[0], "192.0.2.7:51820", `${Port}`);
