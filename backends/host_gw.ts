@@ -7,11 +7,11 @@ import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family } from "../lib/net/family.ts";
 import { formatIp, sameIp } from "../lib/net/ip.ts";
 import {
-  isOwnAddress,
   namedType,
   PATHS,
   type PeerPlan,
   planFamilies,
+  remoteProblem,
   underlayProblem,
   unreachable,
 } from "../lib/backend/peer_plan.ts";
@@ -99,10 +99,7 @@ function problemWith(family: Family, peer: Lease, environment: Environment): str
     return `its lease has ${namedType(peer)}, not host-gw`;
   }
   if (!gateway) return `it has no public ${family.label} address`;
-  if (isOwnAddress(external, gateway)) {
-    return `${formatIp(gateway)} is this host's own address`;
-  }
-  const conflict = underlayProblem(external, subnet, gateway);
+  const conflict = remoteProblem(external, gateway) ?? underlayProblem(external, subnet, gateway);
   if (conflict) return conflict;
   if (!environment.isOnLink(gateway)) {
     return `${

@@ -4,12 +4,11 @@
  * @module
  */
 import { limitMtu, MIN_MTU_IPV4, mtuProblem } from "../lib/backend/mtu.ts";
-import { namedType, PATHS, type PeerPlan, unreachable } from "../lib/backend/peer_plan.ts";
+import { namedType, PATHS, type PeerPlan, remoteProblem, unreachable } from "../lib/backend/peer_plan.ts";
 import { OptionReader } from "../lib/backend/option_reader.ts";
 import type { BackendType, Environment, HostPlan, KernelBackend, OwnSubnets } from "../lib/backend/types.ts";
 import type { DesiredIpip } from "../lib/kernel/desired_link.ts";
 import type { Lease } from "../lib/leases/types.ts";
-import { formatIp, sameIp } from "../lib/net/ip.ts";
 import { firstIp } from "../lib/net/prefix.ts";
 
 /** The Backend object of an ipip network. */
@@ -79,10 +78,8 @@ class Ipip implements KernelBackend {
       return unreachable(`its lease has ${namedType(peer)}, not ipip`);
     }
     if (!gateway) return unreachable("it has no public IPv4 address");
-    // A lease of this host's past: a path to it would lead packets round in a circle.
-    if (sameIp(gateway, external.addresses.ipv4) || sameIp(gateway, external.publicIps.ipv4)) {
-      return unreachable(`${formatIp(gateway)} is this host's own address`);
-    }
+    const conflict = remoteProblem(external, gateway);
+    if (conflict) return unreachable(conflict);
     const isDirect = this.options.directRouting && environment.isOnLink(gateway);
     const link = isDirect ? external.name : DEVICE;
     return {

@@ -11,16 +11,15 @@ import type { ChecksumOffload, DesiredVxlan } from "../lib/kernel/desired_link.t
 import { KERNEL_VXLAN_PORT, vxlanOverhead } from "../lib/kernel/vxlan_keeper.ts";
 import type { Lease } from "../lib/leases/types.ts";
 import { familiesOf, type Family, type PerFamily, perFamily } from "../lib/net/family.ts";
-import { formatIp } from "../lib/net/ip.ts";
 import { firstIp } from "../lib/net/prefix.ts";
 import type { Mac } from "../lib/net/mac.ts";
 import type { Tunnel } from "../lib/net/tunnel.ts";
 import {
-  isOwnAddress,
   namedType,
   PATHS,
   type PeerPlan,
   planFamilies,
+  remoteProblem,
   underlayProblem,
   unreachable,
 } from "../lib/backend/peer_plan.ts";
@@ -152,10 +151,7 @@ class Vxlan implements KernelBackend {
     }
     if (!remote) return unreachable(`it has no public ${family.label} address`);
     const { external } = environment;
-    if (isOwnAddress(external, remote)) {
-      return unreachable(`${formatIp(remote)} is this host's own address`);
-    }
-    const conflict = underlayProblem(external, destination, remote);
+    const conflict = remoteProblem(external, remote) ?? underlayProblem(external, destination, remote);
     if (conflict) return unreachable(conflict);
     if (this.options.directRouting && environment.isOnLink(remote)) {
       return {

@@ -6,7 +6,7 @@
 import type { Entry } from "../kernel/entries.ts";
 import type { Lease } from "../leases/types.ts";
 import type { Family, PerFamily } from "../net/family.ts";
-import { formatIp, type Ip, sameIp } from "../net/ip.ts";
+import { formatIp, type Ip, isHostAddress, sameIp } from "../net/ip.ts";
 import { containsIp, type Prefix } from "../net/prefix.ts";
 
 /** The entries of one peer. */
@@ -48,16 +48,19 @@ export function unreachable(problem: string): PeerPlan {
 }
 
 /**
- * Whether peers reach this host at `ip`, or it sends from there. A lease with such an address is one of this
- * host's past, or belongs to a host that publishes an address that isn't its own: a path to it would lead
- * packets round in a circle.
+ * Why a peer isn't reached at `ip`. A lease with an address of this host's own is one of its past, or belongs to a host
+ * that publishes what isn't its own: a path to it would lead packets round in a circle. One with a multicast address
+ * would send the tunnel's packets to many.
  */
-export function isOwnAddress(
+export function remoteProblem(
   { addresses, publicIps }: { readonly addresses: PerFamily<Ip>; readonly publicIps: PerFamily<Ip> },
   ip: Ip,
-): boolean {
+): string | undefined {
   const { name } = ip.family;
-  return sameIp(ip, addresses[name]) || sameIp(ip, publicIps[name]);
+  if (sameIp(ip, addresses[name]) || sameIp(ip, publicIps[name])) {
+    return `${formatIp(ip)} is this host's own address`;
+  }
+  return isHostAddress(ip) ? undefined : `${formatIp(ip)} can't be a host's address`;
 }
 
 /**

@@ -103,6 +103,15 @@ export function sameIp(a: Ip | undefined, b: Ip | undefined): boolean {
 }
 
 /**
+ * Whether a host can be reached at the address from another one: not the unspecified, a loopback, multicast, reserved or
+ * broadcast address (RFC 6890; 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3, ::, ::1, ff00::/8).
+ */
+export function isHostAddress({ family, value }: Ip): boolean {
+  const first = Number(value >> BigInt(family.bits - 8));
+  return family === IPV4 ? first !== 0 && first !== 127 && first < 224 : value > 1n && first !== 0xff;
+}
+
+/**
  * The number of an address as a key of Maps and Sets, unique within its family. 32 bits as a signed number take no
  * memory of their own; an IPv6 address as a bigint would be slow to find, since V8 hashes the lower 64 bits alone, and
  * those are zero in every prefix of up to 64 bits.

@@ -89,7 +89,8 @@ Deno.test("vxlan: a peer that can't be used is named with the reason, and gets n
   }
 });
 
-Deno.test("a lease of this host's past isn't a peer, behind -public-ip either", async () => {
+// A multicast address became the destination of an fdb entry: the tunnel's packets went to many.
+Deno.test("a lease of this host's past, or of an address of no host, isn't a peer, behind -public-ip either", async () => {
   const publicIps = { ipv4: parseIp("203.0.113.7") };
   const now = environment(["172.30.0.2", "203.0.113.7"], { publicIps });
   const backends = [
@@ -102,7 +103,14 @@ Deno.test("a lease of this host's past isn't a peer, behind -public-ip either", 
   ];
   for (const backend of backends) {
     const { backendType } = backend.attributes;
-    for (const PublicIP of ["172.30.0.2", "203.0.113.7"]) {
+    const own = "is this host's own address", none = "can't be a host's address";
+    for (
+      const [PublicIP, why] of [
+        ["172.30.0.2", own],
+        ["203.0.113.7", own],
+        ...["127.0.0.1", "224.0.0.1", "255.255.255.255", "0.1.2.3"].map((ip) => [ip, none] as const),
+      ] as const
+    ) {
       const past = peer("10.5.88.0-24", {
         PublicIP,
         BackendType: backendType,
@@ -110,7 +118,7 @@ Deno.test("a lease of this host's past isn't a peer, behind -public-ip either", 
       });
       const { entries, problem } = backend.plan(now, OWN).forPeer(past);
       assert.deepEqual(entries, []);
-      assert.equal(problem, `${PublicIP} is this host's own address`);
+      assert.equal(problem, `${PublicIP} ${why}`);
     }
   }
 });

@@ -7,6 +7,7 @@ import {
   ipKey,
   ipOf,
   ipToBytes,
+  isHostAddress,
   parseIp,
   sameIp,
   tryParseIp,
@@ -228,4 +229,30 @@ Deno.test("keys of addresses: unique within a family, and no bigints, whose lowe
     assert.equal(new Set(keys).size, list.length);
     assert.ok(keys.every((key) => typeof key !== "bigint"));
   }
+});
+
+Deno.test("addresses of hosts: not the unspecified, loopback, multicast, reserved and broadcast ones", () => {
+  const hosts = [
+    "1.0.0.0",
+    "10.5.1.0",
+    "126.255.255.255",
+    "128.0.0.0",
+    "223.255.255.255",
+    "::2",
+    "fe80::1",
+    "fd00::",
+  ];
+  const others = [
+    "0.0.0.0",
+    "0.255.0.1",
+    "127.0.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "ff02::1",
+  ];
+  assert.deepEqual(hosts.filter((text) => !isHostAddress(parseIp(text))), []);
+  assert.deepEqual(others.filter((text) => isHostAddress(parseIp(text))), []);
 });
