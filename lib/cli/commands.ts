@@ -27,6 +27,16 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
       return await (await import("./capture_command.ts")).captureCommand(invocation, backends);
     case "leases map":
       return await (await import("./leases_map_command.ts")).leasesMapCommand(invocation, backends);
+    case "leases list":
+    case "leases show":
+    case "leases pool":
+      return await (await import("./leases_command.ts")).leasesCommand(invocation);
+    case "leases reserve":
+    case "leases unreserve":
+    case "leases revoke":
+      return await (await import("./leases_write_command.ts")).leasesWriteCommand(invocation);
+    case "leases release":
+      return await (await import("./leases_release_command.ts")).leasesReleaseCommand(invocation, backends);
     case "doctor":
       return await (await import("./doctor_command.ts")).doctorCommand(invocation, backends);
     case "report":

@@ -9,27 +9,22 @@ import { dirname } from "node:path";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { messageOf } from "../errors.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
-import type { OpenContext } from "../backend/types.ts";
-import type { ExternalInterface } from "../external/types.ts";
 import type { Options } from "../options/table.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import { removePeerFilter } from "../firewall/peer_filter_removal.ts";
 import { DEFAULT_NETWORK_ID } from "../firewall/names.ts";
 import { removeFromKernel } from "../kernel/remove.ts";
-import type { LeavingHost, LeavingLease, SubnetManager } from "../leases/contract.ts";
-import { listAddresses } from "../netlink/address.ts";
+import type { LeavingLease, SubnetManager } from "../leases/contract.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
 import { FAMILIES } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { PartLog } from "../observe/log.ts";
 import { noMetrics, noProblems } from "../observe/types.ts";
-import { chooseExternal } from "./external.ts";
-import { publishedBy } from "./cleanup_lease.ts";
-import { attributesOf, evidenceOf, type KeptLease, leaseFilePath, readLeaseFile } from "./lease_file.ts";
+import { type KeptLease, leaseFilePath, readLeaseFile } from "./lease_file.ts";
+import { contextOf, leavingHost } from "./leaving_host.ts";
 import { DaemonLock, LockedError } from "./lock.ts";
-import { openContext } from "./open_context.ts";
 import { statusSocketPath } from "./status_server.ts";
 import { networkIdOf, openSubnetManager } from "./store.ts";
 
@@ -128,20 +123,9 @@ class Cleaner {
           "store answers",
       );
     }
-    using socket = NetlinkSocket.open();
-    const { external, context } = await this.#openContext(socket, network);
-    const { publicIp, publicIpv6 } = this.#options;
-    const host: LeavingHost = {
-      attributes: await publishedBy(network, context, external, this.#log),
-      evidence: {
-        ...evidenceOf(this.#kept, context.links),
-        ...this.#file ? { subnets: this.#file.subnets } : {},
-      },
-      addresses: external.addresses,
-      allAddresses: [...listAddresses(socket).map(({ ip }) => ip), publicIp, publicIpv6].filter((ip) =>
-        ip !== undefined
-      ),
-    };
+    const host = await leavingHost(this.#options, network, {
+      ...{ file: this.#file, kept: this.#kept, log: this.#log },
+    });
     const onDoubt = ({ key, value }: { readonly key: string; readonly value: string }) =>
       this.#log.warn(
         `Lease ${key} kept: it has this host's public IP, and nothing proves that it is this host's`,
@@ -151,25 +135,11 @@ class Cleaner {
     return [];
   }
 
-  async #openContext(
-    socket: NetlinkSocket,
-    network: ResolvedNetwork,
-  ): Promise<{ external: ExternalInterface; context: OpenContext }> {
-    const families = network.config.families.map(({ family }) => family);
-    const { external } = chooseExternal(socket, this.#options, families);
-    const context = await openContext(this.#options, network, {
-      ...{ socket, external, ownLease: attributesOf(this.#kept), metrics: noMetrics },
-      log: this.#log.child(network.backend.type),
-      signal: AbortSignal.timeout(60_000),
-    });
-    return { external, context };
-  }
-
   async removeCloudRoute(): Promise<string[]> {
     const network = this.#network;
     if (!network?.backend.cleanup) return [];
     using socket = NetlinkSocket.open();
-    const { context } = await this.#openContext(socket, network);
+    const { context } = await contextOf(socket, this.#options, network, { kept: this.#kept, log: this.#log });
     const subnets = this.#file?.subnets ?? this.#leases[0]?.subnets ?? {};
     await network.backend.cleanup(network.options, context, { subnets });
     return ["the cloud's route"];

@@ -6,8 +6,9 @@
  */
 import type { HostPlan, LivePeer, PeerView } from "../backend/types.ts";
 import type { Lease } from "../leases/types.ts";
-import { FAMILIES, familiesOf } from "../net/family.ts";
+import { familiesOf } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
+import { compareSubnets } from "../net/order.ts";
 import { formatPrefix } from "../net/prefix.ts";
 import type { PeerDetail, PeerStatus, PeerTable, ProbeView } from "../status/document.ts";
 import type { HostNames } from "../status/host_names.ts";
@@ -53,7 +54,7 @@ export async function peerTable(
     if (row.probe) probed++;
     if (listsAll || (row.problem !== null && withProblem <= PROBLEM_ROWS)) listed.push({ lease, row });
   }
-  const rows = listed.sort((a, b) => compareLeases(a.lease, b.lease)).map(({ row }) => row);
+  const rows = listed.sort((a, b) => compareSubnets(a.lease.subnets, b.lease.subnets)).map(({ row }) => row);
   return { paths, withProblem, probed, rows, omitted: seen - rows.length };
 }
 
@@ -78,16 +79,6 @@ function peerStatus(key: string, lease: Lease, sources: PeerSources): PeerStatus
     problem: problem ?? live?.problem ?? null,
     ...sources.probes ? { probe: sources.probes.resultOf(key) ?? null } : {},
   };
-}
-
-/** By the lowest address of the first family that both have; numerically, not as text. */
-function compareLeases(a: Lease, b: Lease): number {
-  for (const { name } of FAMILIES) {
-    const [left, right] = [a.subnets[name], b.subnets[name]];
-    if (left && right && left.base !== right.base) return left.base < right.base ? -1 : 1;
-    if (!left !== !right) return left ? -1 : 1;
-  }
-  return 0;
 }
 
 function timeOf(milliseconds: number): string {

@@ -91,6 +91,9 @@ export function encodeLeaseValue(attributes: LeaseAttributes): string {
   );
 }
 
+/** What stands under a reservation that is made for no host: nobody takes its subnet. */
+export const RESERVED_FOR_NOBODY = encodeLeaseValue({ publicIps: {}, backendData: {} });
+
 /** Decodes a key and its value; what is malformed comes back as a fault. Never throws. */
 export function decodeLease(stored: Pick<StoredLease, "key" | "value">): DecodedLease {
   const { key } = stored;

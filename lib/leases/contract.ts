@@ -11,6 +11,7 @@ import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { HostEvidence } from "./identity.ts";
+import type { InspectedLeases } from "./inspect.ts";
 import type { LeaseTrouble } from "./keeper_types.ts";
 import type { CallOptions, Lease, LeaseAttributes, StoredConfig } from "./types.ts";
 
@@ -24,8 +25,9 @@ export interface ListedLease {
   readonly own?: boolean;
   /** Whether it never expires: somebody reserved the subnet. */
   readonly reserved?: boolean;
+  /** Absent where it can't be read, and for a reservation that no host has. */
   readonly lease?: Lease | undefined;
-  /** Why there is no `lease`. */
+  /** What is wrong with it; then there is no `lease`. */
   readonly fault?: string | undefined;
 }
 
@@ -178,6 +180,12 @@ export interface SubnetManager extends AsyncDisposable {
    * @throws The signal's reason.
    */
   join(request: JoinRequest): Promise<Joined>;
+  /**
+   * All leases, with what an operator wants to know of them. Of a large network it takes seconds.
+   *
+   * @param config The families of the network.
+   */
+  inspect(config: readonly FamilyConfig[], options?: CallOptions): Promise<InspectedLeases>;
   /**
    * The leases of a host that leaves.
    *

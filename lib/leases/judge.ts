@@ -53,7 +53,9 @@ export function judge(stored: StoredLease, holding: Holding): Verdict {
   }
   // An operator makes a lease a reservation by writing it without an etcd lease, often with the address alone.
   const isReservation = !stored.expires && (held.expires || (!isOurs && found.backendType === undefined));
-  if (isReservation || (isOurs && (unanswered || !live))) return { kind: "adopt" };
+  // And takes that back.
+  const isUnreserved = isOurs && stored.expires && !held.expires;
+  if (isReservation || isUnreserved || (isOurs && (unanswered || !live))) return { kind: "adopt" };
   const conflict = describeConflict(attributes, value);
   if (value === yieldsTo) {
     return lost(`${conflict}, which wrote its value of the lease ${key} back: ${value}. ${CONFLICT_HINT}`);

@@ -17,7 +17,9 @@ import { containsPrefix, formatPrefix, type Prefix } from "../net/prefix.ts";
 import type { Log, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../time/pause.ts";
 import type { Joined, JoinRequest, KnownHost, LeavingLease, SubnetManager } from "./contract.ts";
+import type { InspectedLeases } from "./inspect.ts";
 import { annotationChanges, annotationPrefix, ANNOTATIONS } from "./kube/annotations.ts";
+import { inspectNodes } from "./kube/inspect.ts";
 import { KubeMembership, wantedAnnotations } from "./kube/membership.ts";
 import { readNetConfig } from "./kube/net_config.ts";
 import { patchAnnotations, readOwnNode } from "./kube/node_api.ts";
@@ -172,6 +174,16 @@ class KubeManager implements SubnetManager {
     });
     const feedOptions = { own: nodeName, annotationPrefix: this.#prefix, families, log, onOwn: () => {} };
     return { membership, origin: "assigned", first: (sink) => new NodeFeed(sink, feedOptions).list(nodes) };
+  }
+
+  async inspect(config: readonly FamilyConfig[], options: CallOptions = {}): Promise<InspectedLeases> {
+    const { signal = new AbortController().signal, timeoutMs } = options;
+    const limit = timeoutMs === undefined
+      ? signal
+      : AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const { nodes, version } = await this.#list(limit);
+    const families = config.map(({ family }) => family);
+    return { revision: version, leases: inspectNodes(nodes, this.#prefix, families) };
   }
 
   /** Nothing is given back: the subnets are the cluster's. */

@@ -27,6 +27,7 @@ export function measuredStore(store: LeaseStore, metrics: Metrics): LeaseStore {
     readConfig: (options) => measure("read_config", () => store.readConfig(options)),
     writeConfig: (text, options) => measure("write_config", () => store.writeConfig(text, options)),
     listLeases: (options) => measure("list", () => store.listLeases(options)),
+    inspectLeases: (options) => measure("inspect", () => store.inspectLeases(options)),
     createLease: (...request) => measure("create", () => store.createLease(...request)),
     updateLease: (...request) => measure("update", () => store.updateLease(...request)),
     renewLease: (...request) => measure("renew", () => store.renewLease(...request)),

@@ -101,7 +101,7 @@ export class PeerSet implements LeaseSink {
       this.#faults++;
       this.#o.onFault?.({ key, reason: fault });
     }
-    this.#malformed += Number(!lease) - Number(known !== undefined && !known.lease);
+    this.#malformed += Number(fault !== undefined) - Number(known?.fault !== undefined);
     this.#known.set(key, listed);
     const others = this.#admission.set(key, lease && { subnets: lease.subnets, since });
     this.#note([key, ...others], changes);
@@ -110,7 +110,7 @@ export class PeerSet implements LeaseSink {
   #delete(key: string, changes: Changes): void {
     const known = this.#known.get(key);
     if (!known) return;
-    this.#malformed -= Number(!known.lease);
+    this.#malformed -= Number(known.fault !== undefined);
     this.#known.delete(key);
     this.#note([key, ...this.#admission.set(key, undefined)], changes);
   }

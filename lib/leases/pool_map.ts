@@ -62,7 +62,7 @@ export interface PoolMap {
 }
 
 /** A lease that has less left than this is about to expire, in seconds: hosts renew an hour before the end. */
-export const EXPIRING_SECONDS = 3600;
+const EXPIRING_SECONDS = 3600;
 
 /**
  * Maps the pools.

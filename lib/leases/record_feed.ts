@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { decodeLease, sameLeaseKey } from "./codec.ts";
+import { decodeLease, RESERVED_FOR_NOBODY, sameLeaseKey } from "./codec.ts";
 import type { LeaseSink, ListedChange, ListedLease } from "./contract.ts";
 import type { Lease, LeaseEventBatch, LeaseSnapshot, StoredLease } from "./types.ts";
 
@@ -19,7 +19,7 @@ class ReadRecord implements ListedLease {
   readonly #hash: number;
 
   constructor(stored: StoredLease) {
-    const { key, value, revision, createRevision } = stored;
+    const { key, value, revision, createRevision, expires } = stored;
     this.key = key;
     this.since = createRevision;
     this.reserved = !stored.expires;
@@ -28,7 +28,7 @@ class ReadRecord implements ListedLease {
     this.#hash = hashOf(value);
     const { lease, fault } = decodeLease(stored);
     this.lease = lease;
-    this.fault = fault?.reason;
+    this.fault = expires || value !== RESERVED_FOR_NOBODY ? fault?.reason : undefined;
   }
 
   /** Whether the record still says this. A store that was restored may give a revision again: the text counts too. */

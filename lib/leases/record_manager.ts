@@ -3,9 +3,11 @@
  *
  * @module
  */
+import type { FamilyConfig } from "../config/types.ts";
 import { acquireLease } from "./acquire.ts";
 import type { RandomBelow } from "./allocator.ts";
 import type { Joined, JoinRequest, LeavingHost, LeavingLease, SubnetManager } from "./contract.ts";
+import { type InspectedLeases, inspectRecords } from "./inspect.ts";
 import { findOwnLeases } from "./own_leases.ts";
 import { RecordFeed } from "./record_feed.ts";
 import { RecordMembership, type RecordOptions } from "./record_membership.ts";
@@ -46,6 +48,10 @@ export class RecordManager implements SubnetManager {
       origin,
       first: (sink) => new RecordFeed(sink, held.key).list(snapshot),
     };
+  }
+
+  inspect(_config: readonly FamilyConfig[], options?: CallOptions): Promise<InspectedLeases> {
+    return inspectRecords(this.#store, options);
   }
 
   async leasesOf(

@@ -4,7 +4,9 @@
  * @module
  */
 
-import { file, flag, integer, type OptionSpec, type OptionTable, text } from "./spec.ts";
+import type { Ip } from "../net/ip.ts";
+import { file, flag, integer, many, type OptionSpec, type OptionTable, text } from "./spec.ts";
+import { address } from "./values.ts";
 
 /** One command. */
 export interface CommandSpec {
@@ -39,6 +41,9 @@ function counted(
 /** For programs: what a command prints is then part of what stays the same. */
 const JSON_OUTPUT = own("JSON instead of text");
 
+/** For scripts. */
+const YES = own("Don't ask");
+
 /** What finds the store; commands that work with it take these. */
 const STORE = ["Store", "Kubernetes"] as const;
 
@@ -52,6 +57,11 @@ const CNI_OPTIONS = {
   ),
   "cni-conf-from": file("Other", "A network configuration to install; default: the usual one"),
 };
+
+/** Addresses of one host, separated by commas. */
+function addresses(value: string): Ip[] {
+  return value.split(",").map((part) => address()(part.trim()));
+}
 
 /** The shells that completion scripts are made for. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
@@ -77,6 +87,8 @@ export const COMMANDS = {
     help: "Show how this host is: ready or not and why, its lease, the store, the peers",
     options: {
       "json": JSON_OUTPUT,
+      "peers": own("Show every peer of a large network; with -json: add the peers to the document"),
+      "watch": own("Show it again every 2 seconds, until Ctrl-C"),
     },
     uses: ["-subnet-file"],
     notes: ["Exit status: 0 if the host is ready, 1 if it isn't or no daemon answers."],
@@ -120,6 +132,54 @@ export const COMMANDS = {
     completes: "file",
     options: { "svg": own("A picture (SVG) instead of text") },
     uses: STORE,
+  },
+  "leases list": {
+    help: "List all leases of the network, from the store, and what is left of the pool",
+    options: { "json": JSON_OUTPUT, "csv": own("Comma-separated values (RFC 4180) instead of a table") },
+    uses: STORE,
+  },
+  "leases show": {
+    argument: "SUBNET|ADDRESS|HOST",
+    help: "Show one lease: that of a subnet, of a host, or of the subnet that an address is in",
+    options: { "json": JSON_OUTPUT },
+    uses: STORE,
+  },
+  "leases pool": {
+    help: "Show how much of the network is used, reserved, about to expire and free",
+    options: { "json": JSON_OUTPUT },
+    uses: STORE,
+  },
+  "leases reserve": {
+    argument: "SUBNET",
+    help: "Make a lease one that never expires, or reserve a free subnet",
+    options: {
+      "for": many<Ip>(
+        "Other",
+        "Public address of the host that gets a free subnet (in dual stack: both); without it no host gets it",
+        "ADDRESS,...",
+        addresses,
+        { noEnvironment: true },
+      ),
+      "yes": YES,
+    },
+    uses: [...STORE, "-subnet-lease-ttl"],
+  },
+  "leases unreserve": {
+    argument: "SUBNET",
+    help: "Give a reservation its time to live back; one that is for no host is removed",
+    options: { "yes": YES },
+    uses: [...STORE, "-subnet-lease-ttl"],
+  },
+  "leases revoke": {
+    argument: "SUBNET",
+    help: "Delete a lease or reservation of another host, which loses its subnet",
+    options: { "yes": YES },
+    uses: STORE,
+  },
+  "leases release": {
+    help: "Delete this host's own lease, for a host that leaves the network; no daemon may run",
+    options: { "yes": YES },
+    uses: [...STORE, "Interface and addresses", "-subnet-file"],
   },
   "doctor": {
     help: "Look for what keeps flanneld from working here; changes nothing",

@@ -184,6 +184,28 @@ function listTests(test: Test): void {
     assert.equal(events.all.length, 1);
   });
 
+  test("an inspection knows when each lease expires, and that a reservation doesn't", async (_, store) => {
+    await store.createLease("10.5.1.0-24", VALUE, 300);
+    await store.createLease("10.5.2.0-24", VALUE, undefined);
+    const { leases, revision } = await store.inspectLeases();
+    assert.ok(revision > 0n);
+    const [leased, reserved] = leases;
+    assert.deepEqual([leased?.key, leased?.expires], ["10.5.1.0-24", true]);
+    assert.ok(leased!.secondsLeft! > 290 && leased!.secondsLeft! <= 300, String(leased!.secondsLeft));
+    assert.deepEqual([reserved?.expires, reserved?.secondsLeft], [false, undefined]);
+  });
+
+  test("an update makes a lease a reservation, and gives its time back", async (_, store) => {
+    const leased = (await store.createLease("10.5.1.0-24", VALUE, 300))!;
+    const reserved = (await store.updateLease({ ...leased, expires: false }, VALUE, 300))!;
+    assert.equal(reserved.expires, false);
+    assert.equal((await store.listLeases()).leases[0]!.expires, false);
+    assert.equal(await store.updateLease({ ...leased, expires: true }, VALUE, 300), undefined);
+    const again = (await store.updateLease({ ...reserved, expires: true }, VALUE, 300))!;
+    assert.equal(again.createRevision, leased.createRevision);
+    assert.ok((await store.inspectLeases()).leases[0]!.secondsLeft! > 290);
+  });
+
   test("a list of 5,500 has them all, at one revision", async (fixture, store) => {
     const all = Array.from({ length: 5500 }, (_, i) => ({
       key: `10.${i >> 8}.${i & 255}.0-24`,

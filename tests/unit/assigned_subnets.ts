@@ -17,6 +17,7 @@ import type {
   SubnetManager,
 } from "../../lib/leases/contract.ts";
 import { encodeLeaseValue } from "../../lib/leases/codec.ts";
+import type { InspectedLeases, LeaseView } from "../../lib/leases/inspect.ts";
 import type { LeaseAttributes, StoredConfig } from "../../lib/leases/types.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 import { pause } from "../../lib/time/pause.ts";
@@ -82,6 +83,14 @@ export class AssignedSubnets implements SubnetManager {
     this.#cluster.annotate(this.#name, attributes);
     const membership = new AssignedMembership(this.#cluster, this.#name);
     return Promise.resolve({ membership, origin: "assigned", first: (sink) => membership.list(sink) });
+  }
+
+  inspect(): Promise<InspectedLeases> {
+    const leases = [...this.#cluster.nodes].map(([key, { subnet, attributes }]): LeaseView => ({
+      ...{ key, host: key, subnets: { ipv4: parsePrefix(subnet) }, expires: false, assigned: true },
+      ...attributes ? { attributes } : {},
+    }));
+    return Promise.resolve({ revision: String(this.#cluster.version), leases });
   }
 
   leasesOf(_host: LeavingHost): Promise<readonly LeavingLease[]> {

@@ -214,6 +214,8 @@ Deno.test(
     s.keeper.observe(putOf((await s.store.createLease(KEY, OURS, 300))!));
     for (let i = 0; i < 20; i++) await s.clock.advance(600 * SECOND);
     assert.equal((await s.now())?.expires, true);
+    // It was reported as another host's conflict.
+    assert.deepEqual(s.log.of("error"), []);
   }, { ttl: undefined }),
 );
 

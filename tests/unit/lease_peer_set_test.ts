@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { decodeLeaseKey, encodeLeaseValue, type LeaseFault } from "../../lib/leases/codec.ts";
+import {
+  decodeLeaseKey,
+  encodeLeaseValue,
+  type LeaseFault,
+  RESERVED_FOR_NOBODY,
+} from "../../lib/leases/codec.ts";
 import { PeerSet } from "../../lib/leases/peer_set.ts";
 import type { LeaseEvent, StoredLease } from "../../lib/leases/types.ts";
 import { RecordFeed } from "../../lib/leases/record_feed.ts";
@@ -156,4 +161,15 @@ Deno.test("a restored store that gives a revision again with another value is no
   assert.deepEqual(feed.list(snapshot(stored(A))), []);
   const changes = feed.list(snapshot(stored(A, encodeLeaseValue(host("172.30.0.9")))));
   assert.deepEqual(changes.map(({ kind, key }) => [kind, key]), [["changed", A]]);
+});
+
+// A subnet kept free by the operator was counted as malformed on every host.
+Deno.test("a reservation for nobody is no peer, and nothing is wrong with it", () => {
+  const faults: string[] = [];
+  const peers = new PeerSet({ networks: [CONFIG4.network], onFault: ({ key }) => faults.push(key) });
+  const vacant = { key: "10.5.9.0-24", value: RESERVED_FOR_NOBODY, revision: 1n, createRevision: 1n };
+  new RecordFeed(peers).list({ leases: [{ ...vacant, expires: false }] });
+  assert.deepEqual([peers.peers.size, peers.malformed, faults], [0, 0, []]);
+  new RecordFeed(peers).list({ leases: [{ ...vacant, revision: 2n, expires: true }] });
+  assert.deepEqual([peers.peers.size, peers.malformed, faults], [0, 1, ["10.5.9.0-24"]]);
 });

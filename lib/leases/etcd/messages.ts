@@ -115,7 +115,13 @@ export interface Calls {
   };
   "Lease.leaseTimeToLive": {
     request: { readonly ID: string; readonly keys: boolean };
-    response: { readonly keys: readonly Buffer[] };
+    response: {
+      readonly keys: readonly Buffer[];
+      /** Seconds that are left; -1 where there is no such lease. */
+      readonly TTL: string;
+      /** Seconds that it was granted for. */
+      readonly grantedTTL: string;
+    };
   };
   "Lease.leaseRevoke": { request: { readonly ID: string }; response: { readonly header: Header } };
   "Auth.authenticate": {

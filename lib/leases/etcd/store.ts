@@ -13,6 +13,7 @@ import {
   type StoreCursor,
   type StoredConfig,
   type StoredLease,
+  type TimedLease,
 } from "../types.ts";
 import { loadEtcd3 } from "./library.ts";
 import type { CredentialSource } from "./credentials.ts";
@@ -24,6 +25,7 @@ import { configOf, NetworkKeys } from "./keys.ts";
 import { type Patience, patienceOf } from "./limits.ts";
 import type { Header, KeyValue } from "./messages.ts";
 import { EtcdPool } from "./pool.ts";
+import { withTimes } from "./times.ts";
 import { LeaseWriter } from "./writer.ts";
 
 /** Leases a page: at 200 bytes each far below the 4 MiB at which other gRPC parties refuse a message. */
@@ -64,11 +66,23 @@ export class EtcdStore implements LeaseStore {
     await this.#pool.call("KV.put", request, patienceOf(options));
   }
 
-  async listLeases(options: CallOptions = {}): Promise<LeaseSnapshot> {
+  listLeases(options: CallOptions = {}): Promise<LeaseSnapshot> {
+    return this.#listAll(patienceOf(options), (kv) => this.#keys.lease(kv));
+  }
+
+  async inspectLeases(options: CallOptions = {}): Promise<StoreCursor & { leases: readonly TimedLease[] }> {
     const patience = patienceOf(options);
+    const { leases, ...cursor } = await this.#listAll(
+      patience,
+      (kv) => ({ id: kv.lease, lease: this.#keys.lease(kv) }),
+    );
+    return { ...cursor, leases: await withTimes(this.#pool, leases, patience) };
+  }
+
+  async #listAll<T>(patience: Patience, read: (kv: KeyValue) => T): Promise<StoreCursor & { leases: T[] }> {
     for (let attempt = 1;; attempt++) {
       try {
-        return await this.#list(patience);
+        return await this.#list(patience, read);
       } catch (error) {
         if (!(error instanceof CompactedError) || attempt === LIST_ATTEMPTS) throw error;
       }
@@ -76,9 +90,9 @@ export class EtcdStore implements LeaseStore {
   }
 
   /** All pages at the first one's revision. */
-  async #list(patience: Patience): Promise<LeaseSnapshot> {
+  async #list<T>(patience: Patience, read: (kv: KeyValue) => T): Promise<StoreCursor & { leases: T[] }> {
     const range = this.#keys.leases;
-    const leases: StoredLease[] = [];
+    const leases: T[] = [];
     let newest: KeyValue | undefined;
     let header: Header | undefined;
     for (let key = range.key;;) {
@@ -90,7 +104,7 @@ export class EtcdStore implements LeaseStore {
       }, patience);
       header ??= page.header;
       // Of a page nothing stays but its leases and one message at most: the rest is garbage before the next one.
-      for (const kv of page.kvs) leases.push(this.#keys.lease(kv));
+      for (const kv of page.kvs) leases.push(read(kv));
       newest = newestOf(page.kvs, newest);
       const last = page.kvs.at(-1);
       if (!page.more || !last) break;

@@ -18,6 +18,7 @@ import type {
   StoreCursor,
   StoredConfig,
   StoredLease,
+  TimedLease,
 } from "../types.ts";
 
 const CONFIG_KEY = "config";
@@ -56,21 +57,26 @@ export class SqliteStore implements LeaseStore {
   listLeases(options: CallOptions = {}): Promise<LeaseSnapshot> {
     return whenUnlocked(() => {
       this.#expire();
-      return this.#list();
+      return this.#list(leaseOf);
     }, options);
   }
 
-  #list(): LeaseSnapshot {
+  inspectLeases(options: CallOptions = {}): Promise<StoreCursor & { leases: TimedLease[] }> {
+    return whenUnlocked(() => {
+      this.#expire();
+      const now = this.#now();
+      return this.#list((entry) => ({
+        ...leaseOf(entry),
+        ...entry.expires_at === null ? {} : { secondsLeft: Math.max(0, entry.expires_at - now) / 1000 },
+      }));
+    }, options);
+  }
+
+  #list<T>(read: (entry: Entry) => T): StoreCursor & { leases: T[] } {
     return this.#db.read(() => ({
       revision: BigInt(this.#db.counters().revision),
       leases: this.#db.all<Entry>("SELECT * FROM entries WHERE key >= ? AND key < ?", LEASES, LEASES_END)
-        .map((entry) => ({
-          key: entry.key.slice(LEASES.length),
-          value: textOf(entry.value),
-          revision: BigInt(entry.revision),
-          createRevision: BigInt(entry.created),
-          expires: entry.expires_at !== null,
-        })),
+        .map(read),
     }));
   }
 
@@ -173,6 +179,16 @@ export class SqliteStore implements LeaseStore {
     this.#db[Symbol.dispose]();
     return Promise.resolve();
   }
+}
+
+function leaseOf(entry: Entry): StoredLease {
+  return {
+    key: entry.key.slice(LEASES.length),
+    value: textOf(entry.value),
+    revision: BigInt(entry.revision),
+    createRevision: BigInt(entry.created),
+    expires: entry.expires_at !== null,
+  };
 }
 
 function unchanged(held: StoredLease): (entry: Entry | undefined) => boolean {

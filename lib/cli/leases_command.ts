@@ -1,0 +1,54 @@
+/**
+ * `leases list`, `leases show`, `leases pool`: what stands in the store. No daemon is needed.
+ *
+ * @module
+ */
+import { type NetworkLeases, readNetworkLeases } from "../daemon/network_leases.ts";
+import { COMMANDS } from "../options/commands.ts";
+import type { Invocation } from "../options/parse.ts";
+import { UsageError } from "../options/usage_error.ts";
+import { type HostNames, readHostNames } from "../status/host_names.ts";
+import { searchLeases } from "./lease_search.ts";
+import { leaseDocument, leasesDocument } from "./leases_document.ts";
+import { csvText, leaseText, listText, poolText } from "./leases_text.ts";
+import { print } from "./print.ts";
+import { standardOutput } from "./terminal.ts";
+
+/** Prints what was asked for; exit status 1 where `show` finds nothing. */
+export async function leasesCommand({ command, argument, options, own }: Invocation): Promise<number> {
+  const json = own.get(COMMANDS["leases list"].options.json);
+  const csv = own.get(COMMANDS["leases list"].options.csv);
+  if (json && csv) throw new UsageError("-csv: not together with -json", command);
+  const [network, names] = await Promise.all([
+    readNetworkLeases(options),
+    options.kubeSubnetMgr ? new Map<string, string>() : readHostNames(),
+  ]);
+  if (command === "leases show") return await show(network, names, { word: argument, json });
+  const document = leasesDocument(network, names);
+  if (command === "leases pool") {
+    const { leases: _, ...pools } = document;
+    await print(`${json ? JSON.stringify(pools, null, 2) : poolText(document)}\n`);
+    return 0;
+  }
+  if (csv) await print(csvText(document));
+  else if (json) await print(`${JSON.stringify(document, null, 2)}\n`);
+  else await print(`${listText(document, standardOutput((name) => Deno.env.get(name)))}\n`);
+  return 0;
+}
+
+async function show(
+  network: NetworkLeases,
+  names: HostNames,
+  { word, json }: { word: string; json: boolean },
+): Promise<number> {
+  const found = searchLeases(network.leases, word, names);
+  if (found.length === 0) {
+    throw new Error(`${word}: no lease in ${network.store} has this subnet, address or host`);
+  }
+  const documents = found.map((lease) => leaseDocument(lease, names));
+  const texts = json
+    ? [JSON.stringify({ schemaVersion: 1, leases: documents }, null, 2)]
+    : documents.map((document, i) => leaseText(document, Date.now(), found[i]!.stored?.value));
+  await print(`${texts.join("\n\n")}\n`);
+  return 0;
+}
