@@ -11,6 +11,7 @@ import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import type { StatusDocument } from "../status/document.ts";
 import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
 import { chooseExternal, KernelEnvironment } from "../daemon/external.ts";
+import { leaseFilePath, readLeaseFile } from "../daemon/lease_file.ts";
 import { openContext } from "../daemon/open_context.ts";
 import { decodeView } from "../daemon/network_view.ts";
 import { readLocal, readStatus } from "../daemon/status_client.ts";
@@ -201,6 +202,13 @@ export class Scene implements Disposable {
         return { silence: messageOf(error) };
       }
     });
+  }
+
+  /** What this host's lease publishes, as text: by the daemon, or by the file that it left. */
+  async publishedLease(): Promise<string | undefined> {
+    const { status } = await this.daemon();
+    if (status?.lease) return status.lease.value;
+    return (await readLeaseFile(leaseFilePath(this.options), silentLog))?.value;
   }
 
   /** The firewall programs. */

@@ -203,6 +203,7 @@ labTest("doctor: what a dead daemon leaves is compared with the config, and the 
     const examined = await examine(host, { args: [`${endpoints},${endpoint}`] });
     assertFound(examined, [
       /^warning mtu: flannel\.1 has MTU 1400/,
+      /^fault links: flannel\.1 has the MAC address 02:00:00:00:00:99, this host's lease publishes another/,
       /^warning checksums: flannel\.1 has checksum offload off, the network config says on/,
       /^warning leftovers: .* is of the network 10\.6\.0\.0\/16, the config says 10\.5\.0\.0\/16/,
       /^warning clock: the clock is \d+\.\d s off etcd's/,
@@ -225,6 +226,12 @@ labTest("doctor: another program on the tunnel's port, a kernel without the devi
   );
   assertFound(await examine(host), [/^fault port: process \d+ \(python3\S*\) has UDP port 8472/]);
   holder.kill("SIGKILL");
+
+  const hasIpip = (await host.exec(["ip", "link", "add", "probe0", "type", "ipip", "remote", "172.30.0.9"], {
+    mayFail: true,
+  })).code === 0;
+  await lab.store.writeConfig(`{"Network":"10.5.0.0/16","Backend":{"Type":"ipip"}}`);
+  if (!hasIpip) assertFound(await examine(host), [/^fault kernel: the kernel has no ipip/]);
 
   const began = performance.now();
   const dead = await examine(host, { args: ["-etcd-endpoints=http://172.30.0.99:2379"] });

@@ -10,6 +10,8 @@ import { forwarding } from "../../lib/doctor/checks/forwarding.ts";
 import { interfaceCheck } from "../../lib/doctor/checks/interface.ts";
 import { hasModule, kernelFeatures } from "../../lib/doctor/checks/kernel_features.ts";
 import { mtu } from "../../lib/doctor/checks/mtu.ts";
+import { networkManagers } from "../../lib/doctor/checks/network_managers.ts";
+import { otherFirewalls } from "../../lib/doctor/checks/other_firewalls.ts";
 import { resources } from "../../lib/doctor/checks/resources.ts";
 import { secrets } from "../../lib/doctor/checks/secrets.ts";
 import { store } from "../../lib/doctor/checks/store.ts";
@@ -229,4 +231,28 @@ Deno.test("doctor: docs/observing.md lists every check with what it looks at, in
   const checks = CHECKS.map(({ name, looksAt }) => `${name}: ${looksAt}`);
   const first = rows.indexOf(checks[0]!);
   assert.deepEqual(rows.slice(first, first + checks.length), checks);
+});
+
+Deno.test("doctor: ufw, and a MAC address that the lease doesn't publish", () => {
+  const ufw = otherFirewalls.judge({
+    ...{
+      ufw: true,
+      ufwForward: "DROP",
+      firewalld: false,
+      zones: "",
+      closedInputs: [],
+      devices: ["flannel.1"],
+    },
+    ...{ ports: [8472], networks: ["10.5.0.0/16"] },
+  });
+  assert.match(shown(ufw), /^note: ufw is active/);
+  assert.match(ufw[0]!.remedy!.join("\n"), /^ufw allow 8472\/udp/m);
+  assert.match(ufw[0]!.remedy!.join("\n"), /^ufw route allow from 10\.5\.0\.0\/16$/m);
+  const links = { devices: [], networkd: true, networkManager: false, udev: true, linkFile: "/etc/x.link" };
+  assert.match(shown(networkManagers.judge({ ...links, unpublished: [] })), /^ok: .*systemd-networkd, udev$/);
+  const unpublished = [{ name: "flannel.1", mac: "02:00:00:00:00:99" }];
+  assert.match(
+    shown(networkManagers.judge({ ...links, unpublished })),
+    /^fault: flannel\.1 has the MAC address/,
+  );
 });

@@ -69,7 +69,10 @@ export const kernelFeatures: Check<Features> = {
       const text = `the kernel has no ${module}, and there is no module of that name for Linux ${release}`;
       const remedy = hasModules
         ? [`modprobe ${module}`, `apt-get install linux-modules-extra-${release}   # Ubuntu, Raspberry Pi OS`]
-        : ["reboot   # after an update of the kernel: the running one's modules are gone"];
+        : [
+          `modprobe ${module}   # in a container: on its host`,
+          "reboot   # if the kernel was updated: the modules of the running one are gone",
+        ];
       return { severity: "fault", text, evidence, remedy };
     });
     if (wireguardProgram !== undefined) {

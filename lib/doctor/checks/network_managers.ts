@@ -23,8 +23,8 @@ interface ManagerFacts {
   readonly udev: boolean;
   /** The .link file that keeps it off our devices. */
   readonly linkFile: string | undefined;
-  /** Devices whose MAC address isn't the one that the plan has. */
-  readonly otherMacs: readonly { readonly name: string; readonly mac: string; readonly planned: string }[];
+  /** VXLAN devices whose MAC address isn't in this host's lease. */
+  readonly unpublished: readonly { readonly name: string; readonly mac: string }[];
 }
 
 /** Where .link and .network files stand (systemd.link(5)). */
@@ -40,6 +40,7 @@ export const networkManagers: Check<ManagerFacts> = {
   async read(scene) {
     const plan = await scene.plan();
     const present = scene.kernel.links.filter(({ name }) => plan.links.some((link) => link.name === name));
+    const published = (await scene.publishedLease())?.toLowerCase();
     const devices: ManagedDevice[] = [];
     for (const { name, index } of present) {
       const networkd = `/run/systemd/netif/links/${index}`;
@@ -65,12 +66,11 @@ export const networkManagers: Check<ManagerFacts> = {
       networkManager: await exists("/run/NetworkManager/devices"),
       udev: await exists("/run/udev/control"),
       linkFile: await findLinkFile(),
-      otherMacs: plan.links.flatMap((link) => {
-        const mac = present.find(({ name }) => name === link.name)?.mac;
-        return link.kind === "vxlan" && mac !== undefined && mac !== link.mac
-          ? [{ name: link.name, mac, planned: link.mac }]
-          : [];
-      }),
+      unpublished: present.flatMap(({ name, kind, mac }) =>
+        kind === "vxlan" && mac !== undefined && published !== undefined && !published.includes(mac)
+          ? [{ name, mac }]
+          : []
+      ),
     };
   },
   judge(facts) {
@@ -109,12 +109,13 @@ function judgeManaged({ name, file, manager }: ManagedDevice): Finding {
   };
 }
 
-function judgeMacs({ otherMacs, udev, linkFile }: ManagerFacts): Finding[] {
+function judgeMacs({ unpublished, udev, linkFile }: ManagerFacts): Finding[] {
   const write = "printf '[Match]\\nOriginalName=flannel*\\n[Link]\\nMACAddressPolicy=none\\n' " +
     ">/etc/systemd/network/10-flannel.link";
-  const wrong = otherMacs.map(({ name, mac, planned }): Finding => ({
+  const wrong = unpublished.map(({ name, mac }): Finding => ({
     severity: "fault",
-    text: `${name} has the MAC address ${mac}, peers send to ${planned}`,
+    text:
+      `${name} has the MAC address ${mac}, this host's lease publishes another: packets of peers are dropped here`,
     evidence: [`ip link show ${name}: ${mac}`],
     remedy: [...(udev && linkFile === undefined ? [write] : []), "systemctl restart flanneld"],
   }));
