@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import type { Json, JsonObject } from "../lib/config/types.ts";
 import { type Family, IPV4 } from "../lib/net/family.ts";
 import { localMac, type Mac, parseMac } from "../lib/net/mac.ts";
+import { sha256 } from "../lib/sha256.ts";
 import {
   findByMark,
   isOwnLink,
@@ -113,7 +113,7 @@ function stableMac(
   // Cloned machines share a machine-id, and network namespaces do: the interface's own MAC distinguishes them.
   const hardware = links.find((link) => link.index === external.index)?.mac ?? "";
   const identity = [machineId, external.name, hardware, vni, networkId, family.name].join("\n");
-  return localMac(createHash("sha256").update(identity).digest());
+  return localMac(sha256(identity));
 }
 
 /** The MAC in a lease's BackendData; undefined for anything else than an object with a unicast MAC. */

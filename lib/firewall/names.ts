@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import type { Family } from "../net/family.ts";
+import { sha256Hex } from "../sha256.ts";
 
 /** The network id whose rules carry the contract's plain names. */
 export const DEFAULT_NETWORK_ID = "/coreos.com/network";
@@ -50,7 +50,7 @@ export function firewallNames(networkId: string): FirewallNames {
 function networkSuffix(networkId: string): string {
   const id = networkId.replace(/\/+$/, "");
   if (id === DEFAULT_NETWORK_ID) return "";
-  return `-${createHash("sha256").update(id).digest("hex").slice(0, 8)}`;
+  return `-${sha256Hex(id).slice(0, 8)}`;
 }
 
 /** Whether `chain` is a forward chain of this or of another flannel network. */

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import type { Link } from "../netlink/types.ts";
 import { type Family, IPV4 } from "../net/family.ts";
+import { sha256Hex } from "../sha256.ts";
 import type { DesiredLink } from "./desired_link.ts";
 
 /** IFALIASZ (linux/if.h). */
@@ -31,7 +31,7 @@ export function strangerError({ name, kind, alias }: Link): LinkConflictError {
 export function linkAlias(networkId: string): string {
   const alias = `flanneld ${networkId}`;
   if (new TextEncoder().encode(alias).length < ALIAS_BYTES) return alias;
-  return `flanneld sha256:${createHash("sha256").update(networkId).digest("hex")}`;
+  return `flanneld sha256:${sha256Hex(networkId)}`;
 }
 
 /**

@@ -8,7 +8,7 @@ import { createLink, findLink } from "../netlink/link.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Link } from "../netlink/types.ts";
 import type { Log } from "../observe/types.ts";
-import { socketPath } from "../wireguard/uapi.ts";
+import { socketPath } from "../wireguard/socket_path.ts";
 import type { DesiredWireguard } from "./desired_link.ts";
 import { strangerError } from "./own_links.ts";
 

@@ -1,7 +1,8 @@
 /**
  * IP addresses of both families: a family and a number.
  *
- * Parsing and printing IPv6 is ip-address's; everything in between works on the number.
+ * Parsing IPv6 is ip-address's; everything else works on the number. The build loads that package with the first text
+ * of an IPv6 address: a host of an IPv4 network has none, and the package takes a twentieth of the start.
  *
  * @module
  */
@@ -68,7 +69,22 @@ export function formatIp(ip: Ip): string {
     const v = Number(ip.value);
     return `${v >>> 24}.${(v >>> 16) & 255}.${(v >>> 8) & 255}.${v & 255}`;
   }
-  return Address6.fromBigInt(ip.value).correctForm();
+  return formatIpv6(ip.value);
+}
+
+/** RFC 5952: of the longest runs of two or more zero groups the first is left out. */
+function formatIpv6(value: bigint): string {
+  const groups = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
+  let [start, length] = [0, 1];
+  for (let i = 0; i < groups.length;) {
+    let end = i;
+    while (groups[end] === 0) end++;
+    if (end - i > length) [start, length] = [i, end - i];
+    i = end + 1;
+  }
+  const text = (some: readonly number[]) => some.map((group) => group.toString(16)).join(":");
+  if (length === 1) return text(groups);
+  return `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`;
 }
 
 /** The address's bytes in network order. */

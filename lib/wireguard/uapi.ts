@@ -7,6 +7,7 @@ import { SystemError } from "../ffi/errno.ts";
 import { tryParseIp } from "../net/ip.ts";
 import { formatPrefix, parsePrefix, type Prefix } from "../net/prefix.ts";
 import { keyFromHex, keyToHex, publicKeyOf } from "./keys.ts";
+import { socketPath } from "./socket_path.ts";
 import {
   type Endpoint,
   formatEndpoint,
@@ -20,9 +21,6 @@ import {
   type WireguardPeerState,
 } from "./types.ts";
 
-/** Where implementations put their sockets. */
-const SOCKET_FOLDER = "/var/run/wireguard";
-
 /** How long a device may take to answer, or between two pieces of its answer, in milliseconds. */
 const ANSWER_MS = 5_000;
 
@@ -35,11 +33,6 @@ const NO_KEY = "0".repeat(64);
 /** An implementation refused what it was asked for, or its answer makes no sense. */
 export class UapiError extends Error {
   override readonly name = "UapiError";
-}
-
-/** The socket of a device. */
-export function socketPath(device: string): string {
-  return `${SOCKET_FOLDER}/${device}.sock`;
 }
 
 /** See the module's text. */

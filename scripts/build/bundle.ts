@@ -13,22 +13,15 @@
 import { basename, dirname, fromFileUrl, join, relative } from "./paths.ts";
 import {
   declareDirname,
-  deferDescriptors,
   isCommonJsChunk,
   moduleUrls,
-  replaceModules,
   rewriteDynamicImports,
   rewriteModuleUrls,
-  rewriteRequire,
   shortenPackagePaths,
 } from "./rewrite.ts";
 import { run } from "./run.ts";
-
-/** Modules that a package loads without use: path, and what is enough instead. */
-const UNUSED_MODULES: readonly (readonly [RegExp, string])[] = [
-  [/\/@googleapis\/compute\/[^/]+\/build\/alpha\.js$/, "exports.compute_alpha = {};"],
-  [/\/@googleapis\/compute\/[^/]+\/build\/beta\.js$/, "exports.compute_beta = {};"],
-];
+import { trimPackages } from "./trim.ts";
+import { trimProtos } from "./trim_protos.ts";
 
 /** A file of the program that is named by `import.meta.url`: a worker, or an asset. */
 interface NamedFile {
@@ -104,38 +97,40 @@ async function packageFolder(root: string, name: string): Promise<string> {
   return dirname(fromFileUrl((await run(root, [Deno.execPath(), "eval", code])).trim()));
 }
 
-async function copyProtoFiles(root: string, stage: string): Promise<void> {
+async function writeProtoFiles(root: string, stage: string): Promise<void> {
   const from = join(await packageFolder(root, "etcd3"), "proto");
   await Deno.mkdir(join(stage, "proto"));
+  const files = new Map<string, string>();
   for (const file of (await filesUnder(from)).filter((name) => name.endsWith(".proto"))) {
-    await Deno.copyFile(join(from, file), join(stage, "proto", basename(file)));
+    files.set(basename(file), await Deno.readTextFile(join(from, file)));
   }
+  for (const [name, text] of trimProtos(files)) await Deno.writeTextFile(join(stage, "proto", name), text);
 }
 
-/** Adapts what the bundler wrote, see {@link ./rewrite.ts}. */
+/**
+ * Adapts what the bundler wrote, see {@link ./rewrite.ts} and {@link ./trim.ts}: both read it as the bundler prints it,
+ * so that whatever makes it smaller has to come after them.
+ */
 async function rewriteBundle(
   app: string,
   places: ReadonlyMap<string, string>,
   commit: string,
 ): Promise<void> {
   const files = (await filesUnder(app)).filter((path) => path.endsWith(".js"));
-  const texts = new Map<string, string>();
-  for (const file of files) texts.set(file, await Deno.readTextFile(join(app, file)));
+  const printed = new Map<string, string>();
+  for (const file of files) {
+    printed.set(file, shortenPackagePaths(await Deno.readTextFile(join(app, file))));
+  }
+  const texts = trimPackages(printed);
   for (const [file, text] of texts) {
     const folder = dirname(file);
     const seenFromHere = new Map(
       [...places].map(([specifier, place]) => [specifier, specifierFrom(folder, place)] as const),
     );
     const isCommonJs = (specifier: string) => isCommonJsChunk(texts.get(join(folder, specifier)) ?? "");
-    let out = replaceModules(shortenPackagePaths(text), unusedBody);
-    out = rewriteDynamicImports(rewriteModuleUrls(out, seenFromHere), isCommonJs);
-    out = declareDirname(rewriteRequire(deferDescriptors(out))).replaceAll("@COMMIT@", commit);
-    await Deno.writeTextFile(join(app, file), out);
+    const out = rewriteDynamicImports(rewriteModuleUrls(text, seenFromHere), isCommonJs);
+    await Deno.writeTextFile(join(app, file), declareDirname(out).replaceAll("@COMMIT@", commit));
   }
-}
-
-function unusedBody(path: string): string | undefined {
-  return UNUSED_MODULES.find(([pattern]) => pattern.test(path))?.[1];
 }
 
 function specifierFrom(folder: string, place: string): string {
@@ -180,5 +175,5 @@ export async function bundle(options: BundleOptions): Promise<void> {
     new Map(named.map((file) => [file.specifier, placeInApp(root, file)] as const)),
     options.commit,
   );
-  await copyProtoFiles(root, stage);
+  await writeProtoFiles(root, stage);
 }

@@ -6,8 +6,9 @@
  * - `__dirname` in packages that were CommonJS, which a module doesn't have,
  * - `import("./chunk.js")` of a chunk that was CommonJS: the chunk has a default export only,
  * - dynamic imports as literals, which Deno loads and parses before the program starts, wanted or not (24 ms more
- *   for `-version`, measured with the three clouds' SDKs),
- * - what packages do at start and nobody needs then, see {@link rewriteRequire} and {@link deferDescriptors}.
+ *   for `-version`, measured with the three clouds' SDKs).
+ *
+ * What packages load and nobody needs is {@link ./trim.ts}'s.
  *
  * @module
  */
@@ -63,46 +64,6 @@ export function rewriteDynamicImports(text: string, isCommonJs: (specifier: stri
   });
 }
 
-/**
- * Lets the bundle's `require` of Node's own modules load them when it is called. As the bundler writes it, every
- * start loads `node:module` and with it all of Node's foundations, `-version` too: 25 of its 40 ms.
- */
-export function rewriteRequire(text: string): string {
-  return text.replace(
-    /^import \{ createRequire as (\w+) \} from "node:module";\nvar __require = \1\(import\.meta\.url\);$/m,
-    `var __require = (id) => {
-  const module = globalThis.process.getBuiltinModule(id);
-  if (module === undefined) throw new Error("Cannot find module " + id);
-  return module;
-};`,
-  );
-}
-
-/**
- * Lets @grpc/proto-loader describe messages when somebody asks. It writes a descriptor of each of etcd's messages at
- * start, which is half of what loading them takes (20 of 40 ms) and which only server reflection reads.
- */
-export function deferDescriptors(text: string): string {
-  return text
-    .replaceAll(/^ *const (message|enum)Descriptor = \w+\.toDescriptor\("proto3"\);\n/gm, "")
-    .replaceAll(
-      /\btype: (message|enum)Descriptor\.\$type\.toObject\(\1Descriptor, descriptorOptions\)/g,
-      (_, kind: string) =>
-        `get type() {
-          const described = ${kind === "enum" ? "enumType" : "message"}.toDescriptor("proto3");
-          return described.$type.toObject(described, descriptorOptions);
-        }`,
-    )
-    .replaceAll(
-      /const descriptorList = (root\.toDescriptor\("proto3"\)\.file);\n *const bufferList = descriptorList\./g,
-      "const bufferList = () => $1.",
-    )
-    .replaceAll(
-      /\bfileDescriptorProtos: fileDescriptors\b/g,
-      "get fileDescriptorProtos() { return fileDescriptors(); }",
-    );
-}
-
 /** Declares `__dirname` where the text uses it and doesn't declare it. */
 export function declareDirname(text: string): string {
   if (!/\b__dirname\b/.test(text) || /\b(?:var|let|const) __dirname\b/.test(text)) return text;
@@ -110,10 +71,10 @@ export function declareDirname(text: string): string {
 }
 
 /** A CommonJS module of a bundle up to its body: indentation and path. */
-const COMMONJS_MODULE = /^( *)"([^"\n]+\.c?js)"\((?:exports\w*(?:, module\w*)?)?\) \{\n/gm;
+const COMMONJS_MODULE = /^( *)"([^"\n]+\.(?:c?js|json))"\((?:exports\w*(?:, module\w*)?)?\) \{\n/gm;
 
 /**
- * Replaces the bodies of CommonJS modules that a package loads and the program doesn't use.
+ * Replaces the bodies of CommonJS modules.
  *
  * @param bodyFor the new body by the path that the bundler noted for a module; undefined leaves it as it is
  * @throws {Error} if a module doesn't end where the bundler puts its end

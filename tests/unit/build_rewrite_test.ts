@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import {
   declareDirname,
-  deferDescriptors,
   isCommonJsChunk,
   moduleUrls,
   replaceModules,
   rewriteDynamicImports,
   rewriteModuleUrls,
-  rewriteRequire,
   shortenPackagePaths,
 } from "../../scripts/build/rewrite.ts";
 
@@ -48,53 +46,6 @@ Deno.test("build: dynamic imports are hidden from static analysis; CommonJS ones
   };
   const names = await load("export default { Etcd3: 1, other: 2 };");
   assert.deepEqual(names, { Etcd3: 1, other: 2, default: { Etcd3: 1, other: 2 } });
-});
-
-Deno.test("build: require of Node's modules is lazy, and names what it can't find", () => {
-  const out = rewriteRequire(
-    `var a = 1;\nimport { createRequire as __deno_internal_createRequire } from "node:module";
-var __require = __deno_internal_createRequire(import.meta.url);\nvar b = 2;`,
-  );
-  assert.doesNotMatch(out, /node:module|import/);
-  const require = new Function(`${out}; return __require;`)() as (id: string) => { sep: string };
-  assert.equal(require("node:path").sep, "/");
-  assert.throws(() => require("leftpad"), /Cannot find module leftpad/);
-});
-
-Deno.test("build: descriptors of messages are made when they are asked for, and are the same", () => {
-  const source = `
-    function createMessageDefinition(message, options, fileDescriptors) {
-      const messageDescriptor = message.toDescriptor("proto3");
-      return {
-        type: messageDescriptor.$type.toObject(messageDescriptor, descriptorOptions),
-        fileDescriptorProtos: fileDescriptors,
-        serialize: 1
-      };
-    }
-    function createPackageDefinition(root) {
-      const descriptorList = root.toDescriptor("proto3").file;
-      const bufferList = descriptorList.map((value) => value + 1);
-      return createMessageDefinition(root.message, {}, bufferList);
-    }`;
-  const run = (text: string) => {
-    let calls = 0;
-    const $type = { toObject: (value: { name: string }, options: string) => `${value.name} ${options}` };
-    const message = { toDescriptor: () => (calls++, { $type, name: "Put" }) };
-    const root = { message, toDescriptor: () => (calls++, { file: [1, 2] }) };
-    const make = new Function("descriptorOptions", `${text}; return createPackageDefinition;`)(
-      "with options",
-    );
-    const made = make(root) as Record<string, unknown>;
-    return {
-      callsAtStart: calls,
-      type: made.type,
-      files: made.fileDescriptorProtos,
-      serialize: made.serialize,
-    };
-  };
-  const before = run(source);
-  assert.equal(before.callsAtStart, 2);
-  assert.deepEqual(run(deferDescriptors(source)), { ...before, callsAtStart: 0 });
 });
 
 Deno.test("build: __dirname is declared where it is used and isn't declared yet", () => {
