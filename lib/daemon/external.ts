@@ -18,8 +18,8 @@ import { IFA_F_TENTATIVE } from "../netlink/constants.ts";
 import { findLink, listLinks } from "../netlink/link.ts";
 import { listRoutes, lookupRoute } from "../netlink/route.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
-import { FAMILIES, type Family, type PerFamily } from "../net/family.ts";
-import { type Ip, sameIp, tryParseIp } from "../net/ip.ts";
+import { FAMILIES, familiesOf, type Family, type PerFamily } from "../net/family.ts";
+import { formatIp, type Ip, sameIp, tryParseIp } from "../net/ip.ts";
 import type { Log } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
 import { pause } from "../time/pause.ts";
@@ -33,6 +33,12 @@ export type InterfaceOptions = Pick<
   Options,
   "iface" | "ifaceRegex" | "ifaceCanReach" | "publicIp" | "publicIpv6"
 >;
+
+/** Logs the external interface as it is now. */
+export function logChange({ name, index, mtu, addresses }: ExternalInterface, log: Log): void {
+  const texts = familiesOf(addresses).map((family) => formatIp(addresses[family.name]!));
+  log.warn("The external interface changed", { interface: name, index, mtu, addresses: texts.join(" ") });
+}
 
 /** Reads what the choice depends on from the kernel. */
 function readHost(socket: NetlinkSocket): HostNetwork {

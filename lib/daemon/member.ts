@@ -3,26 +3,21 @@
  *
  * @module
  */
-import type { BackendRegistry } from "../backend/registry.ts";
-import type { Backend, HostPlan, LivePeer, RunningBackend, SessionBackend } from "../backend/types.ts";
+import type { HostPlan, LivePeer, RunningBackend, SessionBackend } from "../backend/types.ts";
 import { Announcer } from "../external/announcer.ts";
 import type { ExternalInterface } from "../external/types.ts";
-import type { Options } from "../options/table.ts";
 import type { JsonObject } from "../config/types.ts";
 import { type HostChange, HostKeeper } from "../kernel/host_keeper.ts";
-import type { LeaseSink, Membership, SubnetManager } from "../leases/contract.ts";
+import type { LeaseSink, Membership } from "../leases/contract.ts";
 import { PeerSet } from "../leases/peer_set.ts";
 import { NetlinkMonitor } from "../netlink/monitor.ts";
-import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { ProbeView } from "../status/document.ts";
-import { FAMILIES, familiesOf } from "../net/family.ts";
-import { formatIp, sameIp } from "../net/ip.ts";
-import type { Prefix } from "../net/prefix.ts";
-import { releaseLargeHeap } from "../observe/heap.ts";
-import type { PartLog } from "../observe/log.ts";
-import type { Metrics, ProblemReporter } from "../observe/types.ts";
-import { ConfigFollower, type StoredNetwork } from "./config_feed.ts";
+import { FAMILIES } from "../net/family.ts";
+import { sameIp } from "../net/ip.ts";
+import { collectLargeHeap } from "../observe/heap.ts";
+import { ConfigFollower } from "./config_feed.ts";
 import { FirewallRules } from "./firewall_rules.ts";
+import { logChange } from "./external.ts";
 import { removeFormerNetwork } from "./former_network.ts";
 import { HostFiles } from "./host_files.ts";
 import { LeaseHealth } from "./lease_health.ts";
@@ -30,28 +25,10 @@ import { reportLeases } from "./lease_report.ts";
 import { PeerChangeTimes } from "./peer_changes.ts";
 import { PeerEntries } from "./peer_entries.ts";
 import type { PeerFilterSwitch } from "./peer_filter_sync.ts";
+import type { MemberParts } from "./member_parts.ts";
 import { keptPlan, Planner } from "./planner.ts";
 import { networkIdOf } from "./store.ts";
 import { feedWatchdog } from "./systemd.ts";
-import type { TaskGroup } from "./task_group.ts";
-
-/** What a member is made of. */
-export interface MemberParts {
-  readonly backends: BackendRegistry;
-  readonly options: Options;
-  readonly network: StoredNetwork;
-  readonly backend: Backend;
-  readonly manager: SubnetManager;
-  readonly membership: Membership;
-  readonly external: ExternalInterface;
-  /** Where an earlier run had its routes, by its subnet file. */
-  readonly formerNetworks: readonly Prefix[];
-  readonly socket: NetlinkSocket;
-  readonly tasks: TaskGroup;
-  readonly log: PartLog;
-  readonly metrics: Metrics;
-  readonly problems: ProblemReporter;
-}
 
 /** Keeps one host in one network until it is disposed; the data path stays. */
 export class Member implements AsyncDisposable {
@@ -116,22 +93,29 @@ export class Member implements AsyncDisposable {
    * The phases of joining, in their order. What each of them starts goes on until the daemon ends. Resolves when the
    * firewall rules are in, or have failed for a first time.
    *
+   * The peers' entries are known once the host's devices are made, and written by the first pass.
+   *
    * @param first Puts the leases that were read with the own one into the peers.
    */
   async start(first: (sink: LeaseSink) => void): Promise<void> {
-    const { backend } = this.parts;
+    const { backend, network } = this.parts;
     const changes = this.#watchKernel();
-    await releaseLargeHeap();
-    first(this.peers);
-    this.#changes = new PeerChangeTimes(this.peers);
+    // The subnet file doesn't wait for a long list of peers where nothing before it needs them.
+    const needsPeers = backend.carrier === "session" || network.config.peerFilter;
+    if (needsPeers) this.#takePeers(first);
     await this.#guardTunnel();
     this.#makeDevices();
+    if (!needsPeers) {
+      await this.#writeSubnetFile();
+      this.#takePeers(first);
+    }
+    this.entries.follow();
     this.#followStore();
     if (backend.carrier === "session") {
       this.#keepHost(changes);
       await this.#startSession(backend);
     }
-    await this.#writeSubnetFile();
+    if (needsPeers) await this.#writeSubnetFile();
     this.#announcer.refresh(this.external);
     this.#keepFiles();
     this.#keepFirewall();
@@ -149,16 +133,21 @@ export class Member implements AsyncDisposable {
     });
   }
 
+  #takePeers(first: (sink: LeaseSink) => void): void {
+    collectLargeHeap();
+    first(this.peers);
+    this.#changes = new PeerChangeTimes(this.peers);
+  }
+
   /** With PeerFilter: in force before the device is there, so that no packet of a stranger comes in first. */
   async #guardTunnel(): Promise<void> {
     if (this.parts.network.config.peerFilter) await (await this.#loadPeerFilter()).set(true);
   }
 
-  /** The host's own side. The peers' entries are known from here on, and written by the first pass. */
+  /** The host's own side. */
   #makeDevices(): void {
     removeFormerNetwork(this.parts);
     this.#setPlan();
-    this.entries.follow();
   }
 
   /** The own lease, the others' and the config; and their health. */
@@ -303,13 +292,7 @@ export class Member implements AsyncDisposable {
   /** Logs the external interface as it is now, and publishes it with the lease. */
   #publish(external: ExternalInterface, before: ExternalInterface): void {
     const { log, manager, backend } = this.parts;
-    const addresses = familiesOf(external.addresses).map(({ name }) => formatIp(external.addresses[name]!));
-    log.warn("The external interface changed", {
-      interface: external.name,
-      index: external.index,
-      mtu: external.mtu,
-      addresses: addresses.join(" "),
-    });
+    logChange(external, log);
     const moved = FAMILIES.some(({ name }) => !sameIp(external.addresses[name], before.addresses[name]));
     if (moved) manager.dropConnections?.();
     this.membership.publish({ ...backend.attributes, publicIps: external.publicIps });

@@ -121,7 +121,7 @@ async function runTasks(
 /** Starting leaves garbage that a daemon at rest has no cause to collect, and pages of code that only starting runs. */
 async function releaseStart(signal: AbortSignal): Promise<void> {
   await pause(START_ENDS_MS, signal);
-  if (!signal.aborted) await releaseHeap();
+  if (!signal.aborted) releaseHeap();
 }
 
 /** What joining needs beyond the options. */

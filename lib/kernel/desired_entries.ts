@@ -54,9 +54,9 @@ export class DesiredEntries {
    * Replaces what `owner` asks for; no entries: it asks for nothing more.
    *
    * @param changes Collects what changed. Something that is there already keeps its older "before": what the kernel
-   * has is what was there when collecting began.
+   * has is what was there when collecting began. Left out: nobody asks.
    */
-  set(owner: string, entries: readonly Entry[], changes: EntryChanges): void {
+  set(owner: string, entries: readonly Entry[], changes?: EntryChanges): void {
     const before = this.#lists.get(owner) ?? [];
     const wanted = entries.filter((entry, index) =>
       !entries.some((other, at) => at > index && sameIdentity(other, entry))
@@ -83,7 +83,7 @@ export class DesiredEntries {
   }
 
   /** Takes one claim away and puts another one of the same identity on top, or just one of the two. */
-  #replace(old: Entry | undefined, claim: Entry | undefined, changes: EntryChanges): void {
+  #replace(old: Entry | undefined, claim: Entry | undefined, changes: EntryChanges | undefined): void {
     const identity = (claim ?? old)!;
     const claims = this.#claims.get(identity);
     const before = newest(claims);
@@ -94,6 +94,7 @@ export class DesiredEntries {
     else this.#claims.set(identity, left.length === 1 ? left[0]! : left);
     this.#count(old, -1);
     this.#count(claim, 1);
+    if (!changes) return;
     const after = left.at(-1);
     const isSame = before && after ? sameEntry(before, after) : before === after;
     if (!isSame && !changes.has(identity)) changes.set(identity, { identity, before });

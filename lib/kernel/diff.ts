@@ -33,6 +33,11 @@ export interface RemoveOperation {
 /** One thing to do. */
 export type Operation = SetOperation | RemoveOperation;
 
+/** Operations in the order in which they are carried out, made as they are read: 60,000 of them would take 8 MB. */
+export interface Operations extends Iterable<Operation> {
+  readonly length: number;
+}
+
 /** The entry that an operation is about. */
 export function entryOf(operation: Operation): Entry {
   return operation.verb === "set" ? operation.entry : operation.actual.entry;
@@ -49,7 +54,7 @@ export function diffEntries(
   desired: DesiredEntries,
   actual: Iterable<ActualEntry>,
   accept: (found: ActualEntry) => boolean = () => true,
-): Operation[] {
+): Operations {
   const stale: RemoveOperation[] = [];
   const others: RemoveOperation[] = [];
   /** Desired entries that the kernel has. */
@@ -68,11 +73,29 @@ export function diffEntries(
     replaced.set(entry, true);
     return false;
   });
-  const missing: SetOperation[] = [];
-  for (const entry of desired.values()) {
-    if (!seen.has(entry)) missing.push({ verb: "set", entry, replaces: replaced.has(entry) });
-  }
-  return inOrder([...stale, ...beside, ...missing]);
+  const missing: Entry[] = [];
+  for (const entry of desired.values()) if (!seen.has(entry)) missing.push(entry);
+  return sets([...stale, ...beside], missing, replaced);
+}
+
+/** Removals, and sets of `missing`, in the order of {@link inOrder}. */
+function sets(
+  removals: readonly RemoveOperation[],
+  missing: readonly Entry[],
+  replaced: EntryTable<true>,
+): Operations {
+  return {
+    length: removals.length + missing.length,
+    *[Symbol.iterator]() {
+      for (const removal of removals) if (isRoute(entryOf(removal))) yield removal;
+      for (const routes of [false, true]) {
+        for (const entry of missing) {
+          if (isRoute(entry) === routes) yield { verb: "set", entry, replaces: replaced.has(entry) };
+        }
+      }
+      for (const removal of removals) if (!isRoute(entryOf(removal))) yield removal;
+    },
+  };
 }
 
 /**
@@ -94,8 +117,11 @@ export function inOrder(operations: readonly Operation[]): Operation[] {
 }
 
 function stageOf(operation: Operation): number {
-  const { kind } = entryOf(operation);
-  const isRoute = kind === "route" || kind === "blackhole";
-  if (operation.verb === "remove") return isRoute ? 0 : 3;
-  return isRoute ? 2 : 1;
+  const ofRoute = isRoute(entryOf(operation));
+  if (operation.verb === "remove") return ofRoute ? 0 : 3;
+  return ofRoute ? 2 : 1;
+}
+
+function isRoute({ kind }: Entry): boolean {
+  return kind === "route" || kind === "blackhole";
 }

@@ -124,7 +124,7 @@ export class HostKeeper {
       const { operations, failures } = await this.#reconciler.pass();
       metrics.observe(PASS_SECONDS, (performance.now() - began) / 1000);
       metrics.count(REPAIRS, {}, isFirst ? 0 : operations);
-      if (this.#reconciler.size > MANY_ENTRIES) await releaseHeap();
+      if (this.#reconciler.size > MANY_ENTRIES) releaseHeap();
       this.#tell(problem);
       return { operations, failures: failures + (problem ? 1 : 0) };
     } catch (error) {
@@ -151,6 +151,9 @@ export class HostKeeper {
   ): Promise<void> {
     const wake = this.#wake = new Wake<Reason>(signal);
     const reading = this.#read(monitor, wake);
+    // What came until now is what the first pass finds anyhow, as far as it is ours: the devices, for example.
+    await pause(0, signal);
+    if (wake.take().has("host")) wake.up("host");
     await this.pass();
     let retry = RETRY_MS;
     let passAt = performance.now() + PASS_INTERVAL_MS;

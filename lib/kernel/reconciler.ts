@@ -14,7 +14,7 @@ import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import { Turns } from "../time/turns.ts";
 import { type OwnLink, readActualEntries, ROUTE_PROTOCOL } from "./actual_entries.ts";
 import { DesiredEntries, type EntryChanges } from "./desired_entries.ts";
-import { diffEntries, entryOf, inOrder, type Operation } from "./diff.ts";
+import { diffEntries, entryOf, inOrder, type Operation, type Operations } from "./diff.ts";
 import { describeEntry, type Entry, type EntryIdentity } from "./entries.ts";
 import { EntryTable } from "./entry_table.ts";
 import { EntryWriter, type Refusal } from "./entry_writer.ts";
@@ -74,7 +74,8 @@ export class Reconciler {
   readonly #writer: EntryWriter;
   /** What failed last. */
   #failed = new EntryTable<Failure>();
-  #changes: EntryChanges = new EntryTable();
+  /** None before the first pass, which compares everything: of a large network they would take 5 MB. */
+  #changes: EntryChanges | undefined;
   readonly #turns = new Turns();
   #nexthopsSupported: boolean | undefined;
 
@@ -135,7 +136,7 @@ export class Reconciler {
   /** Carries out what changed since the last flush or pass. */
   flush(): Promise<ReconcileResult> {
     return this.#turns.take(() => {
-      const changes = this.#changes;
+      const changes: EntryChanges = this.#changes ?? new EntryTable();
       this.#changes = new EntryTable();
       const operations: Operation[] = [];
       for (const { identity, before } of changes.values()) {
@@ -158,7 +159,7 @@ export class Reconciler {
       const now = performance.now();
       const operations = this.#failed.values()
         // What changed meanwhile is the next flush's.
-        .filter(({ due, operation }) => due <= now && !this.#changes.has(entryOf(operation)))
+        .filter(({ due, operation }) => due <= now && !this.#changes?.has(entryOf(operation)))
         .map(({ operation }) => operation);
       return this.#carryOut(inOrder([...operations]));
     });
@@ -200,17 +201,18 @@ export class Reconciler {
 
   /** @param failedBefore What had failed when all this was last tried; by default what has failed now. */
   async #carryOut(
-    operations: readonly Operation[],
+    operations: Operations,
     failedBefore?: EntryTable<Failure>,
   ): Promise<ReconcileResult> {
     const { metrics } = this.#options;
     let failures = 0;
+    let done = 0;
     this.#writer.startRound();
-    for (let start = 0; start < operations.length; start += OPERATIONS_PER_WRITE) {
-      if (start > 0 && start % OPERATIONS_PER_TURN === 0) {
+    for (const some of lots(operations, OPERATIONS_PER_WRITE)) {
+      if (done > 0 && done % OPERATIONS_PER_TURN === 0) {
         await new Promise((resolve) => setTimeout(resolve, 0));
       }
-      const some = operations.slice(start, start + OPERATIONS_PER_WRITE);
+      done += some.length;
       const refusals = this.#writer.write(some, this.#withNexthops).map((refusal): Failure => {
         const last = (failedBefore ?? this.#failed).get(entryOf(refusal.operation))?.delay;
         const delay = last === undefined ? RETRY_MS : Math.min(last * 2, RETRY_MAX_MS);
@@ -241,6 +243,17 @@ export class Reconciler {
   get #withNexthops(): boolean {
     return this.#nexthopsSupported === true && this.#desired.size > PLAIN_ROUTES * ENTRIES_PER_PEER;
   }
+}
+
+/** Parts of `size` values, the last one of what is left. */
+function* lots<T>(values: Iterable<T>, size: number): Generator<readonly T[], void> {
+  let lot: T[] = [];
+  for (const value of values) {
+    if (lot.push(value) < size) continue;
+    yield lot;
+    lot = [];
+  }
+  if (lot.length > 0) yield lot;
 }
 
 function memoized<K, V>(compute: (key: K) => V): (key: K) => V {

@@ -68,6 +68,6 @@ export const CLOSED_WORLD: readonly string[] = [
 
 /**
  * V8's settings: a small young generation. What lives long is some 15 MB at rest, and with V8's own size another
- * 10 MB of garbage wait for a collection that a daemon at rest has no cause for.
+ * 10 MB of garbage wait for a collection that a daemon at rest has no cause for. And `gc`, for `lib/observe/heap.ts`.
  */
-export const V8_FLAGS = "--v8-flags=--max-semi-space-size=1";
+export const V8_FLAGS = "--v8-flags=--max-semi-space-size=1,--expose-gc";

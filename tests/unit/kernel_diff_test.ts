@@ -25,7 +25,7 @@ const route = (destination: string, gateway: string, metric?: number): RouteEntr
 function plan(wanted: Entry, actual: readonly Entry[]): string[] {
   const desired = new DesiredEntries();
   desired.set("peer", [wanted], new EntryTable());
-  const operations = diffEntries(desired, actual.map((entry) => ({ entry })));
+  const operations = [...diffEntries(desired, actual.map((entry) => ({ entry })))];
   return operations.map((operation) => {
     const entry = operation.verb === "set" ? operation.entry : operation.actual.entry;
     return `${operation.verb} ${actual.indexOf(entry)}`;

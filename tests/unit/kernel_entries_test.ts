@@ -167,7 +167,7 @@ function desiredOf(...entries: Entry[]): DesiredEntries {
 Deno.test("a pass over a kernel that is right does nothing", () => {
   const entries = [neighbour("10.5.1.0", MAC), fdb(MAC, "192.0.2.1"), route("10.5.1.0/24", "10.5.1.0")];
   const actual = actualOf(...entries.map((entry) => ({ entry })));
-  assert.deepEqual(diffEntries(desiredOf(...entries), actual), []);
+  assert.deepEqual([...diffEntries(desiredOf(...entries), actual)], []);
 });
 
 Deno.test("a pass sets what is missing or different and removes what is ours and stale, routes around the rest", () => {
@@ -179,7 +179,7 @@ Deno.test("a pass sets what is missing or different and removes what is ours and
   const stale = { entry: route("10.5.9.0/24", "10.5.9.0"), metric: 0 };
   const staleNeighbour = { entry: neighbour("10.5.9.0", MAC) };
   const other = { entry: fdb(MAC, "192.0.2.9") };
-  const operations = diffEntries(desired, actualOf(stale, staleNeighbour, other));
+  const operations = [...diffEntries(desired, actualOf(stale, staleNeighbour, other))];
   assert.deepEqual(operations.map((operation) => `${operation.verb} ${describeEntry(entryOf(operation))}`), [
     "remove route 10.5.9.0/24 via 10.5.9.0 dev flannel.1 onlink",
     `set neighbour 10.5.1.0 lladdr ${MAC} dev flannel.1`,
@@ -192,7 +192,7 @@ Deno.test("a pass sets what is missing or different and removes what is ours and
 Deno.test("a second route to a destination goes, the right one stays", () => {
   const right = { entry: route("10.5.1.0/24", "10.5.1.0"), metric: 0 };
   const second = { entry: route("10.5.1.0/24", "10.5.1.1"), metric: 5 };
-  const operations = diffEntries(desiredOf(right.entry), actualOf(second, right));
+  const operations = [...diffEntries(desiredOf(right.entry), actualOf(second, right))];
   assert.deepEqual(operations, [{ verb: "remove", actual: second }]);
 });
 
