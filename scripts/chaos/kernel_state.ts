@@ -37,9 +37,11 @@ const COMMANDS: readonly string[] = [
   "ip6tables-save",
   "for dev in /proc/sys/net/ipv[46]/conf/flannel*; do grep -s . $dev/*; done",
   'for dev in /sys/class/net/flannel*; do ethtool -k ${dev##*/} | sed -n "/tx-checksum-ip-generic/s/^/${dev##*/}/p"; done',
-  // Without endpoints and counters: peers roam, and packets pass.
-  "for what in public-key listen-port persistent-keepalive; do wg show all $what; done; " +
-  'wg show all allowed-ips | while read dev key ips; do echo $dev $key $(printf "%s\\n" $ips | sort); done',
+  // Without endpoints and counters: peers roam, and packets pass. Only this host's devices: user-space sockets of
+  // other programs on this machine stand in the same folder.
+  "for dev in $(ls /sys/class/net | grep ^flannel-wg); do " +
+  'for what in public-key listen-port persistent-keepalive; do wg show $dev $what | sed "s/^/$dev $what /"; done; ' +
+  'wg show $dev allowed-ips | while read key ips; do echo $dev $key $(printf "%s\\n" $ips | sort); done; done',
 ];
 
 /** The text of /metrics and the status of /readyz. */
