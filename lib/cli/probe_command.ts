@@ -44,7 +44,7 @@ export async function probeCommand(invocation: Invocation, backends: BackendRegi
   try {
     const settings = {
       count: own.get(COMMANDS.probe.options.count),
-      intervalMs: own.get(COMMANDS.probe.options["interval-ms"]),
+      intervalMs: own.get(COMMANDS.probe.options.interval),
       timeoutMs: TIMEOUT_MS,
     };
     const isJson = own.get(COMMANDS.probe.options.json);

@@ -6,7 +6,7 @@
 
 import type { Ip } from "../net/ip.ts";
 import { file, flag, integer, many, type OptionSpec, type OptionTable, text } from "./spec.ts";
-import { address } from "./values.ts";
+import { address, milliseconds } from "./values.ts";
 
 /** One command. */
 export interface CommandSpec {
@@ -98,7 +98,15 @@ export const COMMANDS = {
     help: "Ask peers for an echo, through the overlay and beside it, and say whose fault it is",
     options: {
       "count": counted("Echo requests through each of both", "COUNT", 5, [1, 1000]),
-      "interval-ms": counted("Milliseconds between them", "MILLISECONDS", 200, [10, 60_000]),
+      "interval": {
+        group: "Other",
+        help: "Time between them",
+        placeholder: "DURATION",
+        default: 200,
+        defaultText: "200ms",
+        parse: milliseconds(10, 60_000),
+        noEnvironment: true,
+      } as OptionSpec<number>,
       "json": JSON_OUTPUT,
     },
     uses: ["-subnet-file", ...STORE, "Interface and addresses"],

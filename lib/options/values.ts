@@ -143,6 +143,16 @@ export function seconds(min: number, max: number): (value: string) => number {
   };
 }
 
+/** Milliseconds between `min` and `max`, from a number of seconds (with a fraction) or a Go duration like `200ms`. */
+export function milliseconds(min: number, max: number): (value: string) => number {
+  return (value) => {
+    const total = /^\d+(\.\d+)?$/.test(value) ? Number(value) : goDuration(value);
+    const rounded = total === undefined ? NaN : Math.round(total * 1000);
+    if (rounded >= min && rounded <= max) return rounded;
+    throw new RangeError(`must be seconds, or a duration like 200ms, between ${min}ms and ${max / 1000}s`);
+  };
+}
+
 function goDuration(value: string): number | undefined {
   if (!/^(\d+(\.\d+)?(h|m|s|ms|us|µs|ns))+$/.test(value)) return undefined;
   let total = 0;

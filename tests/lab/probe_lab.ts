@@ -40,7 +40,7 @@ export function probe(host: Host, ...words: string[]): Promise<Probed> {
 
 /** The same behind a command that ends in an exec of what follows it, like one that mounts folders. */
 export async function probeIn(wrap: readonly string[], host: Host, ...words: string[]): Promise<Probed> {
-  const { code, text } = await probeText(host, wrap, "-json", "-interval-ms", "20", ...words);
+  const { code, text } = await probeText(host, wrap, "-json", "-interval", "20ms", ...words);
   try {
     const json = JSON.parse(text) as ProbeJson;
     return { code, json, families: json.peers.flatMap(({ families }) => families) };
