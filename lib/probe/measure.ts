@@ -41,8 +41,13 @@ export class Series {
 function roundTrips(values: readonly number[]): RoundTrips | undefined {
   if (values.length === 0) return undefined;
   const sorted = [...values].sort((a, b) => a - b);
-  const quantile = (q: number) => sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)]!;
-  return { min: sorted[0]!, p50: quantile(0.5), p99: quantile(0.99) };
+  const quantile = (q: number) => microseconds(sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)]!);
+  return { min: microseconds(sorted[0]!), p50: quantile(0.5), p99: quantile(0.99) };
+}
+
+/** Milliseconds without what no clock measures. */
+function microseconds(milliseconds: number): number {
+  return Math.round(milliseconds * 1000) / 1000;
 }
 
 /** What a search for the path MTU found. */

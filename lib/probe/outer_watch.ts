@@ -13,7 +13,7 @@ import { isUdpTunnel, type Tunnel } from "../net/tunnel.ts";
 import { type Echoer } from "./echoer.ts";
 import { icmpOf } from "./icmp.ts";
 import type { KernelPath } from "./kernel_path.ts";
-import type { OuterFindings } from "./verdict.ts";
+import type { OuterFindings } from "./findings.ts";
 
 /** What is looked at: headers only. */
 const SIZES = { snapLength: 192, batch: 32, receiveBufferBytes: 256 * 1024 };

@@ -19,7 +19,8 @@ import {
   type ProbeTarget,
 } from "./target.ts";
 import type { FamilyView, PathView, ProbeView } from "./types.ts";
-import { type Findings, judge, type OuterFindings, type SideFindings } from "./verdict.ts";
+import type { Findings, OuterFindings, SideFindings } from "./findings.ts";
+import { judge } from "./verdict.ts";
 
 /** The data of ping(8), 56 bytes, with the ICMP header. */
 const SMALL_PAYLOAD = 64;

@@ -27,7 +27,8 @@ import {
   type ProbeTarget,
 } from "./target.ts";
 import type { Severity, Verdict } from "./types.ts";
-import { type Findings, judge, type SideFindings } from "./verdict.ts";
+import type { Findings, SideFindings } from "./findings.ts";
+import { judge } from "./verdict.ts";
 
 /** Packets a second, whatever the number of peers. */
 const RATE = 100;

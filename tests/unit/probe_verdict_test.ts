@@ -2,7 +2,8 @@
  * Verdicts of probes: each kind of finding has its own.
  */
 import assert from "node:assert/strict";
-import { type Findings, judge } from "../../lib/probe/verdict.ts";
+import type { Findings } from "../../lib/probe/findings.ts";
+import { judge } from "../../lib/probe/verdict.ts";
 
 const GOOD = { sent: 5, received: 5, p50: 0.2 };
 const DEAD = { sent: 5, received: 0 };
