@@ -26,7 +26,7 @@ export async function runCommand(invocation: Invocation, backends: BackendRegist
     case "capture":
       return await (await import("./capture_command.ts")).captureCommand(invocation, backends);
     case "leases map":
-      return await (await import("./leases_map_command.ts")).leasesMapCommand(invocation, backends);
+      return await (await import("./leases_map_command.ts")).leasesMapCommand(invocation);
     case "leases list":
     case "leases show":
     case "leases pool":

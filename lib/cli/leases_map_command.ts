@@ -3,21 +3,20 @@
  *
  * @module
  */
-import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
-import type { BackendRegistry } from "../backend/registry.ts";
-import { describeWrite, openStore } from "../daemon/store.ts";
-import { decodeLease, decodeLeaseKey } from "../leases/codec.ts";
+import { type NetworkLeases, readNetworkLeases } from "../daemon/network_leases.ts";
 import { familiesOf } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
 import { COMMANDS } from "../options/commands.ts";
-import type { Options } from "../options/table.ts";
 import type { Invocation } from "../options/parse.ts";
-import { UsageError } from "../options/usage_error.ts";
 import { type PoolGrid, poolGrid, type SubnetState, type TakenSubnet } from "../web/pool_grid.ts";
 import { describePool, poolSvg, STATE_NAMES } from "../web/pool_svg.ts";
+import { print } from "./print.ts";
 
-/** Longest wait for a store that doesn't answer: a person is waiting. */
-const STORE_TIMEOUT_MS = 10_000;
+/** A lease that has less left than this wasn't renewed when it was due, in seconds; as `leases pool` counts. */
+const EXPIRING_SECONDS = 3600;
+
+/** Squares in a row. */
+const COLUMNS = 64;
 
 /** One character for each square. */
 const SIGNS: Readonly<Record<SubnetState, string>> = {
@@ -29,43 +28,25 @@ const SIGNS: Readonly<Record<SubnetState, string>> = {
 };
 
 /** Prints the map, or writes it to the file that is named. */
-export async function leasesMapCommand(
-  { argument, options, own }: Invocation,
-  backends: BackendRegistry,
-): Promise<number> {
-  const { network, taken, source } = await readPool(options, backends);
-  const maps = network.config.families.map((family) => poolGrid(family, taken, 64));
-  const title = `Subnets of the network in ${source}`;
+export async function leasesMapCommand({ argument, options, own }: Invocation): Promise<number> {
+  const { store, config, leases } = await readNetworkLeases(options);
+  const taken = takenSubnets(leases);
+  const maps = config.families.map((family) => poolGrid(family, taken, COLUMNS));
+  const title = `Subnets of the network in ${store}`;
   const text = own.get(COMMANDS["leases map"].options.svg) ? poolSvg(maps, title) : textOf(maps, title);
-  if (argument === "") console.log(text.trimEnd());
+  if (argument === "") await print(text);
   else await Deno.writeTextFile(argument, text);
   return 0;
 }
 
-async function readPool(options: Options, backends: BackendRegistry): Promise<{
-  network: ResolvedNetwork;
-  taken: TakenSubnet[];
-  source: string;
-}> {
-  if (options.kubeSubnetMgr) {
-    throw new UsageError("leases map: a cluster assigns the subnets: kubectl get nodes shows them");
-  }
-  await using store = await openStore(options);
-  const timeoutMs = STORE_TIMEOUT_MS;
-  const stored = await store.readConfig({ timeoutMs });
-  if (!stored) {
-    throw new Error(`There is no network config in ${store.description}. ${describeWrite(options)}`);
-  }
-  const network = await resolveNetwork(stored.text, backends);
-  const { leases } = await store.listLeases({ timeoutMs });
-  const taken = leases.flatMap((one): TakenSubnet[] => {
-    const subnets = decodeLeaseKey(one.key) ?? {};
-    const ips = decodeLease(one).lease?.attributes.publicIps ?? {};
-    const holder = familiesOf(ips).map(({ name }) => formatIp(ips[name]!)).join(", ");
-    const state = one.expires ? "used" : "reserved";
-    return familiesOf(subnets).map(({ name }) => ({ subnet: subnets[name]!, state, holder }));
+function takenSubnets(leases: NetworkLeases["leases"]): TakenSubnet[] {
+  return leases.flatMap(({ subnets = {}, attributes, host, expires, assigned, secondsLeft = Infinity }) => {
+    const ips = attributes?.publicIps ?? {};
+    const holder = host ?? familiesOf(ips).map(({ name }) => formatIp(ips[name]!)).join(", ");
+    const isReserved = !expires && assigned !== true;
+    const state = isReserved ? "reserved" : secondsLeft < EXPIRING_SECONDS ? "expiring" : "used";
+    return familiesOf(subnets).map(({ name }): TakenSubnet => ({ subnet: subnets[name]!, state, holder }));
   });
-  return { network, taken, source: store.description };
 }
 
 function textOf(maps: readonly PoolGrid[], title: string): string {
@@ -78,7 +59,7 @@ function textOf(maps: readonly PoolGrid[], title: string): string {
       lines.push(`  ${row.map(({ state }) => SIGNS[state]).join("").padEnd(map.columns)}  ${first}`);
     }
   }
-  const signs = (["used", "reserved", "free"] as const).map((state) =>
+  const signs = (["used", "reserved", "expiring", "free"] as const).map((state) =>
     `${SIGNS[state]} ${STATE_NAMES[state]}`
   );
   lines.push("", signs.join("   "), "");
