@@ -60,6 +60,11 @@ export class EtcdCluster implements LabStore {
     return [`-etcd-endpoints=${this.#endpoints}`];
   }
 
+  /** Process ids of the members that run. */
+  get pids(): readonly number[] {
+    return Array.from(this.#children.values(), ({ pid }) => pid);
+  }
+
   get #endpoints(): string {
     return this.members.map(clientUrl).join(",");
   }

@@ -16,7 +16,7 @@ import { fill } from "./fill.ts";
 import type { FillTimes } from "./fill_etcd.ts";
 import { describeMachine, median } from "./machine.ts";
 import { BENCH_CONFIG } from "./peers.ts";
-import { cpuSeconds, memory } from "./procfs.ts";
+import { cpuSeconds, memory, prefixCount } from "./procfs.ts";
 import { watchRoutes } from "./route_watch.ts";
 
 const DEVICE = "flannel.1";
@@ -66,11 +66,16 @@ async function leave(lab: Lab, host: Host): Promise<void> {
   await lab.etcd.ctl("del", `${PREFIX}/subnets/${subnet}.0-24`);
 }
 
-async function measureJoin(lab: Lab, host: Host): Promise<Join> {
+async function measureJoin(lab: Lab, host: Host, size: number): Promise<Join> {
   const began = Date.now();
   const daemon = host.start();
   const file = await untilFile(host);
-  const { lastChange } = await watchRoutes(daemon.pid, { until: () => true, quiet: QUIET, limit: LIMIT });
+  // The subnet file comes before the peers' routes.
+  const { lastChange } = await watchRoutes(daemon.pid, {
+    until: () => prefixCount(daemon.pid) >= size,
+    quiet: QUIET,
+    limit: LIMIT,
+  });
   const { now, peak } = memory(daemon.pid);
   const cpu = cpuSeconds(daemon.pid);
   const routes = (await host.routes("-4", DEVICE)).length;
@@ -169,7 +174,7 @@ async function benchJoins(lab: Lab, options: Options, hosts: Host[]): Promise<st
     if (size > filled) await fill(lab, "put", filled, size - filled, PER_TRANSACTION);
     filled = size;
     const joins: Join[] = [];
-    for (let run = 0; run < options.runs; run++) joins.push(await measureJoin(lab, hosts.shift()!));
+    for (let run = 0; run < options.runs; run++) joins.push(await measureJoin(lab, hosts.shift()!, size));
     rows.push(joinRow(size, joins));
     console.log(rows.at(-1)!.join("  "));
   }
