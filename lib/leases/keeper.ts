@@ -4,14 +4,13 @@
  * @module
  */
 import { messageOf } from "../errors.ts";
-import { noMetrics } from "../observe/types.ts";
 import { Backoff } from "../time/backoff.ts";
 import { Throttle } from "../time/throttle.ts";
 import { encodeLeaseValue, sameLeaseKey } from "./codec.ts";
-import { CONFLICT_HINT, describeConflict } from "./contest.ts";
 import { CLAIM_BACK_MS, type Holding, judge } from "./judge.ts";
 import { FormerValues } from "./former_values.ts";
 import { type KeeperOptions, LeaseLostError, type LeaseTrouble } from "./keeper_types.ts";
+import { Overwrites } from "./overwrites.ts";
 import { RenewalTime } from "./renewal_time.ts";
 import {
   type LeaseAttributes,
@@ -20,12 +19,10 @@ import {
   type StoredLease,
   StoreGoneError,
 } from "./types.ts";
-import { LEASE_CONFLICTS, LEASE_RENEWALS } from "./metrics.ts";
+import { LEASE_RENEWALS } from "./metrics.ts";
 
 /** Longest sleep: the time of day may jump, and the machine may have slept. */
 const LONGEST_SLEEP_MS = 60_000;
-/** The lease is claimed back at once, but not more often than this, in milliseconds. */
-const CLAIM_PAUSE_MS = 1000;
 
 /** What the store says of the own key. */
 type Sighting = { readonly stored: StoredLease | undefined; readonly revision: bigint };
@@ -46,7 +43,7 @@ export class LeaseKeeper {
   #unanswered: string | undefined;
   /** Another host overwrote the lease: it is written again, whatever its value. */
   #claims = false;
-  #conflict: { at: number; value: string } | undefined;
+  readonly #overwrites: Overwrites;
   #recheck = false;
   /** The store has another history: a lease that is missing there was not deleted. */
   #replaced = false;
@@ -62,6 +59,7 @@ export class LeaseKeeper {
     this.#time = new RenewalTime(options.clock, options);
     this.#backoff = new Backoff(options.clock);
     this.#throttle = new Throttle(options.clock, 30_000);
+    this.#overwrites = new Overwrites(options, this.#throttle);
     this.#acquiredAt = options.clock.now();
   }
 
@@ -88,7 +86,7 @@ export class LeaseKeeper {
     return {
       ...isOverdue ? { overdueMs: now - this.#time.renewAt } : {},
       ...this.#unanswered !== undefined ? { error: this.#unanswered } : {},
-      ...this.#conflict ? { conflict: { agoMs: now - this.#conflict.at, value: this.#conflict.value } } : {},
+      ...this.#overwrites.trouble,
     };
   }
 
@@ -240,22 +238,10 @@ export class LeaseKeeper {
 
   /** Another host with this one's public IP overwrote the lease; {@link #step} writes it again. */
   async #claim(stored: StoredLease, signal: AbortSignal): Promise<void> {
-    const { clock, log, metrics = noMetrics } = this.#o;
-    metrics.count(LEASE_CONFLICTS);
-    if (this.#throttle.pass() !== undefined) {
-      const conflict = describeConflict(this.#attributes, stored.value);
-      log.error(`${conflict}, which overwrote the lease of this one: writing it back`, {
-        key: stored.key,
-        found: stored.value,
-        written: this.#wanted,
-        hint: CONFLICT_HINT,
-      });
-    }
-    const pause = this.#conflict ? this.#conflict.at + CLAIM_PAUSE_MS - clock.now() : 0;
-    this.#conflict = { at: clock.now() + Math.max(0, pause), value: stored.value };
+    const pause = this.#overwrites.note(stored, { attributes: this.#attributes, value: this.#wanted });
     this.#held = stored;
     this.#claims = true;
-    if (pause > 0) await clock.sleep(pause, signal);
+    if (pause > 0) await this.#o.clock.sleep(pause, signal);
   }
 
   /** The lease is created again where nobody deleted it: it expired, or the store lost its data. */
