@@ -1,6 +1,6 @@
 /**
  * A program that prints a line `new|delete ADDRESS MILLISECONDS` for each IPv4 route that comes or goes in its network
- * namespace, with the time since the epoch at which it heard of it.
+ * namespace, with the time since the epoch at which it learned of it.
  *
  * @module
  */
