@@ -51,6 +51,8 @@ export type PeerChanges = ReadonlyMap<string, Lease | undefined>;
 /** The live peers, keyed by lease key; the own lease is never among them. */
 export interface PeerView {
   readonly peers: ReadonlyMap<string, Lease>;
+  /** Whether a peer's subnet is reserved for a host that has not been there yet. */
+  isAwaited?(key: string): boolean;
   /** Calls back after each change. */
   subscribe(onChange: (changes: PeerChanges) => void): Disposable;
 }

@@ -184,7 +184,7 @@ function cellsOf(row: PeerStatus, now: number, { style }: View): Cell[] {
     row.subnets.join(","),
     row.host,
     row.publicIps.join(","),
-    row.paths.length > 0 ? row.paths.join("+") : { text: "-", paint: style.bad },
+    row.awaited ? "reserved" : row.paths.length > 0 ? row.paths.join("+") : { text: "-", paint: style.bad },
     lastHandshake === undefined ? "" : lastHandshake === null ? "never" : `${ago(lastHandshake)} ago`,
     probe ? probe.rttMs === null ? "-" : milliseconds(probe.rttMs) : "",
     probe && probe.loss > 0 ? { text: loss, paint: style.bad } : loss,

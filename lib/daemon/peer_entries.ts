@@ -62,7 +62,10 @@ export class PeerEntries implements Disposable {
   #apply(peers: Iterable<readonly [string, Lease | undefined]>): void {
     const fresh: { readonly key: string; readonly outcome: string }[] = [];
     const planned = Array.from(peers, ([key, peer]) => {
-      const { entries, paths, problem } = peer ? this.#plan.forPeer(peer) : NO_ENTRIES;
+      const plan = peer ? this.#plan.forPeer(peer) : NO_ENTRIES;
+      const { entries, paths } = plan;
+      // A host that is yet to come is nothing that is wrong.
+      const problem = this.#peers.isAwaited?.(key) ? undefined : plan.problem;
       if (problem && this.#problems.get(key) !== problem) {
         // A session's backend carries packets without entries.
         fresh.push({ key, outcome: `${paths.length === 0 ? "skipped" : "reached in part"}: ${problem}` });

@@ -66,6 +66,7 @@ async function memberPeers(member: Member, detail: Exclude<PeerDetail, "counts">
   const { manager } = member.parts;
   return await peerTable({
     peers: member.peers.peers,
+    isAwaited: (key) => member.peers.isAwaited(key),
     plan: member.plan,
     live: member.livePeers(),
     changedAt: (key) => member.changedAt(key),

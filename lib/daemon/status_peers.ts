@@ -25,6 +25,8 @@ const SLICE = 1000;
 /** Where the table comes from. */
 export interface PeerSources {
   readonly peers: PeerView["peers"];
+  /** Whether the subnet is reserved for a host that has not been there yet. */
+  readonly isAwaited: (key: string) => boolean;
   readonly plan: Pick<HostPlan, "forPeer">;
   /** What a running backend sees. */
   readonly live: ((key: string) => LivePeer | undefined) | undefined;
@@ -62,6 +64,7 @@ function peerStatus(key: string, lease: Lease, sources: PeerSources): PeerStatus
   const { subnets, attributes } = lease;
   const { paths, problem } = sources.plan.forPeer(lease);
   const live = sources.live?.(key);
+  const awaited = sources.isAwaited(key) && problem !== undefined;
   const publicIps = familiesOf(attributes.publicIps).map(({ name }) => formatIp(attributes.publicIps[name]!));
   const named = publicIps.find((ip) => sources.names.has(ip));
   const changed = sources.changedAt(key);
@@ -76,7 +79,8 @@ function peerStatus(key: string, lease: Lease, sources: PeerSources): PeerStatus
       ? {}
       : { lastHandshake: live.lastHandshake > 0 ? timeOf(live.lastHandshake) : null },
     changedAt: changed === undefined ? null : timeOf(changed),
-    problem: problem ?? live?.problem ?? null,
+    problem: awaited ? null : problem ?? live?.problem ?? null,
+    ...awaited ? { awaited: true as const } : {},
     ...sources.probes ? { probe: sources.probes.resultOf(key) ?? null } : {},
   };
 }

@@ -64,6 +64,13 @@ export class PeerSet implements LeaseSink {
     return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
   }
 
+  /** Whether a subnet is reserved for a host that has not been there yet: its lease says nothing but the address. */
+  isAwaited(key: string): boolean {
+    const { reserved, lease } = this.#known.get(key) ?? {};
+    const { backendType, backendData = {} } = lease?.attributes ?? {};
+    return reserved === true && backendType === undefined && Object.keys(backendData).length === 0;
+  }
+
   get(key: string): ListedLease | undefined {
     return this.#known.get(key);
   }

@@ -172,6 +172,8 @@ export interface PeerStatus {
   readonly changedAt: string | null;
   /** Why it isn't reached, or not fully; null when all is well. */
   readonly problem: string | null;
+  /** Its subnet is reserved for a host that has not been there yet; absent for all others. */
+  readonly awaited?: true;
   /** The last probe through the overlay; absent where no probes run, null before the first result. */
   readonly probe?: ProbeStatus | null;
 }

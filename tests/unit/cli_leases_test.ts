@@ -6,8 +6,9 @@ import { PLAIN } from "../../lib/cli/terminal.ts";
 import { parseNetworkConfig } from "../../lib/config/network_config.ts";
 import type { NetworkLeases } from "../../lib/daemon/network_leases.ts";
 import { decodeLease, RESERVED_FOR_NOBODY } from "../../lib/leases/codec.ts";
-import type { LeaseView } from "../../lib/leases/inspect.ts";
+import { inspectRecords, type LeaseView } from "../../lib/leases/inspect.ts";
 import { planReserve, planRevoke, planUnreserve } from "../../lib/leases/operator.ts";
+import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";
 import { mapPools } from "../../lib/leases/pool_map.ts";
 import { parseIp } from "../../lib/net/ip.ts";
 import { UsageError } from "../../lib/options/usage_error.ts";
@@ -138,4 +139,28 @@ Deno.test("leases unreserve and revoke: what will happen, and what can't", () =>
     /^The reservation of .* held by no host, is deleted\.$/,
   );
   assert.throws(() => planRevoke(POOL, subnets("10.5.12.0/24")), /neither leased nor reserved/);
+});
+
+Deno.test("leases: what has changed since it was shown is left as it is", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await using store = await openSqliteStore(`${folder}/leases.db`);
+    const subnets = parseSubnets("10.5.2.0/24");
+    const held = (await store.createLease("10.5.2.0-24", vxlan("172.30.0.2"), 300))!;
+    const shown = { config: CONFIG.families, leases: (await inspectRecords(store)).leases };
+    const free = { ...shown, leases: [] };
+    const plans = [
+      planRevoke(shown, subnets),
+      planReserve(shown, subnets, {}),
+      planReserve(free, subnets, {}),
+    ];
+    const written = await store.updateLease(held, vxlan("172.30.0.7"), 300);
+    for (const { act } of plans) assert.equal(await act!(store, {}), false);
+    assert.deepEqual((await store.listLeases()).leases, [written]);
+    const now = { ...shown, leases: (await inspectRecords(store)).leases };
+    assert.equal(await planRevoke(now, subnets).act!(store, {}), true);
+    assert.deepEqual((await store.listLeases()).leases, []);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

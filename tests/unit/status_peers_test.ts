@@ -18,6 +18,7 @@ function sources(keys: readonly string[], changes: Partial<PeerSources> = {}): P
     peers,
     plan: { forPeer: () => ({ entries: [], paths: ["vxlan"] }) },
     live: undefined,
+    isAwaited: () => false,
     changedAt: () => undefined,
     probes: undefined,
     names: new Map(),
@@ -135,4 +136,14 @@ Deno.test("status: a peer's last change, and nothing of peers that are gone", ()
   assert.deepEqual([times.of("a"), times.of("b")], [1000, 2000]);
   notify(new Map([["a", undefined]]));
   assert.equal(times.of("a"), undefined);
+});
+
+// Each reservation made in advance was a problem on every host until its host came.
+Deno.test("status: a subnet that is reserved for a host yet to come is no problem", async () => {
+  const forPeer = () => ({ entries: [], paths: [], problem: "its lease has no backend type, not vxlan" });
+  const from = sources(keysOf(2), { plan: { forPeer }, isAwaited: (key) => key === keysOf(1)[0] });
+  const table = await peerTable(from, "all");
+  assert.deepEqual(table.rows.map(({ awaited }) => awaited), [true, undefined]);
+  assert.deepEqual(table.rows.map(({ problem }) => problem === null), [true, false]);
+  assert.equal(table.withProblem, 1);
 });
