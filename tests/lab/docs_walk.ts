@@ -5,7 +5,7 @@
  *
  *     <!-- not run: WHY -->      is left out
  *     <!-- host 2 -->            runs on the second host; the first is the default
- *     <!-- stays -->             a program that goes on: the walk waits until it has written its subnet file
+ *     <!-- stays -->             a flanneld that continues: the walk waits until its host is ready
  *
  * What differs from the page: etcd's address, `http://192.0.2.10:2379` there, is the lab's; `/run/flannel` is a folder of
  * the host's own; `sudo` runs what follows, and `flanneld` is the program under test.
@@ -132,7 +132,9 @@ async function runBlock(host: Host, block: Block, environment: Record<string, st
   try {
     const { code, stdout, stderr } = await child.output();
     const decoder = new TextDecoder();
-    if (code !== 0) throw new Error(`status ${code}: ${decoder.decode(stderr)}${decoder.decode(stdout)}`);
+    if (code === 0) return;
+    const said = `${decoder.decode(stdout)}\n${decoder.decode(stderr)}`.trim().split("\n");
+    throw new Error(`status ${code}: ${said.slice(-20).join("\n")}`);
   } finally {
     clearTimeout(timer);
   }
@@ -157,9 +159,12 @@ async function stay(
   void collect(child.stderr);
   let ended = false;
   void child.status.then(() => ended = true);
-  await until(`${file} to be written`, async () => {
+  await until(`the host of ${file} to be ready`, async () => {
     if (ended) throw new Error(`it ended: ${said}`);
-    return await Deno.stat(file).then(() => true, () => false);
+    if (!await Deno.stat(file).then(() => true, () => false)) return false;
+    // The file comes first; that the rest stands, too, is what status says by its own status.
+    const status = host.spawn(["flanneld", "status", `-subnet-file=${file}`], environment);
+    return (await status.output()).success;
   }, BLOCK_LIMIT).catch((error) => {
     if (!ended) child.kill("SIGTERM");
     throw new Error(`${(error as Error).message}\n${said}`);

@@ -22,6 +22,9 @@ import { parseIp } from "../../lib/net/ip.ts";
 import { readDevicePart } from "../../lib/wireguard/kernel.ts";
 import { parseDevice, UapiError } from "../../lib/wireguard/uapi.ts";
 import { ipv4Rules, NAMES } from "./firewall_fixtures.ts";
+import { ALL_OFFLOADS, FakeHost } from "./udp_fake_io.ts";
+import { NET4, NET6, outgoing } from "./udp_packets.ts";
+import { buildPacket } from "./udp_reference.ts";
 
 /** The one message that is written. */
 function messageOf(type: number, write: (writer: MessageWriter) => void): Parameters<typeof decodeRoute>[0] {
@@ -121,6 +124,17 @@ Deno.test("clouds: a list whose pages never end is given up", () => {
     () => pages.next(),
     new CloudError("unavailable", "the list of routes has more than 100 pages"),
   );
+});
+
+Deno.test("udp: a checksum that is to be written into the IP header drops the packet", () => {
+  for (const net of [NET4, NET6]) {
+    const host = new FakeHost(ALL_OFFLOADS, [net.peer]);
+    const needsChecksum = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    host.kernel.toRead.push(new Uint8Array([...needsChecksum, ...buildPacket(outgoing(net))]));
+    host.outbound.turn();
+    assert.deepEqual(host.kernel.sent, []);
+    assert.equal(host.counted("outMalformed"), 1);
+  }
 });
 
 Deno.test("lease key: a length with leading zeros isn't another key of the same subnet", () => {

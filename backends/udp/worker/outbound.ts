@@ -130,7 +130,9 @@ export class Outbound {
       return;
     }
     if (this.#hasHeader && (vnet.flags & NEEDS_CSUM) !== 0) {
-      if (!finishChecksum(memory, at, length, vnet.checksumStart, vnet.checksumOffset)) {
+      // A checksum within the IP header would make it another packet than the one that was checked.
+      const isBehindIp = vnet.checksumStart >= this.#ip.headerLength;
+      if (!isBehindIp || !finishChecksum(memory, at, length, vnet.checksumStart, vnet.checksumOffset)) {
         counters[COUNTER.outMalformed]!++;
         return;
       }
