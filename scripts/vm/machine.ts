@@ -119,7 +119,7 @@ exec switch_root /root /mnt/start
 function startScript({ modules, version }: Kernel, command: readonly string[]): string {
   const words = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   return `#!/bin/sh
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1 TMPDIR=/mnt
 mkdir -p /lib/modules/${version}
 mount --bind ${modules} /lib/modules/${version}
 mkdir -p /run/netns /run/lock
