@@ -5,6 +5,8 @@
  */
 import { countOpenFds } from "../ffi/fd.ts";
 import { readKernelFile } from "../ffi/kernel_file.ts";
+import { FIREWALL_ERRORS, FIREWALL_REPAIRS } from "../firewall/metrics.ts";
+import { LEASE_CONFLICTS, LEASE_RENEWALS, STORE_ERRORS } from "../leases/metrics.ts";
 import type { Metrics } from "../observe/types.ts";
 import { COMMIT, VERSION } from "../version.ts";
 import { BUILD_INFO, CPU_SECONDS, MAX_FDS, OPEN_FDS, RESIDENT_MEMORY, START_TIME } from "./metrics.ts";
@@ -12,8 +14,12 @@ import { BUILD_INFO, CPU_SECONDS, MAX_FDS, OPEN_FDS, RESIDENT_MEMORY, START_TIME
 /** USER_HZ, in which /proc counts: 100 on every Linux that user space sees. */
 const TICKS_PER_SECOND = 100;
 
+/** Counters that alerts watch for growth: one that appears with its first event has not grown by it. */
+const FROM_ZERO = [STORE_ERRORS, LEASE_CONFLICTS, LEASE_RENEWALS, FIREWALL_ERRORS, FIREWALL_REPAIRS] as const;
+
 /** Adds them to the metrics, read at each read-out. */
 export function reportProcess(metrics: Metrics): Disposable {
+  for (const spec of FROM_ZERO) metrics.count(spec, {}, 0);
   metrics.gauge(BUILD_INFO, 1, { version: VERSION, commit: COMMIT ?? "unknown", deno: Deno.version.deno });
   return metrics.onCollect(() => {
     const { userTicks, systemTicks, startTicks } = parseStat(readKernelFile("/proc/self/stat"));
