@@ -14,7 +14,9 @@ const MTU = { wireguard: 1420, ipip: 1480 } as const;
 /** Whether this kernel makes devices of a kind. */
 export async function hasKind(kind: "wireguard" | "ipip"): Promise<boolean> {
   const name = `probe${crypto.randomUUID().slice(0, 6)}`;
-  const { code } = await run(["ip", "link", "add", name, "type", kind], { mayFail: true });
+  // Without an address it would be a second tunl0, and "File exists".
+  const local = kind === "ipip" ? ["local", "192.0.2.1"] : [];
+  const { code } = await run(["ip", "link", "add", name, "type", kind, ...local], { mayFail: true });
   if (code === 0) await run(["ip", "link", "delete", name]);
   return code === 0;
 }
