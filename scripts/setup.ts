@@ -45,6 +45,7 @@ const PAGE_REQUIREMENTS: readonly Requirement[] = [
 /** What makes and boots hosts with systemd. */
 const HOSTS_REQUIREMENTS: readonly Requirement[] = [
   { program: "mmdebstrap", debianPackage: "mmdebstrap" },
+  { program: "crun", debianPackage: "crun" },
   { program: "systemd-nspawn", debianPackage: "systemd-container" },
 ];
 

@@ -1,60 +1,22 @@
-/** The image's file system as a DaemonSet's Pod has it: read-only, two capabilities, the manifest's mounts. */
+/** The image run by crun as a DaemonSet's Pod: read-only, two capabilities, the manifest's mounts. */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
-import { targetOf } from "../../scripts/build/runtime.ts";
-import { debianFiles, programFiles } from "../../scripts/image/root.ts";
 import { run } from "../../scripts/lab/process.ts";
 import { builtBinary, useCommand } from "./built_binary.ts";
 import { kubeTest } from "./kube_lab.ts";
+import { hasCrun, unpackImage, writePod } from "./oci_pod.ts";
 
 const MANIFEST = new URL("../../packaging/kubernetes/kube-flannel.yml", import.meta.url);
 
-/** What makes the file system, and what starts a program in it with fewer rights. */
-const MISSING = ["mmdebstrap", "capsh"].filter((program) =>
-  !new Deno.Command("sh", { args: ["-c", `command -v ${program}`], stdout: "null" }).outputSync().success
-);
-
-async function makeRoot(scratch: string): Promise<string> {
-  const target = targetOf(Deno.build.arch), root = `${scratch}/root`;
-  await Deno.mkdir(root);
-  for (
-    const layer of [
-      (await debianFiles(target, scratch)).folder,
-      await programFiles(await builtBinary(), target, scratch),
-    ]
-  ) await run(["cp", "-a", `${layer}/.`, root]);
-  return root;
-}
-
-interface Mount {
-  readonly from: string;
-  readonly to: string;
-  readonly isReadOnly?: boolean;
-}
-
-/** A program that runs its arguments in the image as a container runtime does. It becomes what it runs. */
-async function writePod(path: string, root: string, mounts: readonly Mount[], keep: readonly string[]) {
-  const kept = keep.map((name) => `cap_${name.toLowerCase()}`).join("|") || "none";
-  const binds = mounts.map(({ from, to, isReadOnly }) =>
-    `if [ -d '${from}' ]; then mkdir -p "$r${to}"; else : >>"$r${to}"; fi; mount --bind '${from}' "$r${to}"` +
-    (isReadOnly ? `; mount -o remount,bind,ro "$r${to}"` : "")
-  );
-  const script = `#!/bin/sh
-if [ "$1" != inside ]; then exec unshare --mount "$0" inside "$@"; fi
-shift; set -e; r="${root}.$$"; mkdir "$r"
-mount --bind '${root}' "$r"; mount -o remount,bind,ro "$r"
-mount -t tmpfs tmpfs "$r/run"; mount -t tmpfs tmpfs "$r/var/run"; mount -t tmpfs tmpfs "$r/dev"
-mount -t proc proc "$r/proc"; mount --rbind /sys "$r/sys"
-for d in null zero random urandom; do : >"$r/dev/$d"; mount --bind /dev/$d "$r/dev/$d"; done
-${binds.join("\n")}
-drop=$(capsh --print | sed -n 's/^Bounding set =//p' | tr , '\\n' | grep -Ev '^(${kept})$' | paste -sd,)
-export PATH=/usr/sbin:/usr/bin
-exec ${"$(PATH=$PATH:/sbin command -v capsh)"} --no-new-privs --chroot="$r" --drop="$drop" --shell=/usr/bin/sh -- \\
-  -c 'exec /usr/bin/flanneld "$@"' flanneld "$@"
-`;
-  await Deno.writeTextFile(path, script, { mode: 0o755 });
-}
+/** What makes the file system, and what runs it. */
+const MISSING = [
+  ...new Deno.Command("sh", { args: ["-c", "command -v mmdebstrap"], stdout: "null" }).outputSync().success
+    ? []
+    : ["mmdebstrap"],
+  ...hasCrun() ? [] : ["crun"],
+];
 
 kubeTest(
   `kube image: the daemon and cni install run as the manifest's Pod${
@@ -63,12 +25,15 @@ kubeTest(
   { hosts: 2 },
   async ({ lab, kube, start }) => {
     if (MISSING.length > 0) return;
-    const root = await makeRoot(lab.folder);
+    const folder = (name: string) => `${lab.folder}/${name}`;
+    const root = folder("root"), script = fileURLToPath(new URL("../../scripts/image.ts", import.meta.url));
+    const image = ["--binary", await builtBinary(), "--out", folder("image.tar")];
+    await run([Deno.execPath(), "run", "-A", script, ...image]);
+    const entrypoint = await unpackImage(folder("image.tar"), folder("layout"), root);
     const documents = parseAllDocuments(await Deno.readTextFile(MANIFEST)).map((one) => one.toJS());
     const { spec } = documents.find(({ kind }) => kind === "DaemonSet").spec.template;
     const [main] = spec.containers, [init] = spec.initContainers;
     const config = documents.find(({ kind }) => kind === "ConfigMap").data;
-    const folder = (name: string) => `${lab.folder}/${name}`;
     for (const name of ["cfg", "secrets", "bin", "net.d"]) await Deno.mkdir(folder(name));
     const files = dirname(kube.kubeconfig);
     await Deno.copyFile(`${files}/net-conf.json`, folder("cfg/net-conf.json"));
@@ -82,7 +47,7 @@ kubeTest(
       from: folder("net.d"),
       to: "/etc/cni/net.d",
     }];
-    await writePod(folder("init"), root, [cfg, ...places], []);
+    await writePod(folder("init"), { root, entrypoint, mounts: [cfg, ...places], capabilities: [], env: [] });
     await lab.host(1).exec([folder("init"), ...init.args]);
     assert.deepEqual(JSON.parse(await Deno.readTextFile(folder("net.d/10-flannel.conflist"))).name, "cbr0");
     const version = await lab.host(1).exec([
@@ -94,12 +59,18 @@ kubeTest(
     const { hostname, port } = new URL(server);
     for (const host of lab.hosts) {
       await Deno.mkdir(host.folder, { recursive: true });
-      await writePod(`${host.folder}/pod`, root, [
-        { ...cfg },
-        { from: host.folder, to: "/run/flannel" },
-        { from: folder("xtables.lock"), to: "/run/xtables.lock" },
-        { from: folder("secrets"), to: "/var/run/secrets/kubernetes.io/serviceaccount", isReadOnly: true },
-      ], main.securityContext.capabilities.add);
+      await writePod(`${host.folder}/pod`, {
+        root,
+        entrypoint,
+        mounts: [
+          cfg,
+          { from: host.folder, to: "/run/flannel" },
+          { from: folder("xtables.lock"), to: "/run/xtables.lock" },
+          { from: folder("secrets"), to: "/var/run/secrets/kubernetes.io/serviceaccount", isReadOnly: true },
+        ],
+        capabilities: main.securityContext.capabilities.add,
+        env: ["NODE_NAME", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"],
+      });
       using _command = useCommand(`${host.folder}/pod`);
       start(host.number, {
         env: { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port },
