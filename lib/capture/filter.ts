@@ -169,6 +169,18 @@ function familyOuter(
   ]);
 }
 
+/**
+ * Where the kernel says what kind of packet it is (SKF_AD_OFF + SKF_AD_PKTTYPE, linux/filter.h): to this host 0,
+ * broadcast 1, multicast 2, to another host 3, outgoing 4 (linux/if_packet.h).
+ */
+const PACKET_TYPE = 0xffff_f000 + 4;
+const NOT_FOR_OTHERS: Test = { at: PACKET_TYPE, bytes: 1, any: [0, 1, 2, 4] };
+
+/** Without what a switch floods: packets between other hosts that come to this one's interface as well. */
+export function ofThisHost(clauses: readonly Clause[]): Clause[] {
+  return clauses.map((clause) => [NOT_FOR_OTHERS, ...clause]);
+}
+
 /** Packets from or to one of these prefixes. */
 export function subnetClauses(header: LinkHeader, prefixes: readonly Prefix[]): Clause[] {
   return prefixes.flatMap((prefix) => {

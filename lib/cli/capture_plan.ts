@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Clause, type LinkHeader, outerClauses, subnetClauses } from "../capture/filter.ts";
+import { type Clause, type LinkHeader, ofThisHost, outerClauses, subnetClauses } from "../capture/filter.ts";
 import type { CaptureSource } from "../capture/recorder.ts";
 import type { NetworkView } from "../daemon/network_view.ts";
 import { familiesOf } from "../net/family.ts";
@@ -132,9 +132,9 @@ function outerPart(
     link,
     description: `outer packets${whose}`,
     clauses: (header) =>
-      outerClauses(header, {
+      ofThisHost(outerClauses(header, {
         ...{ tunnel, families, peerPorts: ports },
         ...peers ? { peers } : {},
-      }),
+      })),
   }];
 }

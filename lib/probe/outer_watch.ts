@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { compile, type LinkHeader, outerClauses, subnetClauses } from "../capture/filter.ts";
+import { compile, type LinkHeader, ofThisHost, outerClauses, subnetClauses } from "../capture/filter.ts";
 import { PacketTap, type TappedPacket } from "../capture/packet_tap.ts";
 import type { Family } from "../net/family.ts";
 import { formatIp, type Ip, sameIp } from "../net/ip.ts";
@@ -50,7 +50,11 @@ export async function watchOuter(
     const carried = tunnel && isUdpTunnel(tunnel) ? 17 : tunnel?.ipProtocol;
     if (sameIp(destination, publicIp) && protocol === carried) error ??= { reason, from: formatIp(from) };
   });
-  using tap = new PacketTap(link.index, (header) => compile(clauses(header), SIZES.snapLength), SIZES);
+  using tap = new PacketTap(
+    link.index,
+    (header) => compile(ofThisHost(clauses(header)), SIZES.snapLength),
+    SIZES,
+  );
   await during();
   const innerAt = innerOffset(tap.header, family, isDirect ? undefined : tunnel);
   const found = { sent: 0, received: 0, answers: 0 };

@@ -210,6 +210,20 @@ labTest("probe: one way, and a peer whose device is down", { hosts: 2 }, async (
   assert.match(described(closed), /Nothing takes UDP port 8472 on 172\.30\.0\.2/);
 });
 
+// A switch floods what it has no port for: a third host's packets were taken for the silent peer's.
+labTest("probe: a host whose wire is down while others send to it", { hosts: 3 }, async (lab) => {
+  await lab.startAll();
+  const [, gone] = await lab.connect();
+  const [here, silent, other] = [lab.host(1), lab.host(2), lab.host(3)];
+  const send = ["ping", "-q", "-i", "0.05", gone!.addresses.ipv4!];
+  const talk = other.spawn(send);
+  await silent.ip("link set eth0 down");
+  const probed = await probe(here, silent.addresses.ipv4!);
+  talk.kill("SIGTERM");
+  await talk.status;
+  assert.equal(probed.families[0]!.verdict.code, "underlay-down", described(probed));
+});
+
 labTest("probe: without a daemon, entries that the kernel lacks are named", { hosts: 2 }, async (lab) => {
   await lab.startAll();
   const here = lab.host(1);

@@ -2,7 +2,13 @@
  * What a capture takes and writes: filters run in a small interpreter of classic BPF, blocks read back by their rules.
  */
 import assert from "node:assert/strict";
-import { compile, type LinkHeader, outerClauses, subnetClauses } from "../../lib/capture/filter.ts";
+import {
+  compile,
+  type LinkHeader,
+  ofThisHost,
+  outerClauses,
+  subnetClauses,
+} from "../../lib/capture/filter.ts";
 import {
   enhancedPacket,
   interfaceDescription,
@@ -13,8 +19,11 @@ import { FAMILIES, IPV4, IPV6 } from "../../lib/net/family.ts";
 import { ipToBytes, parseIp } from "../../lib/net/ip.ts";
 import { parsePrefix } from "../../lib/net/prefix.ts";
 
-/** Runs a program as the kernel does. @returns Whether the packet passes. */
-function passes(program: Uint8Array<ArrayBuffer>, packet: readonly number[]): boolean {
+/** Where the kernel gives the packet's type (SKF_AD_OFF + SKF_AD_PKTTYPE). */
+const PACKET_TYPE = 0xffff_f004;
+
+/** Runs a program as the kernel does. @param type A PACKET_ number of linux/if_packet.h. @returns Whether it passes. */
+function passes(program: Uint8Array<ArrayBuffer>, packet: readonly number[], type = 0): boolean {
   const code = new DataView(program.buffer);
   const view = new DataView(Uint8Array.from(packet).buffer);
   let a = 0;
@@ -28,6 +37,10 @@ function passes(program: Uint8Array<ArrayBuffer>, packet: readonly number[]): bo
     ];
     const size = { 0x20: 4, 0x28: 2, 0x30: 1 }[op];
     if (size !== undefined) {
+      if (k === PACKET_TYPE) {
+        a = type;
+        continue;
+      }
       // A load beyond the packet ends the program.
       if (k + size > packet.length) return false;
       a = size === 4 ? view.getUint32(k) : size === 2 ? view.getUint16(k) : view.getUint8(k);
@@ -125,6 +138,13 @@ Deno.test("filter: without a peer all of the tunnel's packets, and only those", 
   assert(passes(ipip, frame(14, ip(4, A.ipv4, B.ipv4, [0x45]))));
   assert(!passes(ipip, frame(14, ip(47, A.ipv4, B.ipv4, [0x45]))));
   assert(passes(compile([], 65_535), []), "no clauses take everything");
+});
+
+Deno.test("filter: packets between other hosts, which a switch floods, are none of this host's", () => {
+  const clauses = outerClauses(14, { tunnel: TUNNEL, families: FAMILIES, peers: [parseIp(B.ipv4)] });
+  const packet = frame(14, ip(17, C.ipv4, B.ipv4, udp(8472, vxlan(1))));
+  const taken = [0, 1, 2, 3, 4].filter((type) => passes(compile(ofThisHost(clauses), 65_535), packet, type));
+  assert.deepEqual(taken, [0, 1, 2, 4]);
 });
 
 /** Reads a block: its type, its body, its options by code. */
