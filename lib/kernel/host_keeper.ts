@@ -124,7 +124,11 @@ export class HostKeeper {
       const { operations, failures } = await this.#reconciler.pass();
       metrics.observe(PASS_SECONDS, (performance.now() - began) / 1000);
       metrics.count(REPAIRS, {}, isFirst ? 0 : operations);
-      if (this.#reconciler.size > MANY_ENTRIES) releaseHeap();
+      if (this.#reconciler.size > MANY_ENTRIES) {
+        // Changes that waited for the pass go first.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        releaseHeap();
+      }
       this.#tell(problem);
       return { operations, failures: failures + (problem ? 1 : 0) };
     } catch (error) {
