@@ -18,6 +18,8 @@ const TTL = 86_400;
 const PER_TRANSACTION = 100;
 /** Changes are written this often, in milliseconds. */
 const BEAT_MS = 20;
+/** A lease that goes comes back after so many beats: 2 s. */
+const AWAY_BEATS = 100;
 
 async function call(endpoint: string, path: string, body: unknown): Promise<Record<string, unknown>> {
   const response = await fetch(`${endpoint}/v3/${path}`, { method: "POST", body: JSON.stringify(body) });
@@ -44,16 +46,17 @@ async function fill(endpoint: string, count: number): Promise<void> {
   }
 }
 
-/** First half of a beat's leases go, those that went a beat ago come back. */
+/** With each beat some leases go, and those that went {@link AWAY_BEATS} ago come back. */
 async function churn(endpoint: string, count: number, rate: number, seconds: number): Promise<void> {
   const { ID: lease } = await call(endpoint, "lease/grant", { TTL });
   const each = Math.max(1, Math.round((rate * BEAT_MS) / 2000));
   const encoder = new TextEncoder();
   const began = performance.now();
-  let gone: number[] = [];
+  const away: number[][] = [];
   let next = 0;
   for (let beat = 0; performance.now() - began < seconds * 1000; beat++) {
     const going = Array.from({ length: each }, () => next++ % count);
+    const gone = away.length < AWAY_BEATS ? [] : away.shift()!;
     const success = [...gone.map((index) => put(index, lease)), ...going.map(remove)];
     await call(endpoint, "kv/txn", { success });
     const now = (performance.timeOrigin + performance.now()).toFixed(1);
@@ -62,7 +65,7 @@ async function churn(endpoint: string, count: number, rate: number, seconds: num
       ...going.map((index) => `${index} delete ${now}`),
     ];
     await Deno.stdout.write(encoder.encode(`${lines.join("\n")}\n`));
-    gone = going;
+    away.push(going);
     const rest = began + (beat + 1) * BEAT_MS - performance.now();
     if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
   }
