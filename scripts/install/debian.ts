@@ -50,8 +50,20 @@ export const MAINTAINER_SCRIPTS: Readonly<Record<string, string>> = {
 set -e
 if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
   systemctl daemon-reload
-  # An upgrade: the data plane stays while the daemon is replaced.
-  if [ -n "$2" ]; then systemctl try-restart flanneld.service || true; fi
+  # An upgrade: the data plane stays while the daemon is replaced. The udp backend's packets go through the daemon, so
+  # the new one is unpacked while the old one still runs.
+  if [ -n "$2" ] && systemctl is-active flanneld.service | grep -qx -e active -e activating; then
+    /usr/sbin/flanneld -version >/dev/null || true
+    # It is ready once the store answers, which may be away.
+    timeout 15 systemctl try-restart flanneld.service ||
+      echo "flanneld isn't ready yet: systemctl status flanneld, flanneld status" >&2
+    name=$(head -c 4096 /usr/sbin/flanneld | tr -d '\\000' | sed -n 's/^flanneld_name=//p')
+    for other in /var/cache/flanneld/*-????????????????; do
+      if [ -n "$name" ] && [ -d "$other" ] && [ "\${other##*/}" != "$name" ]; then
+        flock -x -n "$other/flanneld" rm -rf "$other" || true
+      fi
+    done
+  fi
 fi
 `,
   prerm: `#!/bin/sh

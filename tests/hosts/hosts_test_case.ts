@@ -3,14 +3,11 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import { Lab } from "../../scripts/lab/lab.ts";
-import { run } from "../../scripts/lab/process.ts";
 import { SystemdHost } from "../../scripts/lab/systemd_host.ts";
 import { systemdRoot, whyNoSystemdRoot } from "../../scripts/lab/systemd_root.ts";
-import { builtBinary } from "../lab/built_binary.ts";
+import { currentPackage } from "./packages.ts";
 
-const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 /** Where the package has its examples. */
 export const EXAMPLES = "/usr/share/doc/flanneld/examples";
 
@@ -20,15 +17,6 @@ export interface Hosts {
   readonly one: SystemdHost;
   readonly two: SystemdHost;
   readonly both: readonly SystemdHost[];
-}
-
-/** Makes the .deb of this checkout in a folder. @returns Its path. */
-async function makePackage(folder: string): Promise<string> {
-  const binary = await builtBinary();
-  const script = `${CHECKOUT}/scripts/package.ts`;
-  await run([Deno.execPath(), "run", "-A", script, `--binary=${binary}`, `--out=${folder}`]);
-  for await (const { name } of Deno.readDir(folder)) if (name.endsWith(".deb")) return `${folder}/${name}`;
-  throw new Error(`${script} left no .deb in ${folder}`);
 }
 
 /** Installs the package and its options, as an administrator does. */
@@ -45,7 +33,7 @@ async function withHosts(body: (hosts: Hosts) => Promise<void>): Promise<void> {
   await using one = new SystemdHost(lab.host(1), root);
   await using two = new SystemdHost(lab.host(2), root);
   const both = [one, two];
-  const [deb] = await Promise.all([makePackage(lab.folder), ...both.map((host) => host.boot())]);
+  const [deb] = await Promise.all([currentPackage(lab.folder), ...both.map((host) => host.boot())]);
   await Promise.all(both.map((host) => install(host, deb, lab.store.args)));
   try {
     await body({ lab, one, two, both });
