@@ -8,38 +8,34 @@
  */
 import { messageOf } from "../errors.ts";
 import { familiesOf, type Family } from "../net/family.ts";
-import { formatIp, type Ip } from "../net/ip.ts";
+import type { Ip } from "../net/ip.ts";
 import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import type { NetlinkSocket } from "../netlink/socket.ts";
 import type { Clock } from "../time/clock.ts";
 import { Echoer, type EchoOutcome, type Side } from "./echoer.ts";
-import { EchoHistory } from "./history.ts";
+import type { EchoHistory } from "./history.ts";
 import { KernelReader, pathOf } from "./kernel_path.ts";
 import { PROBE_INTERVAL, PROBE_PEERS, PROBE_REQUESTS, PROBE_ROUND_TRIPS } from "./metrics.ts";
 import { Pacer } from "./pacer.ts";
 import {
   addressBeyond,
   addressToAsk,
-  describeCarrier,
   mayBeSilent,
   ownAddresses,
   type ProbeNetwork,
   type ProbeTarget,
 } from "./target.ts";
 import type { Severity, Verdict } from "./types.ts";
-import type { Findings, SideFindings } from "./findings.ts";
 import { judge } from "./verdict.ts";
+import { type FamilyHistory, findingsOf, lossOf, newHistory, SMALL_PAYLOAD } from "./watch_findings.ts";
 
 /** Packets a second, whatever the number of peers. */
 const RATE = 100;
 /** A peer and family get so many in a round. */
 const PACKETS = 3;
-const SMALL_PAYLOAD = 64;
 const TIMEOUT_MS = 1_000;
 /** Hosts that start together don't probe together: the first round begins within this time. */
 const JITTER_MS = 10_000;
-/** So many of the last packets must be lost before a verdict speaks of loss. */
-const LOSSES = 3;
 /** Lines about peers that a round writes to the log. */
 const LOG_LINES = 10;
 
@@ -69,14 +65,6 @@ export interface WatchResult {
   readonly loss: number;
   readonly underlayLoss: number;
   readonly verdict: Verdict;
-}
-
-/** A peer in one family. */
-interface FamilyHistory {
-  readonly small: EchoHistory;
-  readonly large: EchoHistory;
-  readonly underlay: EchoHistory;
-  verdict: Verdict | undefined;
 }
 
 /** Which verdict of several families counts. */
@@ -237,46 +225,13 @@ export class PeerWatch {
 
   #judge(target: ProbeTarget, family: Family, history: FamilyHistory, network: ProbeNetwork): void {
     const before = history.verdict?.code;
-    history.verdict = judge(this.#findings(target, family, history, network));
+    history.verdict = judge(
+      findingsOf(target, family, history, network, { reader: this.#kernel, mtu: this.#o.mtu() }),
+    );
     const { code, severity, text } = history.verdict;
     if (code === before || (before === undefined && severity === "ok")) return;
     const was = before === undefined ? "" : ` (was ${before})`;
     this.#changes.push({ severity, line: `peer ${target.key}, ${family.label}: ${code}${was}: ${text}` });
-  }
-
-  #findings(
-    { lease }: ProbeTarget,
-    family: Family,
-    { small, large, underlay }: FamilyHistory,
-    network: ProbeNetwork,
-  ): Findings {
-    const publicIp = lease.attributes.publicIps[family.name];
-    const carrier = describeCarrier(network);
-    const isDead = small.isInterrupted;
-    const kernel = isDead
-      ? this.#kernel.path(network.type, lease, addressToAsk(network.type, lease.subnets[family.name]!))
-      : undefined;
-    const { nextHop, neighbour } = kernel?.underlay ?? {};
-    const most = this.#o.mtu();
-    const isHole = !isDead && small.isAnswered && large.isInterrupted && large.sent > 1;
-    return {
-      publicIp: publicIp ? formatIp(publicIp) : "its public address",
-      path: kernel && kernel.path !== "none" ? kernel.path : pathOf(network.type),
-      ...carrier === undefined || kernel?.path === "direct" ? {} : { carrier },
-      ...kernel?.link ? { device: kernel.link.name } : {},
-      overlay: {
-        ...sideOf(small, isDead),
-        ...isHole
-          ? { mtu: { mtu: family.headerBytes + SMALL_PAYLOAD, most, blackHole: true, isBound: true } }
-          : {},
-      },
-      underlay: sideOf(underlay, underlay.isInterrupted),
-      ...kernel?.fault ? { kernel: kernel.fault } : {},
-      ...nextHop && neighbour
-        ? { nextHop: { address: formatIp(nextHop), resolved: neighbour === "resolved" } }
-        : {},
-      ...mayBeSilent(network.type) ? { mayBeSilent: true } : {},
-    };
   }
 
   /** What changed in this round goes to the log, and how many peers are how to the metrics. */
@@ -301,22 +256,6 @@ export class PeerWatch {
   }
 }
 
-function newHistory(): FamilyHistory {
-  const make = () => new EchoHistory();
-  return { small: make(), large: make(), underlay: make(), verdict: undefined };
-}
-
 function tripOf(outcome: EchoOutcome): number | undefined {
   return outcome.kind === "reply" ? outcome.rttMs : undefined;
-}
-
-function lossOf({ sent, received }: EchoHistory): number {
-  return sent === 0 ? 0 : 1 - received / sent;
-}
-
-/** Of a way that is interrupted now, what passed before doesn't count; a lost packet or two say nothing yet. */
-function sideOf({ sent, received, p50 }: EchoHistory, isInterrupted: boolean): SideFindings {
-  if (isInterrupted) return { sent, received: 0 };
-  const counted = sent - received < LOSSES ? sent : received;
-  return { sent, received: counted, ...p50 === undefined ? {} : { p50 } };
 }
