@@ -10,7 +10,7 @@ import { type LabStore, PREFIX, type StorePlace } from "./store.ts";
 const MEMBERS = 3;
 const CLIENT_PORT = 2379, PEER_PORT = 2380;
 /** How long the members may take to elect a leader, in milliseconds. */
-const QUORUM_LIMIT = 20_000;
+const QUORUM_LIMIT = 60_000;
 
 /** One member's place: its namespace, its address, and the switch's port that leads to it. */
 interface Member {
