@@ -50,6 +50,8 @@ interface Source {
 interface Machine {
   readonly target: Target;
   readonly runtime: string;
+  /** It came as a file, of whatever version. */
+  readonly isGiven: boolean;
 }
 
 function readOptions(args: string[]): Options {
@@ -91,9 +93,10 @@ async function findMachines(
     try {
       const folder = join(scratch, `runtime-${target.debian}`);
       await Deno.mkdir(folder);
-      const runtime = options.runtimes[target.debian] ?? await findRuntime(target, folder);
+      const given = options.runtimes[target.debian];
+      const runtime = given ?? await findRuntime(target, folder);
       await checkRuntime(runtime, target);
-      machines.push({ target, runtime });
+      machines.push({ target, runtime, isGiven: given !== undefined });
     } catch (error) {
       const why = (error as Error).message.replace("--runtime=", `--runtime-${target.debian}=`);
       if (options.targets) throw new Error(`${target.debian}: ${why}`, { cause: error });
@@ -144,9 +147,9 @@ async function makeRelease(
     `--packages=${packages}`,
   );
   const debian = JSON.parse(await Deno.readTextFile(packages)) as Record<string, readonly DebianPackage[]>;
-  const runtimes = await Promise.all(machines.map(async ({ target, runtime }): Promise<Runtime> => ({
+  const runtimes = await Promise.all(machines.map(async ({ target, runtime, isGiven }): Promise<Runtime> => ({
     architecture: target.debian,
-    version: Deno.version.deno,
+    version: isGiven ? undefined : Deno.version.deno,
     sha256: await sha256Of(runtime),
   })));
   const materials = { ...source, version: VERSION, npm: await npmPackages(clone), runtimes, debian };

@@ -19,7 +19,8 @@ export interface NpmPackage {
 /** The Deno that an executable carries. */
 export interface Runtime {
   readonly architecture: string;
-  readonly version: string;
+  /** Undefined where it was given as a file for another machine, which can't be asked. */
+  readonly version: string | undefined;
   readonly sha256: string;
 }
 
@@ -69,9 +70,9 @@ type Component = { readonly "bom-ref": string; readonly [key: string]: unknown }
 function runtimeComponent({ architecture, version, sha256 }: Runtime): Component {
   return {
     "type": "platform",
-    "bom-ref": `deno@${version} ${architecture}`,
+    "bom-ref": `deno@${version ?? sha256} ${architecture}`,
     "name": "deno",
-    version,
+    ...version === undefined ? {} : { version },
     "description": `The runtime in the executable for ${architecture}`,
     "hashes": [{ alg: "SHA-256", content: sha256 }],
     "licenses": [{ license: { id: "MIT" } }],

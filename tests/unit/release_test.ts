@@ -46,6 +46,9 @@ Deno.test("release: the bill of materials names each package with version, licen
   const npm = byRef.get("pkg:npm/%40a/b@2.0.0")!;
   assert.deepEqual(npm["hashes"], [{ alg: "SHA-512", content: "000102" }]);
   assert.deepEqual(npm["licenses"], [{ expression: "MIT" }]);
+  const given = { architecture: "arm64", version: undefined, sha256: "cc" };
+  const [runtime] = JSON.parse(billOfMaterials(materials({ runtimes: [given] }))).components;
+  assert.ok(!("version" in runtime), "of a Deno that was given only the hash is known");
 });
 
 Deno.test("release: the same materials give the same bytes, another commit another document", () => {
