@@ -92,5 +92,10 @@ export function planFamilies(families: readonly Family[], plan: (family: Family)
 export function namedType({ attributes }: Lease): string {
   return attributes.backendType === undefined
     ? "no backend type"
-    : `backend type "${attributes.backendType}"`;
+    : `backend type ${quote(attributes.backendType)}`;
+}
+
+/** Text of another host, fit for a message. */
+function quote(text: string): string {
+  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
 }

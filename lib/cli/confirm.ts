@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { printable } from "../observe/printable.ts";
 import { UsageError } from "../options/usage_error.ts";
 
 /**
@@ -12,7 +13,7 @@ import { UsageError } from "../options/usage_error.ts";
  * @throws {UsageError} If nobody can be asked.
  */
 export function confirmed(command: string, says: readonly string[], yes: boolean): boolean {
-  for (const sentence of says) console.log(sentence);
+  for (const sentence of says) console.log(printable(sentence));
   if (yes) return true;
   if (!Deno.stdin.isTerminal() || !Deno.stdout.isTerminal()) {
     throw new UsageError(

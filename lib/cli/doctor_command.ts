@@ -9,9 +9,12 @@ import { examine, worstOf } from "../doctor/examine.ts";
 import { findingsJson, formatFindings } from "../doctor/report_text.ts";
 import { Scene } from "../doctor/scene.ts";
 import type { Severity } from "../doctor/types.ts";
+import { printableJson } from "../observe/printable.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { VERSION_TEXT } from "../version.ts";
+import { print } from "./print.ts";
+import { standardOutput } from "./terminal.ts";
 
 /** Exit status by the worst finding: 1 is a fault, as ever; 2 is a wrong command line. */
 const STATUS: Readonly<Record<Severity, number>> = { ok: 0, note: 0, warning: 3, fault: 1 };
@@ -24,16 +27,10 @@ export async function doctorCommand(
   using scene = new Scene(options, backends);
   const results = await examine(CHECKS, scene);
   if (own.get(COMMANDS.doctor.options.json)) {
-    console.log(JSON.stringify(findingsJson(results, VERSION_TEXT), null, 2));
-  } else console.log(formatFindings(results, { width: terminalWidth(), colour: wantsColour() }));
+    await print(`${printableJson(findingsJson(results, VERSION_TEXT), 2)}\n`);
+  } else {
+    const { width, hasColours } = standardOutput((name) => Deno.env.get(name));
+    await print(`${formatFindings(results, { width, colour: hasColours })}\n`);
+  }
   return STATUS[worstOf(results)];
-}
-
-/** Columns of the terminal; Infinity where the output goes elsewhere. */
-function terminalWidth(): number {
-  return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : Infinity;
-}
-
-function wantsColour(): boolean {
-  return Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
 }

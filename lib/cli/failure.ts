@@ -5,6 +5,7 @@
  */
 import { ConfigError } from "../config/types.ts";
 import { describeFailure } from "../errors.ts";
+import { printable, printableLines } from "../observe/printable.ts";
 import { UsageError } from "../options/usage_error.ts";
 
 /** Exit status of a wrong command line, as Go's flag package has it. */
@@ -16,15 +17,15 @@ const FAILURE = 1;
 /** Prints the failure to stderr. @returns The exit status. */
 export function reportFailure(error: unknown): number {
   if (error instanceof UsageError) {
-    console.error(`flanneld: ${error.message}`);
+    console.error(`flanneld: ${printable(error.message)}`);
     const help = error.command === undefined ? "flanneld -help" : `flanneld help ${error.command}`;
     if (!/; flanneld .*lists all$/.test(error.message)) console.error(`flanneld: see ${help}`);
     return USAGE;
   }
   if (error instanceof ConfigError) {
-    for (const fault of error.faults) console.error(fault.message);
+    for (const fault of error.faults) console.error(printable(fault.message));
     return FAILURE;
   }
-  console.error(`flanneld: ${describeFailure(error)}`);
+  console.error(`flanneld: ${printableLines(describeFailure(error))}`);
   return FAILURE;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { type NetworkLeases, readNetworkLeases } from "../daemon/network_leases.ts";
+import { printableJson, printableLines, printableValue } from "../observe/printable.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { UsageError } from "../options/usage_error.ts";
@@ -27,12 +28,12 @@ export async function leasesCommand({ command, argument, options, own }: Invocat
   const document = leasesDocument(network, names);
   if (command === "leases pool") {
     const { leases: _, ...pools } = document;
-    await print(`${json ? JSON.stringify(pools, null, 2) : poolText(document)}\n`);
+    await print(`${json ? printableJson(pools, 2) : poolText(document)}\n`);
     return 0;
   }
-  if (csv) await print(csvText(document));
-  else if (json) await print(`${JSON.stringify(document, null, 2)}\n`);
-  else await print(`${listText(document, standardOutput((name) => Deno.env.get(name)))}\n`);
+  if (csv) await print(csvText(printableValue(document)));
+  else if (json) await print(`${printableJson(document, 2)}\n`);
+  else await print(`${listText(printableValue(document), standardOutput((name) => Deno.env.get(name)))}\n`);
   return 0;
 }
 
@@ -47,8 +48,10 @@ async function show(
   }
   const documents = found.map((lease) => leaseDocument(lease, names));
   const texts = json
-    ? [JSON.stringify({ schemaVersion: 1, leases: documents }, null, 2)]
-    : documents.map((document, i) => leaseText(document, Date.now(), found[i]!.stored?.value));
+    ? [printableJson({ schemaVersion: 1, leases: documents }, 2)]
+    : documents.map((document, i) =>
+      printableLines(leaseText(document, Date.now(), found[i]!.stored?.value))
+    );
   await print(`${texts.join("\n\n")}\n`);
   return 0;
 }

@@ -6,6 +6,7 @@
 import { type NetworkLeases, readNetworkLeases } from "../daemon/network_leases.ts";
 import { familiesOf } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
+import { printableLines } from "../observe/printable.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { type PoolGrid, poolGrid, type SubnetState, type TakenSubnet } from "../web/pool_grid.ts";
@@ -34,7 +35,7 @@ export async function leasesMapCommand({ argument, options, own }: Invocation): 
   const maps = config.families.map((family) => poolGrid(family, taken, COLUMNS));
   const title = `Subnets of the network in ${store}`;
   const text = own.get(COMMANDS["leases map"].options.svg) ? poolSvg(maps, title) : textOf(maps, title);
-  if (argument === "") await print(text);
+  if (argument === "") await print(printableLines(text));
   else await Deno.writeTextFile(argument, text);
   return 0;
 }

@@ -10,6 +10,7 @@ import { type Plan, planReserve, planRevoke, planUnreserve, type Pool } from "..
 import type { LeaseStore } from "../leases/types.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
+import { printable } from "../observe/printable.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { UsageError } from "../options/usage_error.ts";
@@ -39,7 +40,7 @@ export async function leasesWriteCommand(invocation: Invocation): Promise<number
   }, options);
   const plan = planOf(invocation, { config: config.families, leases });
   if (!plan.act) {
-    for (const sentence of plan.says) console.log(sentence);
+    for (const sentence of plan.says) console.log(printable(sentence));
     return 0;
   }
   const yes = own.get(COMMANDS["leases reserve"].options.yes);

@@ -8,6 +8,7 @@ import { readNetwork } from "../daemon/network_source.ts";
 import type { NetworkView } from "../daemon/network_view.ts";
 import { familiesOf } from "../net/family.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
+import { printableJson, printableLines } from "../observe/printable.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { Echoer } from "../probe/echoer.ts";
@@ -21,6 +22,7 @@ import { ownAddresses, type ProbeTarget } from "../probe/target.ts";
 import { pause } from "../time/pause.ts";
 import { systemClock } from "../time/clock.ts";
 import { peersNamed } from "./peer_argument.ts";
+import { print } from "./print.ts";
 import { type Probed, probeTable } from "./probe_table.ts";
 
 /** Exit statuses, those of `doctor`. */
@@ -50,7 +52,7 @@ export async function probeCommand(invocation: Invocation, backends: BackendRegi
     const isJson = own.get(COMMANDS.probe.options.json);
     const progress = isJson || !Deno.stderr.isTerminal() || targets.length < 2 ? undefined : showProgress;
     const probed = await probeAll(network, targets, settings, { signal: stop.signal, progress });
-    print(probed, network, isJson);
+    await print(`${probedText(probed, network, isJson)}\n`);
     return stop.signal.aborted ? FAULTS : exitStatus(probed);
   } finally {
     Deno.removeSignalListener("SIGINT", onSignal);
@@ -103,16 +105,15 @@ function showProgress(done: number, all: number): void {
   Deno.stderr.writeSync(new TextEncoder().encode(`\r${done} of ${all} peers probed\x1b[K`));
 }
 
-function print(probed: readonly Probed[], network: NetworkView, isJson: boolean): void {
+function probedText(probed: readonly Probed[], network: NetworkView, isJson: boolean): string {
   if (isJson) {
     const peers = probed.map(({ target, view }) => ({
       ...view,
       ...target.name === undefined ? {} : { name: target.name },
       at: new Date(view.at).toISOString(),
     }));
-    console.log(JSON.stringify({ backend: network.type, source: network.source, peers }, null, 2));
-    return;
+    return printableJson({ backend: network.type, source: network.source, peers }, 2);
   }
-  if (probed.length === 0) return console.log(`No peers: ${network.source} knows of no other host`);
-  console.log(probeTable(probed));
+  if (probed.length === 0) return `No peers: ${network.source} knows of no other host`;
+  return printableLines(probeTable(probed));
 }

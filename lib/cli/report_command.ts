@@ -7,6 +7,7 @@ import type { BackendRegistry } from "../backend/registry.ts";
 import { Scene } from "../doctor/scene.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
+import { printable } from "../observe/printable.ts";
 import { archiveOf, reportName, writeNewFile } from "../report/archive.ts";
 import { collect } from "../report/collect.ts";
 import { VERSION_TEXT } from "../version.ts";
@@ -24,7 +25,7 @@ export async function reportCommand(
   await writeNewFile(path, archive);
   for (const { item, text, problem } of items) {
     if (problem !== undefined) {
-      console.log(`${text === undefined ? "missing" : "cut    "}  ${item.name}: ${problem}`);
+      console.log(`${text === undefined ? "missing" : "cut    "}  ${item.name}: ${printable(problem)}`);
     }
   }
   const count = items.filter(({ text }) => text !== undefined).length;

@@ -6,6 +6,7 @@
 import { messageOf } from "../errors.ts";
 import { readStatus } from "../daemon/status_client.ts";
 import { statusSocketPath } from "../daemon/status_server.ts";
+import { printable, printableJson, printableValue } from "../observe/printable.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { pause } from "../time/pause.ts";
@@ -45,7 +46,8 @@ async function look(
 ): Promise<{ text: string; ready: boolean }> {
   // What programs read is the same whatever the size of the network, unless they ask for more.
   const status = await readStatus(path, allPeers ? "all" : json ? "counts" : "summary");
-  return { text: json ? JSON.stringify(status, null, 2) : statusText(status, terminal), ready: status.ready };
+  const text = json ? printableJson(status, 2) : statusText(printableValue(status), terminal);
+  return { text, ready: status.ready };
 }
 
 /** Looks again and again until SIGINT or SIGTERM. A daemon that doesn't answer is waited for. */
@@ -59,7 +61,10 @@ async function watch(wanted: Wanted, open: () => Terminal): Promise<number> {
     try {
       ({ text, ready } = await look(wanted, terminal));
     } catch (error) {
-      [text, ready] = [wanted.json ? JSON.stringify({ error: messageOf(error) }) : messageOf(error), false];
+      [text, ready] = [
+        wanted.json ? printableJson({ error: messageOf(error) }) : printable(messageOf(error)),
+        false,
+      ];
     }
     await print(terminal.isTerminal && !wanted.json ? screen(text, terminal) : block(text, wanted));
     await pause(WATCH_MS, stop.signal);
@@ -82,5 +87,5 @@ function screen(text: string, { width, height, style }: Terminal): string {
 
 /** Of many for a pipe: a line of JSON, or a block with its time. */
 function block(text: string, { json }: Wanted): string {
-  return json ? `${JSON.stringify(JSON.parse(text))}\n` : `${new Date().toISOString()}\n${text}\n\n`;
+  return json ? `${printableJson(JSON.parse(text))}\n` : `${new Date().toISOString()}\n${text}\n\n`;
 }

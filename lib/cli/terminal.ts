@@ -21,6 +21,7 @@ export interface Terminal {
   /** Lines; Infinity where there is no screen. */
   readonly height: number;
   readonly style: Style;
+  readonly hasColours: boolean;
 }
 
 /** A style without any colours. */
@@ -44,6 +45,7 @@ export function standardOutput(env: (name: string) => string | undefined): Termi
     width: Number.isInteger(asked) && asked > 0 ? asked : size?.columns ?? Infinity,
     height: size?.rows ?? Infinity,
     style: hasColours ? COLOURED : PLAIN,
+    hasColours,
   };
 }
 

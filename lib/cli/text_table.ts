@@ -20,6 +20,9 @@ export type Cell = string | { readonly text: string; readonly paint: (text: stri
 /** Between two columns. */
 const GAP = 2;
 
+/** No cell but the last is wider, on no terminal: the longest host name. A longer one would widen every row. */
+const MOST = 253;
+
 /** The last column is cut to this at the least. */
 const LEAST = 12;
 
@@ -34,10 +37,12 @@ export function tableLines(
   rows: readonly (readonly Cell[])[],
   { width, style }: { readonly width: number; readonly style: Style },
 ): string[] {
-  const natural = columns.map(({ title }, i) => {
+  const whole = columns.map(({ title }, i) => {
     const longest = rows.reduce((most, row) => Math.max(most, textOf(row[i]!).length), 0);
     return longest === 0 ? 0 : Math.max(longest, title.length);
   });
+  const end = whole.findLastIndex((size) => size > 0);
+  const natural = whole.map((size, i) => i === end ? size : Math.min(MOST, size));
   const shown = shownColumns(columns, natural, width);
   const last = shown.at(-1);
   if (last === undefined) return [];

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Json, JsonObject } from "../config/types.ts";
+import { printableValue } from "../observe/printable.ts";
 import { countBySeverity, worstOf } from "./examine.ts";
 import { type Check, type CheckResult, count, type Finding, SEVERITIES, type Severity } from "./types.ts";
 
@@ -30,7 +31,9 @@ interface TextStyle {
 
 /** All findings, the worst last: that is what stands above the prompt. */
 export function formatFindings(results: readonly CheckResult[], style: TextStyle): string {
-  const all = results.flatMap(({ check, findings }) => findings.map((finding) => ({ check, finding })));
+  const all = results.flatMap(({ check, findings }) =>
+    findings.map((finding) => ({ check, finding: printableValue(finding) }))
+  );
   const nameWidth = Math.max(0, ...all.map(({ check }) => check.name.length));
   const lines: string[] = [];
   for (const severity of SEVERITIES) {

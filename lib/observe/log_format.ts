@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { printable, printableJson } from "./printable.ts";
 import { redact, redactText } from "./redact.ts";
 import type { LogFields } from "./types.ts";
 
@@ -24,9 +25,9 @@ export interface LogRecord {
 export function formatText(record: LogRecord): string {
   const part = record.part === "" ? "" : `${record.part}: `;
   const time = new Date(record.timestamp).toISOString();
-  let line = `${time} ${record.level} ${part}${oneLine(redactText(record.message))}`;
+  let line = `${time} ${record.level} ${part}${printable(redactText(record.message))}`;
   for (const [key, raw] of Object.entries(record.fields)) {
-    if (raw !== undefined) line += ` ${oneLine(key)}=${formatValue(redact(key, raw))}`;
+    if (raw !== undefined) line += ` ${printable(key)}=${formatValue(redact(key, raw))}`;
   }
   return line + "\n";
 }
@@ -34,7 +35,7 @@ export function formatText(record: LogRecord): string {
 /** One JSON object and a line feed. The fields stand beside time, level, part and message, which win. */
 export function formatJson(record: LogRecord): string {
   const shown = Object.entries(record.fields).map(([key, value]) => [key, redact(key, value)]);
-  return JSON.stringify({
+  return printableJson({
     time: new Date(record.timestamp).toISOString(),
     level: record.level,
     ...(record.part === "" ? {} : { part: record.part }),
@@ -44,12 +45,9 @@ export function formatJson(record: LogRecord): string {
 }
 
 function formatValue(value: unknown): string {
-  if (typeof value === "string") return /^[^\s"=\\\p{Cc}]+$/u.test(value) ? value : JSON.stringify(value);
-  if (typeof value === "object" && value !== null) return JSON.stringify(value);
+  if (typeof value === "string") {
+    return printable(value) === value && /^[^\s"=\\]+$/.test(value) ? value : printableJson(value);
+  }
+  if (typeof value === "object" && value !== null) return printableJson(value);
   return String(value);
-}
-
-/** Nothing that comes from outside can begin a line of its own or move a terminal's cursor. */
-function oneLine(text: string): string {
-  return text.replace(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1));
 }
