@@ -22,6 +22,13 @@ export interface NetworkView extends ProbeNetwork {
   readonly targets: readonly ProbeTarget[];
 }
 
+/** The peers, without subnets that are reserved for a host yet to come: that nobody answers there is no fault. */
+export function hostsToAsk({ peers, plan }: Pick<Member, "peers" | "plan">): ProbeTarget[] {
+  return [...peers.peers]
+    .filter(([key, lease]) => !peers.isAwaited(key) || plan.forPeer(lease).problem === undefined)
+    .map(([key, lease]) => ({ key, lease }));
+}
+
 /** The view of a daemon. */
 export function memberView(member: Member): NetworkView {
   const { network, backend, manager } = member.parts;
@@ -33,9 +40,9 @@ export function memberView(member: Member): NetworkView {
     subnets: member.membership.own.subnets,
     external: member.external.name,
     ...tunnel ? { tunnel } : {},
-    targets: [...member.peers.peers].map(([key, lease]) => ({
-      ...{ key, lease },
-      ...manager.keysAreHosts ? { name: key } : {},
+    targets: hostsToAsk(member).map((target) => ({
+      ...target,
+      ...manager.keysAreHosts ? { name: target.key } : {},
     })),
   };
 }

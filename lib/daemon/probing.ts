@@ -8,7 +8,7 @@ import { PeerWatch } from "../probe/watch.ts";
 import type { ProbeStatus } from "../status/document.ts";
 import { systemClock } from "../time/clock.ts";
 import type { Member } from "./member.ts";
-import { memberView } from "./network_view.ts";
+import { hostsToAsk, memberView } from "./network_view.ts";
 
 /** Probes until the signal fires; the results stand in the member's `probes`. */
 export async function probePeers(member: Member, signal: AbortSignal): Promise<void> {
@@ -17,7 +17,7 @@ export async function probePeers(member: Member, signal: AbortSignal): Promise<v
   using socket = NetlinkSocket.open();
   const watch = new PeerWatch({
     network: () => memberView(member),
-    targets: () => [...member.peers.peers].map(([key, lease]) => ({ key, lease })),
+    targets: () => hostsToAsk(member),
     mtu: () => member.plan.mtu,
     intervalMs: options.probeInterval * 1000,
     ...{ socket, clock: systemClock, log: log.child("probe"), metrics, problems },

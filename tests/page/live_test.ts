@@ -21,7 +21,7 @@ labTest(
     const summary = `document.querySelector("#summary").textContent`;
     assert.match(
       await page.evaluate(summary),
-      /^Containers here have addresses of 10\.5\.\d+\.0\/24\. All of its 1 peer/,
+      /^Containers here have addresses of 10\.5\.\d+\.0\/24\. The path to its only peer is set up\./,
     );
     await third.startReady();
     // It was in the store before it was ready.

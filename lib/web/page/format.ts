@@ -38,7 +38,12 @@ export function percent(share: number): string {
   return share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
 }
 
+/** `2,000`. */
+export function numbered(count: number): string {
+  return count.toLocaleString("en-US");
+}
+
 /** `2,000 peers`. */
 export function counted(count: number, noun: string): string {
-  return `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
+  return `${numbered(count)} ${noun}${count === 1 ? "" : "s"}`;
 }

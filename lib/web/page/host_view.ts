@@ -6,7 +6,7 @@
 /// <reference lib="dom" />
 import { byId, element, setText } from "./dom.ts";
 import { counted, duration } from "./format.ts";
-import type { Model } from "./model.ts";
+import { type Model, summarize } from "./model.ts";
 
 /** The top of the page. */
 export class HostView {
@@ -40,13 +40,9 @@ export class HostView {
   #summary(): string {
     const { state, peers } = this.#model;
     if (!state!.lease) return "flanneld runs and isn't in a network yet.";
-    const bad = [...peers.values()].filter((peer) => peer.state === "bad").length;
-    const how = peers.size === 0
-      ? "It is the only host so far."
-      : bad === 0
-      ? `All of its ${counted(peers.size, "peer")} can be reached.`
-      : `${counted(bad, "peer")} of ${peers.size.toLocaleString("en-US")} can't be reached, or not fully.`;
-    return `Containers here have addresses of ${state!.lease.subnets.join(" and ")}. ${how}`;
+    return `Containers here have addresses of ${state!.lease.subnets.join(" and ")}. ${
+      summarize(peers.values())
+    }`;
   }
 
   #drawProblems(): void {

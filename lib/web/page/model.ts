@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { counted, numbered } from "./format.ts";
 import type { PageEvents, PagePeer, PageSample, PageState } from "../events.ts";
 
 /** How a tunnel is, which is its colour. */
@@ -77,19 +78,68 @@ function derive(peer: PagePeer): Peer {
   const state = stateOf(peer);
   const text = [
     ...[peer.key, peer.host, ...peer.subnets, ...peer.publicIps, ...peer.paths, peer.backendType ?? ""],
-    ...[peer.problem ?? "", peer.reserved ? "reserved" : "", STATE_TEXT[state]],
+    ...[peer.reserved ? "reserved" : "", describeState({ ...peer, state })],
   ].join(" ").toLowerCase();
   // Comparing numerically with each sort takes 200 ms of 2,000 peers.
   const order = (peer.subnets[0] ?? "").replace(/\d+/g, (number) => number.padStart(4, "0"));
   return { ...peer, state, text, order };
 }
 
-function stateOf({ problem, probe, paths }: PagePeer): PeerState {
-  if (problem !== null || probe?.loss === 1) return "bad";
-  if (!probe || probe.rttMs === null) return paths.length > 0 ? "fast" : "quiet";
-  if (probe.loss > 0) return "slow";
-  return probe.rttMs <= FAST_MS ? "fast" : probe.rttMs <= MEDIUM_MS ? "medium" : "slow";
+/** The verdict on the last probes counts before their numbers: those are of 20 rounds, and follow a fault slowly. */
+function stateOf({ problem, awaited, probe, paths }: PagePeer): PeerState {
+  if (problem !== null) return "bad";
+  if (awaited) return "quiet";
+  if (!probe) return paths.length > 0 ? "fast" : "quiet";
+  const { severity = probe.loss === 1 ? "fault" : probe.loss > 0 ? "warning" : "ok", rttMs } = probe;
+  if (severity === "fault") return "bad";
+  if (severity === "unknown") return "quiet";
+  if (severity === "warning") return "slow";
+  return rttMs === null || rttMs <= FAST_MS ? "fast" : rttMs <= MEDIUM_MS ? "medium" : "slow";
 }
+
+/** How the other hosts are, in a sentence. */
+export function summarize(peers: Iterable<Peer>): string {
+  const hosts = [...peers].filter(({ awaited }) => !awaited);
+  if (hosts.length === 0) return "It is the only host so far.";
+  const of = (state: PeerState) => hosts.filter((peer) => peer.state === state).length;
+  // What nobody measures is set up, and not more.
+  const well = hosts.every(({ probe }) => probe) ? "reached" : "set up";
+  const worst = (["bad", "quiet", "slow"] as const).find((state) => of(state) > 0);
+  if (hosts.length === 1) return OF_ONE[worst ?? well];
+  const all = counted(hosts.length, "peer");
+  return worst ? `Of its ${all}, ${numbered(of(worst))} ${OF_SOME[worst]}.` : `${OF_ALL[well]} ${all}.`;
+}
+
+const OF_ONE = {
+  bad: "Its only peer can't be reached, or not fully.",
+  quiet: "Its only peer has no path, or doesn't answer.",
+  slow: "Its only peer answers slowly or with losses.",
+  "set up": "The path to its only peer is set up.",
+  reached: "Its only peer can be reached.",
+} as const;
+
+const OF_SOME = {
+  bad: "can't be reached, or not fully",
+  quiet: "without a path or an answer",
+  slow: "slow or with losses",
+} as const;
+
+const OF_ALL = { "set up": "Paths are set up to all of its", reached: "It reaches all of its" } as const;
+
+/** How a peer is, in words. */
+export function describeState(
+  { problem, awaited, probe, state }: Pick<Peer, "problem" | "awaited" | "probe" | "state">,
+): string {
+  if (problem !== null) return problem;
+  if (awaited) return "reserved: its host has not been here yet";
+  if (!probe) return state === "fast" ? SET_UP : STATE_TEXT[state];
+  const isWell = probe.severity === undefined || probe.severity === "ok";
+  if (!isWell && probe.text !== undefined) return probe.text;
+  return probe.loss === 1 && state === "bad" ? "no answer" : STATE_TEXT[state];
+}
+
+/** A path that nobody measures. */
+export const SET_UP = "set up";
 
 /** What each state is called. */
 export const STATE_TEXT: Readonly<Record<PeerState, string>> = {
@@ -97,5 +147,5 @@ export const STATE_TEXT: Readonly<Record<PeerState, string>> = {
   medium: "far",
   slow: "slow or lossy",
   bad: "problem",
-  quiet: "no path",
+  quiet: "no path or answer",
 };

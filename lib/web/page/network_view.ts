@@ -7,7 +7,7 @@
 import { byId, colour, element, setText, swatch } from "./dom.ts";
 import { counted, percent, roundTrip } from "./format.ts";
 import { type Group, type Layout, layOut, type Spot } from "./layout.ts";
-import { FAST_MS, MEDIUM_MS, type Model, type Peer, type PeerState } from "./model.ts";
+import { describeState, FAST_MS, MEDIUM_MS, type Model, type Peer, type PeerState } from "./model.ts";
 
 /** From the best to the worst: what is drawn last is on top. */
 const WORST_LAST: readonly PeerState[] = ["fast", "medium", "quiet", "slow", "bad"];
@@ -252,11 +252,14 @@ export class NetworkView {
   }
 }
 
-function describe({ host, subnets, publicIps, probe, problem }: Peer): string {
+function describe(peer: Peer): string {
+  const { host, subnets, publicIps, probe } = peer;
   const measured = probe && probe.rttMs !== null
     ? `${roundTrip(probe.rttMs)}, loss ${percent(probe.loss)}`
     : "";
-  return [host, subnets.join(", "), publicIps.join(", "), measured, problem ?? ""].filter(Boolean).join("\n");
+  return [host, subnets.join(", "), publicIps.join(", "), measured, describeState(peer)].filter(Boolean).join(
+    "\n",
+  );
 }
 
 /** The legend, which depends on whether round trips are measured. */
@@ -266,8 +269,8 @@ export function networkLegend(isProbed: boolean): Node[] {
       ["fast", `up to ${FAST_MS} ms`],
       ["medium", `up to ${MEDIUM_MS} ms`],
       ["slow", "slower, or loses packets"],
-      ["bad", "problem, or no answer"],
-      ["quiet", "no path"],
+      ["bad", "problem"],
+      ["quiet", "no path or answer"],
     ]
     : [["fast", "set up"], ["bad", "problem"], ["quiet", "no path"]];
   return entries.map(([state, text]) => element("li", "", swatch(state), text));

@@ -6,7 +6,7 @@
 /// <reference lib="dom" />
 import { byId, element, marked, setText, swatch } from "./dom.ts";
 import { counted, duration, percent, roundTrip } from "./format.ts";
-import { type Model, type Peer, type PeerState, STATE_TEXT } from "./model.ts";
+import { describeState, type Model, type Peer, type PeerState, SET_UP, STATE_TEXT } from "./model.ts";
 
 /** Rows that are shown at first, and that each press of the button adds. */
 const FIRST_ROWS = 25, MORE_ROWS = 100;
@@ -94,7 +94,7 @@ export class PeersTable {
       "span",
       "state",
       swatch(peer.state),
-      element("span", "", ...marked(stateOf(peer), words)),
+      element("span", "", ...marked(describeState(peer), words)),
     );
     const row = element(
       "tr",
@@ -114,7 +114,8 @@ export class PeersTable {
     const { peers } = this.#model;
     const counts = new Map<PeerState, number>();
     for (const { state } of peers.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
-    const drawn = JSON.stringify([...counts]);
+    const isProbed = [...peers.values()].some(({ probe }) => probe);
+    const drawn = JSON.stringify([isProbed, ...counts]);
     if (body.dataset["drawn"] === drawn) return;
     body.dataset["drawn"] = drawn;
     const entries = (Object.keys(STATE_TEXT) as PeerState[]).filter((state) => counts.has(state)).map((
@@ -125,7 +126,7 @@ export class PeersTable {
         "",
         swatch(state),
         element("b", "", counts.get(state)!.toLocaleString("en-US")),
-        STATE_TEXT[state],
+        state === "fast" && !isProbed ? SET_UP : STATE_TEXT[state],
       )
     );
     body.replaceChildren(
@@ -153,7 +154,7 @@ export class PeersTable {
       ["Subnet", peer.subnets.join(", "), "mono"],
       ["Public address", peer.publicIps.join(", "), "mono"],
       ["Path", peer.paths.join(", ") || "none"],
-      ...peer.problem === null ? [] : [["Problem", peer.problem, "problem"] as [string, string, string]],
+      peer.state === "bad" ? ["Problem", describeState(peer), "problem"] : ["State", describeState(peer)],
       ...peer.probe ? [probeFact(peer.probe)] : [],
       ...peer.lastHandshake === undefined ? [] : [
         ["Last handshake", peer.lastHandshake === null ? "none yet" : ago(peer.lastHandshake)] as [
@@ -179,10 +180,6 @@ function probeFact({ rttMs, loss, at }: NonNullable<Peer["probe"]>): [string, st
 
 function rank({ state }: Peer): number {
   return state === "bad" ? 0 : 1;
-}
-
-function stateOf(peer: Peer): string {
-  return peer.problem ?? (peer.probe?.loss === 1 ? "no answer" : STATE_TEXT[peer.state]);
 }
 
 /** `12 s ago`. */
