@@ -7,7 +7,7 @@ import { BadRequestError, headLength, type HttpRequest, parseRequest } from "./h
 
 /** What one client, or many, may take. */
 export interface HttpLimits {
-  /** Connections at a time. When there are more, those that have waited longest for their request go. */
+  /** Connections at a time. When there are more, the oldest go that have their answer, then those without a request. */
   readonly connections: number;
   /** Streams among them: one more gets a 503. */
   readonly streams: number;
@@ -64,6 +64,8 @@ export interface HttpServerOptions {
 export class Connection {
   /** Whether the request is not complete yet. */
   isWaiting = true;
+  /** Whether the answer is sent: only the client's end of the connection is missing. */
+  isAnswered = false;
   /** Resolves when it is closed. */
   readonly done: Promise<void>;
   readonly #socket: Deno.Conn;
@@ -113,6 +115,7 @@ export class Connection {
       if (typeof answer.body === "function" && !isHead(request)) await this.#stream(answer.body);
       else {
         await this.#socket.closeWrite();
+        this.isAnswered = true;
         await this.#within(LINGER_MS, () => this.#linger());
       }
     } catch {

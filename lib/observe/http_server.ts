@@ -94,6 +94,7 @@ export class HttpServer implements AsyncDisposable {
         // read first.
         await pause(READ_MS, signal);
         this.#closeWaiting();
+        for (const connection of this.#connections) if (connection.isAnswered) connection.close();
         // They are free a moment later.
         await pause(accepted > 0 ? READ_MS : ACCEPT_RETRY_MS, signal);
         accepted = 0;
@@ -111,13 +112,10 @@ export class HttpServer implements AsyncDisposable {
     this.#connections.add(connection);
     void connection.done.then(() => this.#connections.delete(connection));
     if (this.#connections.size <= this.#limits.connections) return;
-    for (const oldest of this.#connections) {
-      if (!oldest.isWaiting) continue;
-      this.#connections.delete(oldest);
-      oldest.close();
-      return;
-    }
-    this.#connections.delete(connection);
-    connection.close();
+    const all = [...this.#connections];
+    const spare = all.find(({ isAnswered }) => isAnswered) ?? all.find(({ isWaiting }) => isWaiting) ??
+      connection;
+    this.#connections.delete(spare);
+    spare.close();
   }
 }

@@ -81,6 +81,22 @@ Deno.test("HTTP limits: clients that hold connections don't keep a probe from it
   }
 });
 
+// For half a second each, answered connections that their clients left open took the places of all others.
+Deno.test("HTTP limits: clients that have their answer and stay don't keep a probe from its own", async () => {
+  await using server = serve();
+  const stayed: Deno.Conn[] = [];
+  try {
+    for (let count = 0; count < 20; count++) {
+      const client = await server.connect();
+      stayed.push(client);
+      await client.write(encoder.encode("GET /healthz HTTP/1.0\r\n\r\n"));
+      assert.match(await readAll(client), /^HTTP\/1\.1 200 OK/, `client ${count}`);
+    }
+  } finally {
+    for (const client of stayed) client.close();
+  }
+});
+
 Deno.test("HTTP limits: a client that doesn't read its answer is cut off in time", async () => {
   const body = "x".repeat(32 * 1024 * 1024);
   await using server = serve({
