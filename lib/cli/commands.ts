@@ -4,12 +4,24 @@
  * @module
  */
 import type { BackendRegistry } from "../backend/registry.ts";
+import type { CommandName } from "../options/commands.ts";
 import { UsageError } from "../options/usage_error.ts";
 import { withBackendOptions } from "../options/table.ts";
 import type { Invocation } from "../options/parse.ts";
 
+/** Commands that aren't about this host's daemon: they load nothing to find its options. */
+const OF_NO_DAEMON: readonly CommandName[] = [
+  ...["daemon", "config check", "cni", "cni install", "version", "completion", "help"] as const,
+];
+
 /** Carries out what was asked for. @returns The exit status. */
-export async function runCommand(invocation: Invocation, backends: BackendRegistry): Promise<number> {
+export async function runCommand(asked: Invocation, backends: BackendRegistry): Promise<number> {
+  if (OF_NO_DAEMON.includes(asked.command)) return await dispatch(asked, backends);
+  const { withServiceOptions } = await import("./service_options.ts");
+  return await dispatch(withServiceOptions(asked, Deno.env.toObject(), backends.options), backends);
+}
+
+async function dispatch(invocation: Invocation, backends: BackendRegistry): Promise<number> {
   switch (invocation.command) {
     case "daemon":
       return await (await import("./daemon_command.ts")).daemonCommand(invocation, backends);

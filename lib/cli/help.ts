@@ -58,6 +58,8 @@ function fullHelp(options: OptionTable): string[] {
     "Values follow as -name value or -name=value; booleans only as -name or -name=false. Two dashes do as well.",
     "Every option can come from the environment: -etcd-endpoints from FLANNELD_ETCD_ENDPOINTS and so on; what may",
     "be given several times is separated by commas there, except regular expressions. The command line wins.",
+    "A command that is given none of the daemon's options takes those of the flanneld that runs on this host, or",
+    "else those of /etc/default/flanneld.",
   );
   return lines;
 }

@@ -104,6 +104,30 @@ export class DaemonLock implements Disposable {
   }
 }
 
+/**
+ * The process that holds the lock.
+ *
+ * @param who As in {@link DaemonLock.take}.
+ * @returns Its id as it sees itself; undefined if another program holds it, nobody does, or it can't be seen.
+ */
+export function lockHolder(options: Pick<Options, "subnetFile">, who: string): number | undefined {
+  let file: Deno.FsFile | undefined;
+  try {
+    file = Deno.openSync(lockPath(options));
+    // Shared: two that look at once don't take each other for a holder.
+    if (file.tryLockSync(false)) return undefined;
+    const [, name, pid] = /^(.*) \(process (\d+)\)$/.exec(readHolder(file)) ?? [];
+    return name === who ? Number(pid) : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
+      return undefined;
+    }
+    throw error;
+  } finally {
+    file?.close();
+  }
+}
+
 /** What the holder wrote about itself. */
 function readHolder(file: Deno.FsFile): string {
   const buffer = new Uint8Array(256);

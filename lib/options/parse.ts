@@ -17,11 +17,16 @@ export interface Invocation extends Asked {
   readonly options: Options;
   /** The values of the options that the command declares. */
   readonly own: DeclaredOptions;
+  /** The options that stand on the command line. */
+  readonly typed: ReadonlySet<string>;
   /** The options that were given, on the command line or in the environment. */
   readonly given: ReadonlySet<string>;
   /** Sentences for the log: FLANNELD_ variables that mean nothing. */
   readonly warnings: readonly string[];
 }
+
+/** Variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads the command line; what it doesn't say comes from the environment, then from the defaults.
@@ -33,7 +38,7 @@ export interface Invocation extends Asked {
  */
 export function parseCommandLine(
   args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
   backendOptions: OptionTable = {},
 ): Invocation {
   const daemon = withBackendOptions(backendOptions);
@@ -49,6 +54,7 @@ export function parseCommandLine(
       }
       take(values, name, spec, text, `-${name}`);
     }
+    const typed = new Set(values.keys());
     // Help must not fail for what stands in the environment.
     const variables = command === "help" || command === "version" ? {} : environment;
     const warnings = readEnvironment(variables, values, table);
@@ -56,7 +62,7 @@ export function parseCommandLine(
     const names = new Set(values.keys());
     checkTogether(options, names);
     const own = declared(ownOptions(command), values);
-    return { command, argument, options, own, given: names, warnings };
+    return { command, argument, options, own, typed, given: names, warnings };
   } catch (error) {
     if (error instanceof UsageError && command !== "daemon") throw new UsageError(error.message, command);
     throw error;
@@ -126,7 +132,7 @@ function readAsked(words: readonly Word[], given: readonly Given[]): Asked | und
 
 /** Adds what the command line leaves open. @returns Warnings for variables that mean nothing. */
 function readEnvironment(
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
   values: Values,
   table: OptionTable,
 ): string[] {
