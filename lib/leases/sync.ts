@@ -56,6 +56,8 @@ const CATCH_UP_MS = 5_000;
 const FOLLOW_BACKOFF: BackoffRange = { first: 100, longest: 3_000 };
 /** A watch that stands for longer, in milliseconds, was a success. */
 const STABLE_MS = 5_000;
+/** After a store lost its data, running hosts have written their leases again within this time, in milliseconds. */
+const REWRITE_MS = 5_000;
 /** The key of the problem. */
 const PROBLEM = "store";
 
@@ -136,7 +138,8 @@ export class LeaseSync {
     if (this.#cursor) return;
     this.#metrics.count(STORE_LISTS);
     const snapshot = await this.#o.store.listLeases({ signal });
-    this.#apply(snapshot);
+    if (this.#isReplaced) this.#applyReplaced(snapshot);
+    else this.#apply(snapshot);
     this.#o.own?.observeSnapshot(snapshot, this.#isReplaced);
     this.#isReplaced = false;
   }
@@ -162,6 +165,13 @@ export class LeaseSync {
   #apply(snapshot: LeaseSnapshot): void {
     this.#goOnFrom(snapshot);
     this.#o.records.list(snapshot);
+  }
+
+  /** Hosts whose leases are missing write them again: they stay peers until the next list, which comes soon. */
+  #applyReplaced(snapshot: LeaseSnapshot): void {
+    this.#goOnFrom(snapshot);
+    this.#listAt = this.#o.clock.now() + REWRITE_MS;
+    this.#o.records.change({ events: snapshot.leases.map((lease) => ({ kind: "put", lease })) });
   }
 
   /** A list was read up to here. */

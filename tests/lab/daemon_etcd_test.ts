@@ -4,6 +4,7 @@ import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
 import type { Lab } from "../../scripts/lab/lab.ts";
 import { deleteLease, putLease, readLeases, SUBNETS, vxlanValue } from "../../scripts/lab/leases.ts";
+import { ping } from "../../scripts/lab/measure.ts";
 import { delay, until } from "../../scripts/lab/process.ts";
 
 /** After a cut heals, the state must be right within this time, in milliseconds. */
@@ -82,6 +83,8 @@ labTest("etcd loses its data: the hosts write their leases again, and go on", { 
   await lab.connect();
   await lab.pingAll();
   const before = await readLeases(lab);
+  const [one, other] = lab.containers;
+  const pings = ping(one!, other!.addresses.ipv4!, { count: 400, interval: 20 });
   await wipe(lab, "10.5.0.0/16");
   await until("the same leases", async () => {
     assert.deepEqual(await readLeases(lab), before);
@@ -91,7 +94,8 @@ labTest("etcd loses its data: the hosts write their leases again, and go on", { 
     assert.ok(host.daemon.isRunning, host.daemon.log);
     assert.match(host.daemon.log, /The store lost its data.*lease recreated/);
   }
-  await lab.pingAll(0);
+  const { sent, received } = await pings;
+  assert.equal(received, sent, "no packet is lost");
   // What follows is followed.
   await putPeer(lab, 1);
   for (const host of lab.hosts) {

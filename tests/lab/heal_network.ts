@@ -54,13 +54,13 @@ const OVERLAY = [
 /**
  * Everything of the overlay in a host's kernel, one line for each thing, sorted: devices, their addresses,
  * neighbours, forwarding entries, and routes with the daemon's protocol number. Without what a device or
- * next-hop object made again has anew (its index, its id).
+ * next-hop object made again has anew (its index, its id), and without what passes (a tentative address).
  */
 export async function overlayOf(host: Host): Promise<string[]> {
   const { stdout } = await host.exec(["sh", "-c", OVERLAY]);
   return stdout.split("\n")
     .filter((line) => /flannel|fl6?\.|proto 70/.test(line))
-    .map((line) => line.replace(/^\d+: /, "").replace(/nhid \d+ /, "").trim())
+    .map((line) => line.replace(/^\d+: /, "").replace(/nhid \d+ | tentative/g, "").trim())
     .sort();
 }
 

@@ -199,6 +199,33 @@ Deno.test("sync: after a replaced store's list the keeper knows that it was repl
   }))();
 });
 
+// Every host removed its peers, whose leases were only about to be written again.
+Deno.test("sync: after a replaced store's list the peers stay for 5 s, while new ones come and old ones change", () => {
+  let replaced = true;
+  return scene(async (s) => {
+    for (const key of ["10.5.2.0-24", "10.5.3.0-24"]) await s.store.createLease(key, VALUE, 6000);
+    s.start(await s.store.listLeases());
+    const [gone, changed] = (await s.store.listLeases()).leases.filter(({ key }) => key !== OWN);
+    await s.store.deleteLease(gone!);
+    await s.store.updateLease(changed!, encodeLeaseValue(host("172.30.0.9", "aa:bb:cc:dd:ee:ff")), 6000);
+    await s.store.createLease("10.5.4.0-24", VALUE, 6000);
+    await s.clock.advance(1000);
+    await until(() => s.peers.peers.size === 3);
+    assert.equal(s.peers.peers.has("10.5.2.0-24"), true);
+    assert.deepEqual(s.peers.peers.get("10.5.3.0-24")?.attributes, host("172.30.0.9", "aa:bb:cc:dd:ee:ff"));
+    await s.clock.advance(5_000);
+    await until(() => s.peers.peers.size === 2);
+    assert.deepEqual([...s.peers.peers.keys()].sort(), ["10.5.3.0-24", "10.5.4.0-24"]);
+  }, (store) => ({
+    watch: async function* (revision, signal) {
+      const first = replaced;
+      replaced = false;
+      if (first) throw new ReplacedError("another history");
+      yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
+
 Deno.test("sync: a resync that fails is tried again as a resync", () => {
   let compactions = 1;
   let failures = 5;
