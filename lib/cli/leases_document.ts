@@ -6,7 +6,8 @@
  */
 import type { NetworkLeases } from "../daemon/network_leases.ts";
 import type { LeaseView } from "../leases/inspect.ts";
-import { type PoolMap, subnetAt, type SubnetRun } from "../leases/pool_map.ts";
+import type { PoolMap, SubnetRun } from "../leases/pool_map.ts";
+import { subnetAt } from "../config/pool_runs.ts";
 import { familiesOf } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
 import { formatPrefix } from "../net/prefix.ts";

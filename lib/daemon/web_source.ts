@@ -7,13 +7,15 @@ import { cpuUsage } from "node:process";
 import { readKernelFile } from "../ffi/kernel_file.ts";
 import { OPERATIONS } from "../kernel/metrics.ts";
 import { LEASE_EVENTS } from "../leases/metrics.ts";
+import { familiesOf } from "../net/family.ts";
+import { formatPrefix } from "../net/prefix.ts";
 import type { PagePath } from "../observe/http.ts";
 import type { HttpAnswer } from "../observe/http_connection.ts";
 import type { LogTail } from "../observe/log_tail.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { Problems } from "../observe/problems.ts";
 import type { StatusDocument } from "../status/document.ts";
-import type { PageSample } from "../web/events.ts";
+import type { PageOther, PageSample } from "../web/events.ts";
 import { History } from "../web/history.ts";
 import type { PageSource } from "../web/hub.ts";
 import type { Member } from "./member.ts";
@@ -56,6 +58,14 @@ export class WebSource implements PageSource {
 
   isReserved(key: string): boolean {
     return this.#member?.peers.get(key)?.reserved === true;
+  }
+
+  others(): readonly PageOther[] {
+    return [...this.#member?.peers.others() ?? []].map(({ key, subnets, reserved }) => ({
+      key,
+      subnets: familiesOf(subnets).map(({ name }) => formatPrefix(subnets[name]!)),
+      reserved,
+    }));
   }
 
   subscribe(onChange: () => void): Disposable {

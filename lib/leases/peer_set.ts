@@ -4,9 +4,10 @@
  *
  * @module
  */
+import type { PerFamily } from "../net/family.ts";
 import type { Prefix } from "../net/prefix.ts";
 import { Admission } from "./admission.ts";
-import type { LeaseFault } from "./codec.ts";
+import { decodeLeaseKey, type LeaseFault } from "./codec.ts";
 import type { LeaseSink, ListedChange, ListedLease, OwnLease } from "./contract.ts";
 import type { Lease } from "./types.ts";
 
@@ -62,6 +63,17 @@ export class PeerSet implements LeaseSink {
   subscribe(onChange: (changes: ReadonlyMap<string, Lease | undefined>) => void): Disposable {
     this.#listeners.add(onChange);
     return { [Symbol.dispose]: () => void this.#listeners.delete(onChange) };
+  }
+
+  /** What takes subnets and is no peer: reservations for no host, leases that are refused or malformed. */
+  *others(): Iterable<
+    { readonly key: string; readonly subnets: PerFamily<Prefix>; readonly reserved: boolean }
+  > {
+    for (const [key, { lease, reserved = false }] of this.#known) {
+      if (this.#peers.has(key)) continue;
+      const subnets = lease?.subnets ?? decodeLeaseKey(key);
+      if (subnets) yield { key, subnets, reserved };
+    }
   }
 
   /** Whether a subnet is reserved for a host that has not been there yet: its lease says nothing but the address. */

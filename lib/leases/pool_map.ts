@@ -18,7 +18,8 @@
  */
 import type { FamilyConfig } from "../config/types.ts";
 import type { Family, PerFamily } from "../net/family.ts";
-import { containsPrefix, lastIp, type Prefix } from "../net/prefix.ts";
+import type { Prefix } from "../net/prefix.ts";
+import { countRuns, poolSize, type Run, runsOf, subnetsIn } from "../config/pool_runs.ts";
 
 /** What may be with a subnet. Where leases overlap, the earlier one in this list counts. */
 export const SUBNET_STATES = ["reserved", "used", "expiring", "free"] as const;
@@ -37,12 +38,7 @@ export interface PoolClaim {
 }
 
 /** Subnets next to each other that are in one state. */
-export interface SubnetRun {
-  readonly state: SubnetState;
-  /** Numbers of the first and the last one. */
-  readonly first: bigint;
-  readonly last: bigint;
-}
+export type SubnetRun = Run<SubnetState>;
 
 /** The pool of one family. */
 export interface PoolMap {
@@ -79,49 +75,25 @@ export function mapPools(
   return config.map((family) => mapPool(family, leases, expiringSeconds));
 }
 
-/** The subnet with this number. */
-export function subnetAt({ family, subnetMin, subnetLength }: FamilyConfig, number: bigint): Prefix {
-  const hostBits = BigInt(family.bits - subnetLength);
-  return { family, base: subnetMin.value + (number << hostBits), length: subnetLength };
-}
-
-/** A lease as numbers of subnets. */
-interface Range {
-  readonly rank: number;
-  readonly first: bigint;
-  readonly last: bigint;
-}
-
-const FREE = SUBNET_STATES.indexOf("free");
-
 function mapPool(config: FamilyConfig, leases: readonly PoolClaim[], expiringSeconds: number): PoolMap {
-  const { family, subnetLength, subnetMin, subnetMax, network } = config;
-  const hostBits = BigInt(family.bits - subnetLength);
-  const total = ((subnetMax.value - subnetMin.value) >> hostBits) + 1n;
-  const ranges: Range[] = [];
+  const total = poolSize(config);
+  const ranges: SubnetRun[] = [];
   let outside = 0;
   for (const claim of leases) {
-    const subnet = claim.subnets?.[family.name];
+    const subnet = claim.subnets?.[config.family.name];
     if (!subnet) continue;
-    const first = (subnet.base - subnetMin.value) >> hostBits;
-    const last = (lastIp(subnet).value - subnetMin.value) >> hostBits;
-    if (!containsPrefix(network, subnet) || last < 0n || first >= total) {
-      outside++;
-      continue;
-    }
-    const rank = SUBNET_STATES.indexOf(stateOf(claim, expiringSeconds));
-    ranges.push({ rank, first: first < 0n ? 0n : first, last: last < total ? last : total - 1n });
+    const range = subnetsIn(config, subnet);
+    if (range) ranges.push({ state: stateOf(claim, expiringSeconds), first: range[0], last: range[1] });
+    else outside++;
   }
-  const runs = runsOf(ranges, total);
-  const count = (...states: SubnetState[]) =>
-    runs.reduce((sum, { state, first, last }) => states.includes(state) ? sum + last - first + 1n : sum, 0n);
+  const runs = runsOf(ranges, total, SUBNET_STATES);
   const largestFree = largest(runs.filter(({ state }) => state === "free"));
   return {
-    ...{ family, config, total, runs, outside },
-    used: count("used", "expiring"),
-    expiring: count("expiring"),
-    reserved: count("reserved"),
-    free: count("free"),
+    ...{ family: config.family, config, total, runs, outside },
+    used: countRuns(runs, "used", "expiring"),
+    expiring: countRuns(runs, "expiring"),
+    reserved: countRuns(runs, "reserved"),
+    free: countRuns(runs, "free"),
     ...largestFree ? { largestFree } : {},
   };
 }
@@ -136,30 +108,4 @@ function largest(runs: readonly SubnetRun[]): SubnetRun | undefined {
     (best, run) => !best || run.last - run.first > best.last - best.first ? run : best,
     undefined,
   );
-}
-
-/** Sweeps over the ends of the ranges; between two ends the state is that of the lowest rank that is open. */
-function runsOf(ranges: readonly Range[], total: bigint): SubnetRun[] {
-  const ends = ranges.flatMap(({ rank, first, last }) => [
-    { at: first, rank, change: 1 },
-    { at: last + 1n, rank, change: -1 },
-  ]).sort((a, b) => a.at < b.at ? -1 : a.at > b.at ? 1 : 0);
-  const open = SUBNET_STATES.map(() => 0);
-  const runs: SubnetRun[] = [];
-  let from = 0n;
-  const close = (until: bigint) => {
-    if (until === from) return;
-    const rank = open.findIndex((count) => count > 0);
-    const state = SUBNET_STATES[rank < 0 ? FREE : rank]!;
-    const before = runs.at(-1);
-    if (before?.state === state) runs[runs.length - 1] = { ...before, last: until - 1n };
-    else runs.push({ state, first: from, last: until - 1n });
-    from = until;
-  };
-  for (const { at, rank, change } of ends) {
-    close(at);
-    open[rank]! += change;
-  }
-  close(total);
-  return runs;
 }

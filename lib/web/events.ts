@@ -11,9 +11,19 @@ export interface PagePeer extends PeerStatus {
   readonly reserved?: true;
 }
 
+/** A reservation for no host, or a lease that isn't a peer's: `refused` and `malformed` of the status count them. */
+export interface PageOther {
+  readonly key: string;
+  readonly subnets: readonly string[];
+  /** It never expires. */
+  readonly reserved: boolean;
+}
+
 /** The status without the peers' table. */
 export interface PageState extends Omit<StatusDocument, "time" | "peers"> {
   readonly peers?: Omit<PeersStatus, "table">;
+  /** What takes subnets and is no peer. */
+  readonly others: readonly PageOther[];
   /** Seconds of the lease at which it is renewed: a lease with less left is expiring. */
   readonly renewMargin: number;
   /** What the bytes of {@link PageSample} are counted on. */

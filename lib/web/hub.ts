@@ -11,7 +11,7 @@ import type { LogTail } from "../observe/log_tail.ts";
 import { pause } from "../time/pause.ts";
 import { Wake } from "../time/wake.ts";
 import type { StatusDocument } from "../status/document.ts";
-import type { PageEvents, PagePeer, PageState } from "./events.ts";
+import type { PageEvents, PageOther, PagePeer, PageState } from "./events.ts";
 import type { History } from "./history.ts";
 
 /** What the page shows. */
@@ -21,6 +21,7 @@ export interface PageSource {
   /** Whether a peer's lease never expires. */
   isReserved(key: string): boolean;
   readonly renewMargin: number;
+  others(): readonly PageOther[];
   devices(): readonly string[];
   /** Calls back when peers change. */
   subscribe(onChange: () => void): Disposable;
@@ -89,9 +90,14 @@ export class PageHub {
     const { table, ...counts } = peers ?? {};
     const state = { ...rest, ...peers ? { peers: counts } : {} } as Omit<
       PageState,
-      "renewMargin" | "devices"
+      "renewMargin" | "devices" | "others"
     >;
-    const whole: PageState = { ...state, renewMargin: source.renewMargin, devices: source.devices() };
+    const whole: PageState = {
+      ...state,
+      renewMargin: source.renewMargin,
+      devices: source.devices(),
+      others: source.others(),
+    };
     const rows = new Map<string, string>();
     for (const row of table?.rows ?? []) {
       const peer: PagePeer = source.isReserved(row.key) ? { ...row, reserved: true } : row;

@@ -4,7 +4,15 @@
  *
  * @module
  */
-import type { FamilyConfig } from "../config/types.ts";
+import {
+  countRuns,
+  type PoolConfig,
+  poolSize,
+  type Run,
+  runsOf,
+  subnetAt,
+  subnetsIn,
+} from "../config/pool_runs.ts";
 import { firstIp, formatPrefix, type Prefix } from "../net/prefix.ts";
 import { formatIp } from "../net/ip.ts";
 
@@ -15,7 +23,7 @@ export type SubnetState = "own" | "reserved" | "expiring" | "used" | "free";
 export interface TakenSubnet {
   readonly subnet: Prefix;
   readonly state: Exclude<SubnetState, "free">;
-  /** Whose it is, for people. */
+  /** Whose it is, for people; empty for a reservation for no host. */
   readonly holder: string;
 }
 
@@ -29,8 +37,10 @@ export interface MapCell {
   readonly state: SubnetState;
   /** Share of its subnets that aren't free, 0 to 1. */
   readonly taken: number;
-  /** Of the first few, whose they are. */
+  /** Of the first few leases, whose they are. */
   readonly holders: readonly string[];
+  /** Leases with a holder that take something of it. */
+  readonly leases: number;
   /** Subnets in it that aren't free. */
   readonly count: number;
 }
@@ -57,61 +67,84 @@ const MAX_CELLS = 1024n;
 /** Names in a cell. */
 const NAMED = 5;
 
-/** The part of a config that says which subnets there are. */
-export type PoolConfig = Pick<
-  FamilyConfig,
-  "family" | "network" | "subnetLength" | "subnetMin" | "subnetMax"
->;
+/** Of leases that overlap, the one whose state comes first counts; as for `flanneld leases pool`. */
+const ORDER = ["own", "reserved", "used", "expiring", "free"] as const satisfies readonly SubnetState[];
+
+/** A lease, with the numbers of the first and the last subnet that it takes. */
+interface Taken extends Run<SubnetState> {
+  readonly holder: string;
+}
 
 /** Lays the subnets out. Leases outside of the pool, or of another family, aren't on it. */
 export function poolGrid(config: PoolConfig, taken: Iterable<TakenSubnet>, columns = 32): PoolGrid {
-  const { family, network, subnetLength, subnetMin, subnetMax } = config;
-  const hostBits = BigInt(family.bits - subnetLength);
-  const total = ((subnetMax.value - subnetMin.value) >> hostBits) + 1n;
+  const total = poolSize(config);
+  const leases = [...taken].flatMap(({ subnet, state, holder }): Taken[] => {
+    const range = subnetsIn(config, subnet);
+    return range ? [{ state, holder, first: range[0], last: range[1] }] : [];
+  });
+  const runs = runsOf(leases, total, ORDER);
   let perCell = 1n;
   while ((total + perCell - 1n) / perCell > MAX_CELLS) perCell *= 2n;
-  const cellCount = Number((total + perCell - 1n) / perCell);
-  const inside = new Map<number, TakenSubnet[]>();
-  const counts = { own: 0n, expiring: 0n, reserved: 0n, used: 0n, free: total };
-  for (const one of taken) {
-    if (one.subnet.family !== family) continue;
-    const number = (one.subnet.base - subnetMin.value) >> hostBits;
-    if (number < 0n || number >= total) continue;
-    counts[one.state]++;
-    counts.free--;
-    const cell = Number(number / perCell);
-    inside.set(cell, [...inside.get(cell) ?? [], one]);
-  }
-  const subnetAt = (number: bigint): Prefix => ({
-    family,
-    base: subnetMin.value + (number << hostBits),
-    length: subnetLength,
-  });
-  const cells = Array.from({ length: cellCount }, (_, index): MapCell => {
-    const first = BigInt(index) * perCell;
-    const last = first + perCell - 1n < total ? first + perCell - 1n : total - 1n;
-    const here = inside.get(index) ?? [];
-    return {
-      label: first === last
-        ? formatPrefix(subnetAt(first))
-        : `${formatPrefix(subnetAt(first))} to ${formatPrefix(subnetAt(last))}`,
-      state: STATES.find((state) => here.some((one) => one.state === state)) ?? "free",
-      taken: Math.min(1, here.length / Number(last - first + 1n)),
-      holders: here.slice(0, NAMED).map(({ holder }) => holder),
-      count: here.length,
-    };
-  });
+  const cells = cellsOf(config, runs, leases, perCell);
   return {
-    network: formatPrefix(network),
-    subnetLength,
-    columns: Math.min(columns, cellCount),
+    network: formatPrefix(config.network),
+    subnetLength: config.subnetLength,
+    columns: Math.min(columns, cells.length),
     cells,
     perCell,
     total,
-    counts,
-    first: formatIp(firstIp(subnetAt(0n))),
-    last: formatIp(firstIp(subnetAt(total - 1n))),
+    counts: {
+      own: countRuns(runs, "own"),
+      expiring: countRuns(runs, "expiring"),
+      reserved: countRuns(runs, "reserved"),
+      used: countRuns(runs, "used"),
+      free: countRuns(runs, "free"),
+    },
+    first: formatIp(firstIp(subnetAt(config, 0n))),
+    last: formatIp(firstIp(subnetAt(config, total - 1n))),
   };
+}
+
+function cellsOf(
+  config: PoolConfig,
+  runs: readonly Run<SubnetState>[],
+  leases: readonly Taken[],
+  perCell: bigint,
+): MapCell[] {
+  const total = poolSize(config), count = Number((total + perCell - 1n) / perCell);
+  const runsIn = byCell(runs.filter(({ state }) => state !== "free"), perCell, count);
+  const leasesIn = byCell(leases, perCell, count);
+  const name = (number: bigint) => formatPrefix(subnetAt(config, number));
+  return Array.from({ length: count }, (_, index): MapCell => {
+    const first = BigInt(index) * perCell;
+    const last = first + perCell - 1n < total ? first + perCell - 1n : total - 1n;
+    const here = runsIn[index]!.map((run) => ({
+      ...run,
+      first: run.first > first ? run.first : first,
+      last: run.last < last ? run.last : last,
+    }));
+    const taken = countRuns(here, ...STATES);
+    const holders = leasesIn[index]!.map(({ holder }) => holder).filter((holder) => holder !== "");
+    return {
+      label: first === last ? name(first) : `${name(first)} to ${name(last)}`,
+      state: STATES.find((state) => here.some((run) => run.state === state)) ?? "free",
+      taken: Number(taken) / Number(last - first + 1n),
+      holders: holders.slice(0, NAMED),
+      leases: holders.length,
+      count: Number(taken),
+    };
+  });
+}
+
+/** What overlaps each cell. */
+function byCell<T extends Run<SubnetState>>(ranges: readonly T[], perCell: bigint, count: number): T[][] {
+  const cells = Array.from({ length: count }, (): T[] => []);
+  for (const range of ranges) {
+    for (let cell = Number(range.first / perCell); cell <= Number(range.last / perCell); cell++) {
+      cells[cell]!.push(range);
+    }
+  }
+  return cells;
 }
 
 /** `1 subnet`, `12 subnets`. */

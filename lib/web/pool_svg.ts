@@ -37,8 +37,8 @@ export function placeOf(index: number, columns: number): { readonly x: number; r
 }
 
 /** What a cell says: subnet, state, whose. */
-export function cellTitle({ label, state, holders, count }: MapCell): string {
-  const more = count > holders.length ? ` and ${count - holders.length} more` : "";
+export function cellTitle({ label, state, holders, leases, count }: MapCell): string {
+  const more = leases > holders.length ? ` and ${leases - holders.length} more` : "";
   const what = count > 1 ? `${count} taken` : STATE_NAMES[state].replace(/:.*/, "");
   const whose = holders.length > 0 && !(state === "own" && count === 1)
     ? `, ${holders.join(", ")}${more}`

@@ -46,6 +46,7 @@ export class ServedPage implements AsyncDisposable {
         }),
       isReserved: (key) => /^10\.5\.\d*7\.0/.test(key),
       renewMargin: 3600,
+      others: () => [{ key: "10.5.250.0-24", subnets: ["10.5.250.0/24"], reserved: true }],
       devices: () => ["flannel.1"],
       subscribe: (onChange) => {
         this.#listeners.add(onChange);

@@ -47,6 +47,17 @@ Deno.test("a first snapshot adds all but the own lease; an empty one is a state 
   assert.deepEqual(seen, [[A, B]]);
 });
 
+Deno.test("what takes a subnet and is no peer: reserved for no host, refused, malformed", () => {
+  const { peers, feed } = make();
+  const nobody = { ...stored("10.5.9.0-24", RESERVED_FOR_NOBODY), expires: false };
+  const overlapping = { ...stored("10.5.2.0-25"), createRevision: 9n };
+  feed.list(snapshot(stored(OWN), stored(A), nobody, overlapping, stored(B, "{"), stored("config")));
+  assert.deepEqual(
+    [...peers.others()].map(({ key, subnets, reserved }) => [key, subnets.ipv4?.length, reserved]),
+    [["10.5.9.0-24", 24, true], ["10.5.2.0-25", 25, false], [B, 24, false]],
+  );
+});
+
 Deno.test("a second snapshot removes, adds and changes, and is silent about what is the same", () => {
   const { feed, seen } = make();
   feed.list(snapshot(stored(OWN), stored(A), stored(B), stored("10.5.4.0-24")));

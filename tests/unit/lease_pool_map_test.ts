@@ -2,13 +2,8 @@ import assert from "node:assert/strict";
 import { parseNetworkConfig } from "../../lib/config/network_config.ts";
 import { SubnetPool } from "../../lib/leases/allocator.ts";
 import { decodeLeaseKey } from "../../lib/leases/codec.ts";
-import {
-  mapPools,
-  type PoolClaim,
-  type PoolMap,
-  SUBNET_STATES,
-  subnetAt,
-} from "../../lib/leases/pool_map.ts";
+import { mapPools, type PoolClaim, type PoolMap, SUBNET_STATES } from "../../lib/leases/pool_map.ts";
+import { subnetAt } from "../../lib/config/pool_runs.ts";
 import { formatPrefix, prefixesOverlap } from "../../lib/net/prefix.ts";
 import { randomSource } from "../../scripts/lab/random.ts";
 

@@ -69,6 +69,7 @@ function hubOf(peers: Map<string, PeerStatus>) {
     },
     isReserved: (key) => key === "b",
     renewMargin: 60,
+    others: () => [{ key: "c", subnets: ["10.5.9.0/24"], reserved: true }],
     devices: () => [],
     subscribe: (onChange) => {
       notify = onChange;
@@ -107,7 +108,10 @@ Deno.test("page events: everything first, then only what changed", async () => {
   const peers = new Map([["a", peer("a")], ["b", peer("b")]]);
   const { hub, notify, log } = hubOf(peers);
   await using page = collect(hub);
-  assert.deepEqual((await page.next("state"))["renewMargin"], 60);
+  const state = await page.next("state");
+  assert.equal(state["renewMargin"], 60);
+  // It was missing: the map of the page showed less than `flanneld leases map`.
+  assert.deepEqual(state["others"], [{ key: "c", subnets: ["10.5.9.0/24"], reserved: true }]);
   assert.deepEqual(await page.next("peers"), {
     put: [peer("a"), { ...peer("b"), reserved: true }],
     gone: [],

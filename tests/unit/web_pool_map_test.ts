@@ -65,6 +65,32 @@ Deno.test("pool map: a large network has several subnets in a cell, and what mat
   assert.equal(poolGrid({ ...POOL, subnetMin: POOL.subnetMax }, []).cells.length, 1);
 });
 
+// Each lease was counted as one subnet, however long its prefix is, and those that overlap twice.
+Deno.test("pool map: counts are those of `leases pool`, for leases of other lengths and overlapping ones too", () => {
+  const map = poolGrid(POOL, [
+    taken("10.5.4.0/22", "used", "a"),
+    taken("10.5.5.0/24", "reserved", ""),
+    taken("10.5.6.128/25", "expiring", "b"),
+    // SubnetMin is 10.5.1.0.
+    taken("10.5.0.0/23", "used", "c"),
+  ]);
+  assert.deepEqual(map.counts, { own: 0n, expiring: 0n, reserved: 1n, used: 4n, free: 250n });
+  const titles = map.cells.slice(0, 7).map(cellTitle);
+  assert.deepEqual(titles, [
+    "10.5.1.0/24: used, c",
+    "10.5.2.0/24: free",
+    "10.5.3.0/24: free",
+    "10.5.4.0/24: used, a",
+    "10.5.5.0/24: reserved, a",
+    "10.5.6.0/24: used, a, b",
+    "10.5.7.0/24: used, a",
+  ]);
+  assert.equal(
+    cellTitle(poolGrid(POOL, [taken("10.5.9.0/24", "reserved", "")]).cells[8]!),
+    "10.5.9.0/24: reserved",
+  );
+});
+
 Deno.test("pool map: as SVG it has title, description and names that can't break out", () => {
   const map = poolGrid(POOL, [taken("10.5.1.0/24", "used", '<b>"&')]);
   const svg = poolSvg([map], "Subnets of <net>");

@@ -8,7 +8,8 @@ import type { JsonObject } from "../../config/types.ts";
 import { FAMILIES } from "../../net/family.ts";
 import { parseIp } from "../../net/ip.ts";
 import { parsePrefix } from "../../net/prefix.ts";
-import { type PoolConfig, type PoolGrid, poolGrid, type TakenSubnet } from "../pool_grid.ts";
+import type { PoolConfig } from "../../config/pool_runs.ts";
+import { type PoolGrid, poolGrid, type TakenSubnet } from "../pool_grid.ts";
 import { CELL, cellTitle, describePool, GAP, placeOf, sizeOf, STATE_NAMES } from "../pool_svg.ts";
 import { byId, element, swatch } from "./dom.ts";
 import type { Model } from "./model.ts";
@@ -63,6 +64,15 @@ export class PoolView {
       ...[...peers.values()].flatMap(({ subnets, reserved, host, publicIps }) =>
         subnets.map((subnet) =>
           [subnet, reserved ? "reserved" : "used", host || publicIps.join(", ")] as [string, "used", string]
+        )
+      ),
+      ...state!.others.flatMap(({ key, subnets, reserved }) =>
+        subnets.map((subnet) =>
+          (reserved ? [subnet, "reserved", "no host"] : [subnet, "used", `lease ${key}, no peer`]) as [
+            string,
+            "used",
+            string,
+          ]
         )
       ),
     ];
