@@ -7,7 +7,7 @@ import type { BackendRegistry } from "../backend/registry.ts";
 import { type CaptureCount, type CaptureEnd, Recorder, type Sink } from "../capture/recorder.ts";
 import { readNetwork } from "../daemon/network_source.ts";
 import type { NetworkView } from "../daemon/network_view.ts";
-import { messageOf } from "../errors.ts";
+import { fileFault } from "../errors.ts";
 import { isUdpTunnel } from "../net/tunnel.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { COMMANDS } from "../options/commands.ts";
@@ -99,9 +99,7 @@ function openOutput(path: string, force: boolean): Output {
         writeAll(file, bytes);
         return true;
       } catch (error) {
-        throw new Error(`Cannot write to ${path}: ${messageOf(error)}; it holds what came before`, {
-          cause: error,
-        });
+        throw new Error(`Cannot write to ${path}: ${fileFault(error)}; it holds what came before`);
       }
     },
     [Symbol.dispose]: () => file.close(),
@@ -117,7 +115,7 @@ function createFile(path: string, force: boolean): Deno.FsFile {
     if (error instanceof Deno.errors.AlreadyExists) {
       throw new UsageError(`capture: ${path} is there already; -force overwrites it, -o names another file`);
     }
-    throw new Error(`capture: cannot make ${path}: ${messageOf(error)}`, { cause: error });
+    throw new Error(`capture: cannot make ${path}: ${fileFault(error)}`);
   }
 }
 

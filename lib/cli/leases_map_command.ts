@@ -4,6 +4,7 @@
  * @module
  */
 import { type NetworkLeases, readNetworkLeases } from "../daemon/network_leases.ts";
+import { fileFault } from "../errors.ts";
 import { familiesOf } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
 import { printableLines } from "../observe/printable.ts";
@@ -36,8 +37,16 @@ export async function leasesMapCommand({ argument, options, own }: Invocation): 
   const title = `Subnets of the network in ${store}`;
   const text = own.get(COMMANDS["leases map"].options.svg) ? poolSvg(maps, title) : textOf(maps, title);
   if (argument === "") await print(printableLines(text));
-  else await Deno.writeTextFile(argument, text);
+  else await writeFile(argument, text);
   return 0;
+}
+
+async function writeFile(path: string, text: string): Promise<void> {
+  try {
+    await Deno.writeTextFile(path, text);
+  } catch (error) {
+    throw new Error(`Cannot write ${path}: ${fileFault(error)}`);
+  }
 }
 
 function takenSubnets(leases: NetworkLeases["leases"]): TakenSubnet[] {

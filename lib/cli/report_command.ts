@@ -10,7 +10,9 @@ import type { Invocation } from "../options/parse.ts";
 import { printable } from "../observe/printable.ts";
 import { archiveOf, reportName, writeNewFile } from "../report/archive.ts";
 import { collect } from "../report/collect.ts";
+import { UsageError } from "../options/usage_error.ts";
 import { VERSION_TEXT } from "../version.ts";
+import { printBytes } from "./print.ts";
 
 /** Collects, writes, and says what is missing. @returns 0 also where something can't be collected. */
 export async function reportCommand(
@@ -22,15 +24,25 @@ export async function reportCommand(
   using scene = new Scene(options, backends);
   const items = await collect(scene);
   const archive = await archiveOf(items, facts);
-  await writeNewFile(path, archive);
+  // Stdout is the archive's then.
+  const say = path === "-" ? console.error : console.log;
+  if (path !== "-") await writeNewFile(path, archive);
+  else if (Deno.stdout.isTerminal()) {
+    throw new UsageError(
+      "report: an archive isn't for a terminal; send stdout to a file or a program",
+      "report",
+    );
+  } else await printBytes(archive);
   for (const { item, text, problem } of items) {
     if (problem !== undefined) {
-      console.log(`${text === undefined ? "missing" : "cut    "}  ${item.name}: ${printable(problem)}`);
+      say(`${text === undefined ? "missing" : "cut    "}  ${item.name}: ${printable(problem)}`);
     }
   }
   const count = items.filter(({ text }) => text !== undefined).length;
-  console.log(
-    `${path}: ${count} of ${items.length} parts, ${Math.ceil(archive.length / 1024)} KiB, secrets masked`,
+  say(
+    `${path === "-" ? "stdout" : path}: ${count} of ${items.length} parts, ${
+      Math.ceil(archive.length / 1024)
+    } KiB, secrets masked`,
   );
   return 0;
 }

@@ -197,7 +197,11 @@ export const COMMANDS = {
   "report": {
     help: "Collect what a bug report needs into one archive, secrets masked",
     options: {
-      "o": text("Other", "The archive to write; default: flanneld-report-HOST-TIME.tar.gz", "FILE"),
+      "o": text(
+        "Other",
+        "The archive to write, - for stdout; default: flanneld-report-HOST-TIME.tar.gz",
+        "FILE",
+      ),
     },
     notes: ["It never overwrites a file. Parts that cannot be had are named, in the archive too."],
   },

@@ -4,7 +4,7 @@
  * @module
  */
 import { dirname, join } from "node:path";
-import { messageOf } from "../errors.ts";
+import { fileFault } from "../errors.ts";
 import type { CollectedItem } from "./collect.ts";
 import { gzip, tarOf } from "./tar.ts";
 
@@ -74,9 +74,9 @@ export async function writeNewFile(path: string, content: Uint8Array): Promise<v
     });
   } catch (error) {
     if (error instanceof Deno.errors.AlreadyExists) {
-      throw new Error(`${path} is there already: name another file with -o`, { cause: error });
+      throw new Error(`${path} is there already: name another file with -o`);
     }
-    throw new Error(`Cannot write ${path}: ${messageOf(error)}`, { cause: error });
+    throw new Error(`Cannot write ${path}: ${fileFault(error)}`);
   } finally {
     await Deno.remove(temporary).catch(() => {});
   }

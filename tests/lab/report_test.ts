@@ -58,7 +58,19 @@ labTest("report: all parts of a running host, in a file of mode 0600, without an
 
   const again = await report();
   assert.equal(again.code, 1);
-  assert.match(again.stderr, /report\.tar\.gz is there already: name another file with -o/);
+  // It named a link, a temporary file and the system's error number as well.
+  assert.match(again.stderr, /report\.tar\.gz is there already: name another file with -o\n$/);
+
+  // It made a file of this name.
+  const [name, ...rest] = [...flanneldCommand(), "report", "-o", "-", ...host.commonArgs];
+  const piped = await host.exec(["bash", "-c", '"$@" | tar -tz; ls -- -; true', "bash", name!, ...rest]);
+  assert.match(piped.stdout, /\/flanneld\/doctor\.txt$/m, piped.stderr);
+  assert.match(piped.stderr, /^stdout: \d+ of \d+ parts/m);
+  assert.match(piped.stderr, /ls: cannot access '-'/);
+  const full = [...flanneldCommand(), "leases", "map", "/dev/full", ...host.commonArgs];
+  const map = await host.exec(full, { mayFail: true });
+  assert.deepEqual([map.code, map.stderr.replace(/:.*/s, "")], [1, "flanneld"]);
+  assert.match(map.stderr, /^flanneld: Cannot write \/dev\/full: /);
 });
 
 labTest("report: a host without daemon, store and config says what is missing", {
