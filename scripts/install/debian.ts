@@ -41,6 +41,12 @@ export function conffiles(paths: readonly string[]): string {
   return paths.map((path) => `${path}\n`).join("");
 }
 
+/** Sets $own to whether flanneld.service is this package's, and not the original's unit in /etc. */
+const WHOSE_UNIT = `case $(systemctl show --value -p ExecStart flanneld.service) in
+    *path=/usr/sbin/flanneld\\ * | "") own=yes ;;
+    *) own=no ;;
+  esac`;
+
 /**
  * Maintainer scripts by name. The daemon isn't enabled by installing it: it comes before Docker, and without a
  * configuration Docker would wait for it at every boot.
@@ -50,6 +56,12 @@ export const MAINTAINER_SCRIPTS: Readonly<Record<string, string>> = {
 set -e
 if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
   systemctl daemon-reload
+  ${WHOSE_UNIT}
+  if [ $own = no ]; then
+    echo "flanneld: $(systemctl show --value -p FragmentPath flanneld.service) runs another program and comes before" \\
+      "this package's unit: stop it, move it away, then systemctl daemon-reload" >&2
+    exit 0
+  fi
   # An upgrade: the data plane stays while the daemon is replaced. The udp backend's packets go through the daemon, so
   # the new one is unpacked while the old one still runs.
   if [ -n "$2" ] && systemctl is-active flanneld.service | grep -qx -e active -e activating; then
@@ -69,7 +81,11 @@ fi
   prerm: `#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-  systemctl disable --now flanneld-docker-opts.service flanneld.service || true
+  ${WHOSE_UNIT}
+  if [ $own = yes ]; then
+    systemctl disable --now flanneld-docker-opts.service flanneld.service || true
+    echo "flanneld: links, routes and rules stay until a reboot; flanneld cleanup before removal takes them away" >&2
+  fi
 fi
 `,
   postrm: `#!/bin/sh

@@ -48,6 +48,7 @@ export class RunningPing {
       return printed.includes("packets transmitted") && printed;
     }, 5_000);
     const counts = parsePing(text, "");
+    if (counts.received < 10) throw new Error(`a ping that hardly ran: ${text}`);
     const missing = counts.sent - counts.received;
     return { ...counts, lost: missing === 1 ? 0 : missing };
   }
