@@ -6,6 +6,7 @@
 import { messageOf } from "../errors.ts";
 import { Backoff } from "../time/backoff.ts";
 import { Throttle } from "../time/throttle.ts";
+import { Absence } from "./absence.ts";
 import { encodeLeaseValue, sameLeaseKey } from "./codec.ts";
 import { CLAIM_BACK_MS, type Holding, judge } from "./judge.ts";
 import { FormerValues } from "./former_values.ts";
@@ -24,6 +25,8 @@ import { LEASE_RENEWALS } from "./metrics.ts";
 /** Longest sleep: the time of day may jump, and the machine may have slept. */
 const LONGEST_SLEEP_MS = 60_000;
 
+/** Between two looks at a store in which the lease is missing for a reason that isn't known yet, in milliseconds. */
+const LOOK_PAUSE_MS = 1000;
 /** What the store says of the own key. */
 type Sighting = { readonly stored: StoredLease | undefined; readonly revision: bigint };
 
@@ -45,8 +48,7 @@ export class LeaseKeeper {
   #claims = false;
   readonly #overwrites: Overwrites;
   #recheck = false;
-  /** The store has another history: a lease that is missing there was not deleted. */
-  #replaced = false;
+  readonly #absence = new Absence();
   /** Something came in since the last look. */
   #news = false;
   #stopSleep = () => {};
@@ -114,7 +116,7 @@ export class LeaseKeeper {
   observeSnapshot(snapshot: LeaseSnapshot, replaced: boolean): void {
     const stored = this.#find(snapshot);
     if (!replaced && stored?.revision === this.#held.revision) return;
-    this.#replaced ||= replaced;
+    this.#absence.listed(!stored, replaced);
     // The list may be older than what was written meanwhile: a new one decides.
     this.#recheck = true;
     this.#wake();
@@ -156,8 +158,10 @@ export class LeaseKeeper {
     if (this.#recheck) {
       const found = this.#find(await this.#o.store.listLeases({ signal }));
       this.#recheck = false;
-      if (this.#replaced || found?.revision !== this.#held.revision) await this.#judge(found, false, signal);
-      this.#replaced = this.#recheck && this.#replaced;
+      if (this.#absence.isReplaced || found?.revision !== this.#held.revision) {
+        await this.#judge(found, false, signal);
+      }
+      if (!this.#recheck) this.#absence.over();
       return true;
     }
     const due = this.#held.expires && this.#o.clock.now() >= this.#time.renewAt;
@@ -210,7 +214,7 @@ export class LeaseKeeper {
    * @throws {LeaseLostError}
    */
   async #judge(stored: StoredLease | undefined, live: boolean, signal: AbortSignal): Promise<void> {
-    if (!stored) return await this.#missing(signal);
+    if (!stored) return await this.#missing(live, signal);
     const verdict = judge(stored, this.#holding(live));
     if (verdict.kind === "lost") throw new LeaseLostError(verdict.message);
     if (verdict.kind === "claim") return await this.#claim(stored, signal);
@@ -245,20 +249,20 @@ export class LeaseKeeper {
   }
 
   /** The lease is created again where nobody deleted it: it expired, or the store lost its data. */
-  async #missing(signal: AbortSignal): Promise<void> {
+  async #missing(isDeleted: boolean, signal: AbortSignal): Promise<void> {
     const { store, ttl, clock, log } = this.#o;
     const { key, expires } = this.#held;
-    const isExpired = expires && clock.now() >= this.#time.expiresAt;
-    if (this.#replaced) await this.#checkNetwork(signal);
-    else if (!isExpired) throw new LeaseLostError(`The lease ${key} was deleted`);
     const began = clock.now();
+    const verdict = this.#absence.judge(isDeleted, expires && began >= this.#time.expiresAt);
+    if (verdict === "lost") throw new LeaseLostError(`The lease ${key} was deleted`);
+    // Also where this fails, the store is looked at again.
+    this.#recheck = true;
+    if (verdict === "unknown") return await clock.sleep(LOOK_PAUSE_MS, signal);
+    if (this.#absence.isReplaced) await this.#checkNetwork(signal);
     const create = store.createLease(key, this.#wanted, expires ? ttl : undefined, { signal });
     const created = await this.#answered(create);
-    if (!created) {
-      this.#recheck = true;
-      return;
-    }
-    const why = this.#replaced ? "The store lost its data" : "Lease expired";
+    if (!created) return;
+    const why = this.#absence.isReplaced ? "The store lost its data" : "Lease expired";
     log.warn(`${why}, this host's subnet is still free: lease recreated`, { key });
     this.#hold(created, began);
   }

@@ -313,6 +313,46 @@ Deno.test(
   replacedStore("other", async (s) => assert.match(String(await s.ended()), /another network/)),
 );
 
+// It forgot that the lease was missing, and was a member without a lease until the next renewal.
+Deno.test("keeper: a lease that can't be created again at once is created later", () => {
+  let failures = 3;
+  return scene(async (s) => {
+    await s.store.deleteLease(s.keeper.held);
+    s.keeper.observeSnapshot(await s.store.listLeases(), true);
+    await s.clock.advance(10 * SECOND);
+    assert.equal((await s.now())?.value, OURS);
+    assert.equal(failures, 0);
+  }, {
+    script: (store) => ({
+      createLease: (...args) =>
+        failures-- > 0 ? Promise.reject(new Error("down")) : (failures = 0, store.createLease(...args)),
+    }),
+  })();
+});
+
+// It published another address, found the key missing, and ended, before the sync saw that the store was wiped.
+Deno.test("keeper: a write that finds the key missing waits for the word on why", () =>
+  scene(async (s) => {
+    await s.store.deleteLease(s.keeper.held);
+    s.keeper.update(host("172.30.0.7"));
+    await s.clock.advance(5 * SECOND);
+    assert.equal(await s.now(), undefined);
+    s.keeper.observeSnapshot(await s.store.listLeases(), true);
+    await s.clock.advance(2 * SECOND);
+    assert.equal((await s.now())!.value, encodeLeaseValue(host("172.30.0.7")));
+  })());
+
+Deno.test("keeper: a write that finds the key missing, and an event says that it was deleted: lost", () =>
+  scene(async (s) => {
+    const { revision } = s.keeper.held;
+    await s.store.deleteLease(s.keeper.held);
+    s.keeper.update(host("172.30.0.7"));
+    await s.clock.advance(SECOND);
+    s.keeper.observe({ kind: "delete", key: KEY, revision: revision + 1n });
+    await s.clock.advance(2 * SECOND);
+    assert.match(String(await s.ended()), /was deleted/);
+  })());
+
 Deno.test(
   "keeper: a wiped store in which another host has the subnet: lost",
   replacedStore(
