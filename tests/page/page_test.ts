@@ -69,6 +69,19 @@ Deno.test("page: text of others is text", async () => {
   assert.match(page.faults.join(), /Content Security Policy/);
 });
 
+// Columns were as narrow as a letter beside a long text: "vxla", "n".
+Deno.test("page: a long problem leaves subnets, addresses and paths whole", async () => {
+  await using served = new ServedPage(3);
+  const problem = `Underlay down: ${"nothing comes back, ".repeat(20)}`;
+  served.peers.set("x", { ...peerOf(200, true), key: "x", host: "", problem });
+  await using browser = await Browser.launch();
+  const page = await open(browser, served, DESKTOP);
+  const lines = `[...document.querySelector("#rows button[data-key=x]").closest("tr").cells].slice(0, 3)
+    .map((cell) => { const range = document.createRange(); range.selectNodeContents(cell);
+      return new Set([...range.getClientRects()].map(({ bottom }) => Math.round(bottom / 8))).size; })`;
+  assert.deepEqual(await page.evaluate(lines), [1, 1, 1]);
+});
+
 Deno.test("page: by keyboard alone: search, choose a peer, show more", async () => {
   await using served = new ServedPage(2000);
   await using browser = await Browser.launch();

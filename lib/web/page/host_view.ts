@@ -5,7 +5,7 @@
  */
 /// <reference lib="dom" />
 import { byId, element, setText } from "./dom.ts";
-import { counted, duration } from "./format.ts";
+import { counted, duration, numbered } from "./format.ts";
 import { type Model, summarize } from "./model.ts";
 
 /** The top of the page. */
@@ -83,13 +83,16 @@ export class HostView {
       facts.push(["Store", how, `for ${duration(store.forSeconds)}; ${store.description}`]);
     }
     if (peers) {
+      const all = this.#model.peers.size;
+      const awaited = [...this.#model.peers.values()].filter((peer) => peer.awaited).length;
       const more = [
+        ...awaited > 0 ? [`${counted(awaited, "subnet")} reserved for a host yet to come`] : [],
         ...peers.refused.length > 0 ? [counted(peers.refused.length, "lease") + " refused"] : [],
         ...peers.malformed > 0 ? [`${peers.malformed} malformed`] : [],
       ];
       facts.push([
         "Peers",
-        this.#model.peers.size.toLocaleString("en-US"),
+        numbered(all - awaited),
         more.join(", ") || "other hosts of the network",
       ]);
     }

@@ -102,7 +102,8 @@ export class NetworkView {
     context.globalAlpha = isDim ? 0.15 : this.#layout.single ? 0.75 : 0.55;
     context.strokeStyle = this.#colour(state);
     context.lineWidth = this.#layout.single ? 1.75 : Math.min(7, 1 + Math.sqrt(peers.length) / 2.5);
-    context.setLineDash(state === "bad" ? [5, 4] : []);
+    // What leads nowhere is no line.
+    context.setLineDash(state === "bad" ? [5, 4] : state === "quiet" ? [1, 6] : []);
     context.beginPath();
     context.moveTo(0, 0);
     const distance = Math.hypot(group.x, group.y);
@@ -177,7 +178,8 @@ export class NetworkView {
       context.fillText(
         label,
         Math.max(-width / 2 + half, Math.min(width / 2 - half, x)),
-        y + (y > 0 ? 20 : -20),
+        // Beside the middle sine is some 1e-14, of either sign.
+        y + (y > -1 ? 20 : -20),
       );
     }
     context.globalAlpha = 1;

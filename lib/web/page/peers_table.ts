@@ -175,7 +175,7 @@ export class PeersTable {
 
 function probeFact({ rttMs, loss, at }: NonNullable<Peer["probe"]>): [string, string] {
   const trip = rttMs === null ? "no answer" : `${roundTrip(rttMs)} round trip, ${percent(loss)} loss`;
-  return ["Last probe", `${trip}, ${ago(at)}`];
+  return ["Last probes", `${trip}; the last one ${ago(at)}`];
 }
 
 function rank({ state }: Peer): number {

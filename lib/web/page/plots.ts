@@ -60,7 +60,7 @@ const PLOTS: readonly Plot[] = [
   {
     title: "flanneld itself",
     lines: [{ name: "memory", value: ({ residentBytes }) => residentBytes / 1e6 }, {
-      name: "processor",
+      name: "CPU",
       value: rate("cpuSeconds", 100),
     }],
     show: short,
@@ -69,7 +69,7 @@ const PLOTS: readonly Plot[] = [
 ];
 
 /** Units of the last plot differ by line. */
-const UNITS: Readonly<Record<string, string>> = { memory: " MB", processor: " %" };
+const UNITS: Readonly<Record<string, string>> = { memory: " MB", CPU: " %" };
 
 /** All plots. */
 export class Plots {
