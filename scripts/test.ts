@@ -5,7 +5,7 @@
  *     deno run -A scripts/test.ts --filter=TEXT   only tests whose name has the text
  *     deno run -A scripts/test.ts --folder=PATH   the tests below another folder
  *
- * Types are checked first; then every file runs in a process of its own (two at a time), so that a crash or a
+ * Types are checked first; then every file runs in a process of its own (three at a time), so that a crash or a
  * file that hangs costs one failure and not the run. A failure is a failure: nothing is tried twice. Status 0 only
  * if something ran and nothing failed.
  *
@@ -16,7 +16,7 @@ import { addCounts, type Counts, countsOf, formatCounts, NONE, parseTestLine } f
 import { removeLeftovers } from "./lab/leftovers.ts";
 
 const FOLDERS = ["tests/unit", "tests/lab"] as const;
-const AT_ONCE = 2;
+const AT_ONCE = 3;
 /** A single file may take this long, in milliseconds. */
 const FILE_LIMIT = 6 * 60_000;
 /** The whole run may take this long, in milliseconds. */
