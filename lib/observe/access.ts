@@ -83,7 +83,8 @@ function isLoopback({ family, value }: Ip): boolean {
 
 /** An address as sockets and Host fields have it: with a zone, or an IPv4 one as a part of IPv6 (RFC 4291, 2.5.5.2). */
 function parseHost(text: string): Ip | undefined {
-  const bare = text.replace(/%.*$/, "");
+  // IPv4 has no zones: what has one isn't an address.
+  const bare = text.replace(/^(.*:.*)%.*$/, "$1");
   return tryParseIp(/^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare);
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Family } from "../net/family.ts";
+import { type Family, IPV4, IPV6 } from "../net/family.ts";
 import { type Ip, tryParseIp } from "../net/ip.ts";
 import { parsePrefix, type Prefix, prefixOf } from "../net/prefix.ts";
 
@@ -68,18 +68,25 @@ export function networksAndNames(value: string): (Prefix | string)[] {
   return value.split(",").map((part) => {
     const text = part.trim();
     const ip = tryParseIp(text);
-    if (ip) return prefixOf(ip, ip.family.bits);
+    if (ip) return unmapped(prefixOf(ip, ip.family.bits));
     if (/^(?!\d+(\.\d+)*$)[a-z\d]([a-z\d-]*[a-z\d])?(\.[a-z\d]([a-z\d-]*[a-z\d])?)*\.?$/i.test(text)) {
       return text;
     }
     try {
-      return parsePrefix(text);
+      return unmapped(parsePrefix(text));
     } catch {
       throw new RangeError(
         "must be networks or host names, separated by commas, like 10.0.0.0/8,node1.example.com",
       );
     }
   });
+}
+
+/** `::ffff:10.0.0.0/104` is 10.0.0.0/8: IPv4 clients of an IPv6 socket count as what they are (RFC 4291, 2.5.5.2). */
+function unmapped(prefix: Prefix): Prefix {
+  const { family, base, length } = prefix;
+  if (family !== IPV6 || length < 96 || base >> 32n !== 0xffffn) return prefix;
+  return { family: IPV4, base: base & 0xffffffffn, length: length - 96 };
 }
 
 /**

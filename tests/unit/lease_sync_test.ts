@@ -14,6 +14,7 @@ import {
   type StoreCursor,
 } from "../../lib/leases/types.ts";
 import type { PartLog } from "../../lib/observe/log.ts";
+import { MetricsRegistry } from "../../lib/observe/metrics.ts";
 import { Problems } from "../../lib/observe/problems.ts";
 import { CONFIG4, FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lease_fixtures.ts";
 
@@ -28,6 +29,7 @@ interface Scene {
   readonly clock: FakeClock;
   readonly log: RecordedLog;
   readonly problems: Problems;
+  readonly metrics: MetricsRegistry;
   readonly configs: (string | undefined)[];
   readonly peers: PeerSet;
   readonly sync: LeaseSync;
@@ -65,15 +67,16 @@ function scene(
         observe: (event) => own.events.push(event),
         observeSnapshot: (snapshot, replaced) => own.snapshots.push({ ...snapshot, replaced }),
       };
+      const metrics = new MetricsRegistry();
       const sync = new LeaseSync({
-        ...{ store: used, records: new RecordFeed(peers, OWN), own: observer, clock, problems },
+        ...{ store: used, records: new RecordFeed(peers, OWN), own: observer, clock, problems, metrics },
         onConfig: (config) => configs.push(config?.text),
       });
       const stop = new AbortController();
       let running = Promise.resolve();
       const start = (snapshot?: LeaseSnapshot) => running = sync.run(snapshot, stop.signal);
       try {
-        await play({ store, clock, log, problems, configs, peers, sync, own, start });
+        await play({ store, clock, log, problems, metrics, configs, peers, sync, own, start });
       } finally {
         stop.abort();
         await running;
@@ -115,6 +118,8 @@ Deno.test("sync: starts from the snapshot that acquiring read, without a list, a
     s.start(snapshot);
     await until(() => s.peers.peers.size === 2);
     assert.equal(lists, 0);
+    // The list that acquiring read wasn't counted: a host that was well had no such metric.
+    assert.equal(s.metrics.sum("flannel_store_lists_total"), 1);
     assert.equal(s.sync.health().connected, true);
     assert.deepEqual(s.own.events.map((event) => event.kind === "put" && event.lease.key), [OWN]);
     assert.deepEqual(s.own.snapshots, []);

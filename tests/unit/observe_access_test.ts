@@ -83,7 +83,15 @@ Deno.test("access: Host is this host: an address, localhost, its name, or what -
       "node2",
       "0.0.0.0",
     ],
-    ...["[::]", "198.51.100.1", "127.0.0.1.nip.io", "2130706433", "0x7f.1"],
+    ...[
+      "[::]",
+      "198.51.100.1",
+      "127.0.0.1.nip.io",
+      "2130706433",
+      "0x7f.1",
+      "127.0.0.1%.evil.example",
+      "127.0.0.1%25",
+    ],
   ];
   for (const host of foreign) assert.match(refusal([`Host: ${host}`])!, HOST, host);
   assert.equal(refusal(["Host: flannel.example:8080"], { allow: "flannel.example" }), undefined);
@@ -121,6 +129,14 @@ Deno.test("access: -web-allow takes networks, addresses and names", () => {
     ),
     ["167772160/8", "1/128", "node-1.example.com"],
   );
+  // It allowed nobody: clients of a socket for both families are compared as IPv4.
+  assert.deepEqual(
+    networksAndNames("::ffff:10.0.0.0/104,::ffff:10.0.0.1"),
+    networksAndNames("10.0.0.0/8,10.0.0.1"),
+  );
+  const mapped = { remote: "::ffff:10.1.2.3", local: "192.0.2.1" };
+  assert.equal(refusal(["Host: 192.0.2.1"], { ...mapped, allow: "::ffff:10.0.0.0/104" }), undefined);
+  assert.match(refusal(["Host: 192.0.2.1"], { ...mapped, allow: "::/0" })!, CLIENT);
   for (const text of ["", "10.0.0.0/33", "a b", "http://x", "1.2.3", "-a", "a,,b", "*.example.com"]) {
     assert.throws(() => networksAndNames(text), RangeError, text);
   }
