@@ -114,6 +114,7 @@ function probedText(probed: readonly Probed[], network: NetworkView, isJson: boo
     }));
     return printableJson({ backend: network.type, source: network.source, peers }, 2);
   }
+  if (probed.length === 0 && network.targets.length > 0) return "Interrupted before a peer had its result";
   if (probed.length === 0) return `No peers: ${network.source} knows of no other host`;
   return printableLines(probeTable(probed));
 }

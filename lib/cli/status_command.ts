@@ -50,7 +50,7 @@ async function look(
   return { text, ready: status.ready };
 }
 
-/** Looks again and again until SIGINT or SIGTERM. A daemon that doesn't answer is waited for. */
+/** Looks again and again until SIGINT or SIGTERM, or until nobody reads it. A daemon that doesn't answer is waited for. */
 async function watch(wanted: Wanted, open: () => Terminal): Promise<number> {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => stop.abort());
@@ -66,7 +66,10 @@ async function watch(wanted: Wanted, open: () => Terminal): Promise<number> {
         false,
       ];
     }
-    await print(terminal.isTerminal && !wanted.json ? screen(text, terminal) : block(text, wanted));
+    const isRead = await print(
+      terminal.isTerminal && !wanted.json ? screen(text, terminal) : block(text, wanted),
+    );
+    if (!isRead) break;
     await pause(WATCH_MS, stop.signal);
   }
   return ready ? 0 : 1;

@@ -131,12 +131,14 @@ function peerLines({ peers, time }: StatusDocument, view: View): string[] {
   const { table, count: total, malformed, refused } = peers;
   const { style } = view;
   const reached = Object.entries(table?.paths ?? {}).sort(([a], [b]) => a < b ? -1 : 1)
-    .map(([path, number]) => `${number} ${path}`);
+    .map(([path, number]) => `${number.toLocaleString("en-US")} ${path}`);
   const lines = [
     [
       style.bold(count(total, "peer")),
       ...reached.length > 0 ? [`: ${reached.join(", ")}`] : [],
-      ...table && table.withProblem > 0 ? [`; ${style.warning(`${table.withProblem} with a problem`)}`] : [],
+      ...table && table.withProblem > 0
+        ? [`; ${style.warning(`${table.withProblem.toLocaleString("en-US")} with a problem`)}`]
+        : [],
     ].join(""),
   ];
   if (table) lines.push(...tableRows(table, Date.parse(time), view));
@@ -169,7 +171,7 @@ function tableRows(table: PeerTable, now: number, view: View): string[] {
   const lines = tableLines(COLUMNS, rows.map((row) => cellsOf(row, now, view)), view);
   if (omitted === 0) return lines;
   const hidden = Math.max(0, withProblem - rows.length);
-  const what = hidden === 0 ? "fine" : `not shown, ${hidden} of them with a problem`;
+  const what = hidden === 0 ? "fine" : `not shown, ${hidden.toLocaleString("en-US")} of them with a problem`;
   return [
     ...lines,
     view.style.dim(`${count(omitted, rows.length > 0 ? "other" : "peer")} ${what}; -peers lists all`),

@@ -14,7 +14,7 @@ import { chooseExternal, KernelEnvironment } from "../daemon/external.ts";
 import { leaseFilePath, readLeaseFile } from "../daemon/lease_file.ts";
 import { openContext } from "../daemon/open_context.ts";
 import { decodeView } from "../daemon/network_view.ts";
-import { readLocal, readStatus } from "../daemon/status_client.ts";
+import { isNoDaemon, readLocal, readStatus } from "../daemon/status_client.ts";
 import { statusSocketPath } from "../daemon/status_server.ts";
 import { openStore, openSubnetManager } from "../daemon/store.ts";
 import { type InterfaceChoice, InterfaceError } from "../external/types.ts";
@@ -193,13 +193,15 @@ export class Scene implements Disposable {
     return this.#once("subnet file", () => readSubnetFile(this.options.subnetFile).catch(() => undefined));
   }
 
-  /** What a running daemon says of itself; the reason where none answers. */
-  daemon(): Promise<{ readonly status?: StatusDocument; readonly silence?: string }> {
+  /** What a running daemon says of itself; the reason where none answers, and whether that is because none runs. */
+  daemon(): Promise<
+    { readonly status?: StatusDocument; readonly silence?: string; readonly isAway?: boolean }
+  > {
     return this.#once("daemon", async () => {
       try {
         return { status: await readStatus(statusSocketPath(this.options)) };
       } catch (error) {
-        return { silence: messageOf(error) };
+        return { silence: messageOf(error), isAway: isNoDaemon(error) };
       }
     });
   }
@@ -211,9 +213,14 @@ export class Scene implements Disposable {
     return (await readLeaseFile(leaseFilePath(this.options), silentLog))?.value;
   }
 
-  /** The firewall programs. */
+  /** The firewall programs. @throws {NotKnown} If they refuse to answer anyone but root. */
   tools(): Promise<HostTools> {
-    return this.#once("tools", () => detectTools(this.run));
+    return this.#once("tools", async () => {
+      const tools = await detectTools(this.run);
+      const works = tools.nft !== undefined || tools.iptables.length > 0;
+      if (!works && Deno.uid() !== 0) throw new NotKnown("firewall rules are shown to root alone");
+      return tools;
+    });
   }
 
   /** What each working iptables prints of a table (`iptables-save -t TABLE`), by the program's name. */

@@ -119,6 +119,29 @@ labTest(
   },
 );
 
+labTest("status -watch ends when nobody reads it, and an interrupted probe has no answer", {
+  hosts: 2,
+}, async (lab) => {
+  await lab.startAll();
+  const [one, two] = [lab.host(1), lab.host(2)];
+  const other = await subnetOf(two);
+  await until(
+    "the peer to be known",
+    async () => (await flanneld(one, "status")).stdout.includes(other),
+    LIMIT_MS,
+  );
+  const sh = (script: string, ...words: string[]) => {
+    const command = [...flanneldCommand(), ...words, ...one.commonArgs];
+    return one.exec(["bash", "-c", script, "bash", ...command], { mayFail: true });
+  };
+  // It went on for as long as the host did.
+  const watch = await sh('timeout 20 "$@" | head -1; echo "${PIPESTATUS[0]}"', "status", "-watch", "-json");
+  assert.match(watch.stdout, /^\{.*\}\n0\n$/, watch.stderr);
+  // It said that there are no peers.
+  const probe = await sh('timeout -s INT 2 "$@"; true', "probe", "-count", "1000", "-interval", "1s");
+  assert.match(probe.stdout, /^Interrupted before a peer had its result$/m, probe.stderr);
+});
+
 labTest("status: no daemon, and one that isn't ready", { hosts: 1, config: null }, async (lab) => {
   const host = lab.host(1);
   const away = await flanneld(host, "status");

@@ -145,7 +145,7 @@ Deno.test("status text: a large network is a summary", () => {
   const document = status(summary);
   const shown = lines({ ...document, peers: { ...document.peers!, count: 20_000 } }, 80);
   assert.deepEqual(shown.slice(-4), [
-    "20,000 peers: 19999 vxlan; 1 with a problem",
+    "20,000 peers: 19,999 vxlan; 1 with a problem",
     "SUBNET       HOST    ADDRESS     PATH  PROBLEM",
     "10.5.7.0/24  host-7  172.30.0.7  -     it has no public IPv4 address",
     "19,999 others fine; -peers lists all",

@@ -185,6 +185,11 @@ Deno.test("doctor: the daemon: none, not ready, problems, refused and missing en
   };
   assert.match(shown(daemon.judge(well)), /^ok: runs, is ready, and has the routes to 3 peers$/);
   assert.match(shown(daemon.judge({ ...well, running: false, silence: "no socket" })), /^note: no daemon/);
+  // Of one that hangs, and of one that an ordinary user may not ask, it said that none was running.
+  const silent = (unknown: "no answer" | "not root") =>
+    shown(daemon.judge({ ...well, running: false, unknown }));
+  assert.match(silent("no answer"), /^fault: the daemon doesn't answer/);
+  assert.match(silent("not root"), /^note: the daemon answers root alone/);
   const text = "store: no answer";
   const judged = shown(daemon.judge({ ...well, problems: [text, "firewall: no nft"], notReady: [text] }));
   assert.equal(judged, "fault: not ready: store: no answer\nwarning: firewall: no nft");

@@ -13,6 +13,8 @@ interface DaemonFacts {
   readonly running: boolean;
   /** Why none answers. */
   readonly silence?: string;
+  /** There may be one: it wasn't asked, or gave no answer. */
+  readonly unknown?: "no answer" | "not root";
   /** `key: text` of what it reports as wrong. */
   readonly problems: readonly string[];
   readonly notReady: readonly string[];
@@ -32,12 +34,14 @@ export const daemon: Check<DaemonFacts> = {
   group: "network",
   looksAt: "the running daemon, what it reports, and routes that the leases ask for and the kernel lacks",
   async read(scene) {
-    const { status, silence } = await scene.daemon();
+    const { status, silence, isAway = false } = await scene.daemon();
     if (!status) {
+      const unknown = Deno.uid() === 0 ? "no answer" : "not root";
       return {
         ...{ running: false, problems: [], notReady: [], failures: [], unreached: [], missing: [] },
         peers: undefined,
         ...(silence === undefined ? {} : { silence }),
+        ...(isAway ? {} : { unknown }),
       };
     }
     const { problems, notReady, kernel, peers } = status;
@@ -51,15 +55,9 @@ export const daemon: Check<DaemonFacts> = {
       ...routes,
     };
   },
-  judge({ running, silence, problems, notReady, failures, unreached, missing, peers }) {
-    if (!running) {
-      return [{
-        severity: "note",
-        text: "no daemon is running here",
-        ...(silence === undefined ? {} : { evidence: [silence] }),
-        remedy: ["systemctl start flanneld"],
-      }];
-    }
+  judge(facts) {
+    const { running, problems, notReady, failures, unreached, missing, peers } = facts;
+    if (!running) return [silent(facts)];
     const remedy = ["flanneld status"];
     const findings = [
       ...notReady.map((text): Finding => ({ severity: "fault", text: `not ready: ${text}`, remedy })),
@@ -117,5 +115,28 @@ async function missingRoutes(scene: Scene): Promise<Pick<DaemonFacts, "missing" 
   } catch {
     // Other checks say why the leases or the plan can't be known.
     return { missing: [], peers: undefined };
+  }
+}
+
+/** Without an answer: nothing runs, this user may not ask, or it hangs. */
+function silent({ silence, unknown }: DaemonFacts): Finding {
+  const evidence = silence === undefined ? {} : { evidence: [silence] };
+  switch (unknown) {
+    case "not root":
+      return {
+        ...{ severity: "note", text: "the daemon answers root alone", remedy: ["sudo flanneld doctor"] },
+        ...evidence,
+      };
+    case "no answer":
+      return {
+        ...{ severity: "fault", text: "the daemon doesn't answer" },
+        remedy: ["journalctl -u flanneld", "systemctl restart flanneld"],
+        ...evidence,
+      };
+    default:
+      return {
+        ...{ severity: "note", text: "no daemon is running here", remedy: ["systemctl start flanneld"] },
+        ...evidence,
+      };
   }
 }
