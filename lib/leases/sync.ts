@@ -115,10 +115,10 @@ export class LeaseSync {
    */
   async run(start: LeaseSnapshot | StoreCursor | undefined, signal: AbortSignal): Promise<void> {
     this.#set(false);
-    if (start && "leases" in start) {
-      this.#metrics.count(STORE_LISTS);
-      this.#apply(start);
-    } else if (start) this.#goOnFrom(start);
+    // What joining read is a list too.
+    if (start) this.#metrics.count(STORE_LISTS);
+    if (start && "leases" in start) this.#apply(start);
+    else if (start) this.#goOnFrom(start);
     const time = this.#watchTime(signal);
     while (!signal.aborted) {
       try {
