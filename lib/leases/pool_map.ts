@@ -33,6 +33,8 @@ export interface PoolClaim {
   readonly subnets?: PerFamily<Prefix> | undefined;
   /** False for a reservation. */
   readonly expires: boolean;
+  /** A cluster gave it to a host: taken, though it has no time to live. */
+  readonly assigned?: true;
   /** Seconds until it expires; absent where that isn't known. */
   readonly secondsLeft?: number | undefined;
 }
@@ -45,7 +47,7 @@ export interface PoolMap {
   readonly family: Family;
   readonly config: FamilyConfig;
   readonly total: bigint;
-  /** Leased with a time to live. */
+  /** Leased with a time to live, or assigned by a cluster. */
   readonly used: bigint;
   /** Of the used ones, those that expire soon unless they are renewed. */
   readonly expiring: bigint;
@@ -98,7 +100,8 @@ function mapPool(config: FamilyConfig, leases: readonly PoolClaim[], expiringSec
   };
 }
 
-function stateOf({ expires, secondsLeft }: PoolClaim, expiringSeconds: number): SubnetState {
+function stateOf({ expires, assigned, secondsLeft }: PoolClaim, expiringSeconds: number): SubnetState {
+  if (assigned === true) return "used";
   if (!expires) return "reserved";
   return secondsLeft !== undefined && secondsLeft < expiringSeconds ? "expiring" : "used";
 }

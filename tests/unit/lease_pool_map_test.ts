@@ -44,6 +44,11 @@ Deno.test("pool map: counts, and runs over the whole pool", () => {
   assert.equal(formatPrefix(subnetAt(pool.config, 9n)), "10.5.10.0/24");
 });
 
+Deno.test("pool map: what a cluster assigned is used; it counted as reserved", () => {
+  const [pool] = mapPools(SMALL, [{ ...claim("10.5.3.0-24", null), assigned: true }]);
+  assert.deepEqual([pool!.used, pool!.reserved], [1n, 0n]);
+});
+
 Deno.test("pool map: an empty pool is one run, a full one has nothing free", () => {
   const [empty] = mapPools(SMALL, []);
   assert.deepEqual(runsOf(empty!), ["free 0-14"]);
