@@ -82,9 +82,12 @@ export function findByMark(
 
 function hasIdentity(link: Link, identity: LinkIdentity): boolean {
   if (identity.kind === "wireguard") {
-    return link.kind === identity.kernelKind && !identity.names.includes(link.name);
+    return link.kind === identity.kernelKind && !identity.names.includes(link.name) &&
+      link.tun?.persistent !== true;
   }
   if (link.kind !== identity.kind) return false;
+  // A program that carries WireGuard has a TUN that goes with it; the udp backend's stays.
+  if (identity.kind === "tun") return link.tun?.persistent !== false;
   return identity.kind !== "vxlan" ||
     (link.vxlan?.vni === identity.vni && vxlanFamily(link) === identity.family);
 }

@@ -249,10 +249,12 @@ function decodeLinkInfo(attributes: AttributeReader): Pick<Link, "kind" | "vxlan
 }
 
 function decodeTun(attributes: AttributeReader): TunAttributes | undefined {
+  let multiQueue: boolean | undefined, persistent: boolean | undefined;
   while (attributes.next()) {
-    if (attributes.type === c.IFLA_TUN_MULTI_QUEUE) return { multiQueue: attributes.u8() !== 0 };
+    if (attributes.type === c.IFLA_TUN_MULTI_QUEUE) multiQueue = attributes.u8() !== 0;
+    else if (attributes.type === c.IFLA_TUN_PERSIST) persistent = attributes.u8() !== 0;
   }
-  return undefined;
+  return multiQueue === undefined || persistent === undefined ? undefined : { multiQueue, persistent };
 }
 
 /** IFLA_AF_SPEC holds an attribute for each address family, with the family's settings of the link. */

@@ -79,6 +79,8 @@ export interface IpipAttributes {
 export interface TunAttributes {
   /** IFF_MULTI_QUEUE: several queues can be opened. */
   readonly multiQueue: boolean;
+  /** IFF_PERSIST: it outlives the process that made it. */
+  readonly persistent: boolean;
 }
 
 /** A device to make. */

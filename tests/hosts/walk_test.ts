@@ -34,7 +34,7 @@ hostsTest(
     );
     await checkCommands(one);
 
-    await checkUdp(lab, hosts, addresses);
+    await checkOtherBackends(lab, hosts, addresses);
     await checkWithoutEtcd(lab, hosts, addresses);
 
     assert.deepEqual(await lostWhile(hosts, addresses, () => one.sh("dpkg -r flanneld")), [0, 0]);
@@ -90,8 +90,11 @@ async function lostWhile(
   return (await Promise.all(pings.map((ping) => ping.stop()))).map(({ lost }) => lost);
 }
 
-/** With the udp backend packets go through the daemon: what comes while another one starts is lost. */
-async function checkUdp(lab: Lab, hosts: Hosts, addresses: readonly string[]): Promise<void> {
+/**
+ * With udp packets go through the daemon: what comes while another one starts is lost. With WireGuard in user space they
+ * go through a program that stays.
+ */
+async function checkOtherBackends(lab: Lab, hosts: Hosts, addresses: readonly string[]): Promise<void> {
   const restartWith = async (backend: string) => {
     await lab.store.writeConfig(JSON.stringify(networkConfig(["ipv4"], { Type: backend })));
     await Promise.all(hosts.both.map((host) => host.sh("systemctl restart flanneld")));
@@ -105,6 +108,11 @@ async function checkUdp(lab: Lab, hosts: Hosts, addresses: readonly string[]): P
     "journalctl -u flanneld -o short-unix --no-pager --grep 'Got SIGTERM' --lines 1",
   );
   assert.ok(Number(unpacked) < parseFloat(log), `unpacked at ${unpacked}; ${log}`);
+
+  await restartWith("wireguard");
+  const program = await hosts.one.sh("pgrep -x wireguard-go");
+  assert.deepEqual(await lostWhile(hosts, addresses, () => hosts.one.sh("dpkg -i /srv/later.deb")), [0, 0]);
+  assert.equal(await hosts.one.sh("pgrep -x wireguard-go"), program);
   await restartWith("vxlan");
 }
 

@@ -4,6 +4,7 @@ import { networkConfig } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { DUAL, HEAL_LIMIT, IP_OPTION } from "./heal_network.ts";
 import { labTest } from "./lab_test_case.ts";
+import { programs, startWireguard } from "./wireguard_lab.ts";
 
 const OTHER = { Network: "10.77.0.0/16", IPv6Network: "fc00:77::/48" };
 /** Routes that carry the mark and lie in neither network: another daemon's on this host. */
@@ -35,4 +36,24 @@ labTest("host-gw: routes of the former network are removed at start, another dae
   await lab.startAll();
   await untilMarked("the other network", /^10\.77\.|^fc00:77:/);
   assert.equal(host.daemon.count(/Removed the route .* of the former network/), 2);
+});
+
+// WireGuard's program and the udp backend both have a TUN with the network's mark: each took the other's for its own
+// under another name. The daemon gave flannel0 the name flannel-wg, found no program on it, and ended.
+labTest("udp and WireGuard in user space: a change from one to the other makes a device of its own", {
+  hosts: 2,
+  config: networkConfig(["ipv4"], { Type: "udp" }),
+}, async (lab) => {
+  const host = lab.host(1);
+  const tuns = async () => (await host.ipJson("link", "show", "type", "tun")).map(({ ifname }) => ifname);
+  await startWireguard(lab);
+  for (const [type, device] of [["wireguard", "flannel-wg"], ["udp", "flannel0"]] as const) {
+    await Promise.all(lab.hosts.map((each) => each.daemon.stop()));
+    await lab.store.writeConfig(JSON.stringify(networkConfig(["ipv4"], { Type: type })));
+    await startWireguard(lab);
+    assert.deepEqual(await tuns(), [device]);
+    assert.equal((await programs(host)).length, type === "udp" ? 0 : 1);
+    await lab.connect();
+    await lab.pingAll(10_000);
+  }
 });

@@ -154,13 +154,13 @@ namespaceTest(
       addresses: [{ ip: parseIp("10.5.72.0"), prefixLength: 32 }],
     };
     const [first] = ensureLinks([tun], options).own;
-    assert.deepEqual(findLink(socket, "flannel0")!.tun, { multiQueue: false });
+    assert.deepEqual(findLink(socket, "flannel0")!.tun, { multiQueue: false, persistent: true });
     assert.deepEqual(ensureLinks([tun], options), { own: [first], changed: false });
     ip("link set flannel0 name renamed0");
     assert.deepEqual(ensureLinks([tun], options).own, [first]);
     const [second] = ensureLinks([{ ...tun, multiQueue: true }], options).own;
     assert.notEqual(second!.index, first!.index, "the number of queues is fixed when the device is made");
-    assert.deepEqual(findLink(socket, "flannel0")!.tun, { multiQueue: true });
+    assert.deepEqual(findLink(socket, "flannel0")!.tun, { multiQueue: true, persistent: true });
     run("ip", "link", "del", "flannel0");
   },
 );

@@ -69,10 +69,10 @@ namespaceTest(
     assert.throws(() => Deno.statSync("/sys/class/net/flannel0"), Deno.errors.NotFound);
     const made = keep(false);
     assert.equal(made.created, true);
-    assert.deepEqual(made.link.tun, { multiQueue: false });
+    assert.deepEqual(made.link.tun, { multiQueue: false, persistent: true });
     assert.deepEqual(keep(false), { link: made.link, created: false });
     const other = keep(true);
     assert.equal(other.created, true);
-    assert.deepEqual(other.link.tun, { multiQueue: true });
+    assert.deepEqual(other.link.tun, { multiQueue: true, persistent: true });
   },
 );
