@@ -20,11 +20,13 @@ export async function leasesCommand({ command, argument, options, own }: Invocat
   const json = own.get(COMMANDS["leases list"].options.json);
   const csv = own.get(COMMANDS["leases list"].options.csv);
   if (json && csv) throw new UsageError("-csv: not together with -json", command);
-  const [network, names] = await Promise.all([
-    readNetworkLeases(options),
-    options.kubeSubnetMgr ? new Map<string, string>() : readHostNames(),
-  ]);
-  if (command === "leases show") return await show(network, names, { word: argument, json });
+  const names = options.kubeSubnetMgr ? new Map<string, string>() : await readHostNames();
+  const isShow = command === "leases show";
+  const network = await readNetworkLeases(
+    options,
+    isShow ? (leases) => searchLeases(leases, argument, names) : undefined,
+  );
+  if (isShow) return await show(network, names, { word: argument, json });
   const document = leasesDocument(network, names);
   if (command === "leases pool") {
     const { leases: _, ...pools } = document;

@@ -5,9 +5,9 @@
  */
 import { networkLeases } from "../daemon/network_leases.ts";
 import { openStore } from "../daemon/store.ts";
-import { inspectRecords } from "../leases/inspect.ts";
+import { type InspectLeasesOptions, inspectRecords } from "../leases/inspect.ts";
 import { type Plan, planReserve, planRevoke, planUnreserve, type Pool } from "../leases/operator.ts";
-import type { LeaseStore } from "../leases/types.ts";
+import type { CallOptions, LeaseStore } from "../leases/types.ts";
 import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import { printable } from "../observe/printable.ts";
@@ -33,11 +33,13 @@ export async function leasesWriteCommand(invocation: Invocation): Promise<number
   refuseCluster(invocation);
   parseSubnets(argument);
   await using store = await openStore(options);
-  const { config, leases } = await networkLeases({
+  const source = {
     description: store.description,
-    readConfig: (call) => store.readConfig(call),
-    inspect: (_, call) => inspectRecords(store, call),
-  }, options);
+    readConfig: (call?: CallOptions) => store.readConfig(call),
+    inspect: (_: unknown, call?: InspectLeasesOptions) => inspectRecords(store, call),
+  };
+  // What is written doesn't depend on times.
+  const { config, leases } = await networkLeases(source, options, () => []);
   const plan = planOf(invocation, { config: config.families, leases });
   if (!plan.act) {
     for (const sentence of plan.says) console.log(printable(sentence));

@@ -6,7 +6,7 @@
 import { parseNetworkConfig } from "../config/network_config.ts";
 import { ConfigError, type NetworkConfig } from "../config/types.ts";
 import type { SubnetManager } from "../leases/contract.ts";
-import type { LeaseView } from "../leases/inspect.ts";
+import type { InspectLeasesOptions, LeaseView } from "../leases/inspect.ts";
 import { mapPools, type PoolMap } from "../leases/pool_map.ts";
 import { compareSubnets } from "../net/order.ts";
 import { openLog } from "../observe/log.ts";
@@ -32,17 +32,21 @@ export interface NetworkLeases {
   readonly pools: readonly PoolMap[];
 }
 
+/** Which leases' times are read; absent: all. */
+type Timed = InspectLeasesOptions["timed"];
+
 /** Reads them. @throws {Error} If the store doesn't answer, or holds no config. @throws {ConfigError} */
-export async function readNetworkLeases(options: Options): Promise<NetworkLeases> {
+export async function readNetworkLeases(options: Options, timed?: Timed): Promise<NetworkLeases> {
   const log = openLog({ format: "text", verbosity: 0 });
   await using store = await openSubnetManager(options, { log, metrics: noMetrics, problems: noProblems });
-  return await networkLeases(store, options);
+  return await networkLeases(store, options, timed);
 }
 
 /** As {@link readNetworkLeases}, from a store that is open. */
 export async function networkLeases(
   store: Pick<SubnetManager, "description" | "readConfig" | "inspect">,
   options: Options,
+  timed?: Timed,
 ): Promise<NetworkLeases> {
   const stored = await store.readConfig({ timeoutMs: STORE_TIMEOUT_MS });
   if (!stored) {
@@ -50,7 +54,10 @@ export async function networkLeases(
   }
   const config = parseNetworkConfig(stored.text);
   if (config.faults.length > 0) throw new ConfigError(config.faults);
-  const { revision, leases } = await store.inspect(config.families, { timeoutMs: LIST_TIMEOUT_MS });
+  const { revision, leases } = await store.inspect(config.families, {
+    timeoutMs: LIST_TIMEOUT_MS,
+    ...timed ? { timed } : {},
+  });
   const sorted = [...leases].sort((a, b) => compareSubnets(a.subnets ?? {}, b.subnets ?? {}));
   return {
     ...{ store: store.description, revision, config, leases: sorted },

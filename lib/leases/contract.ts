@@ -11,7 +11,7 @@ import type { PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import type { Prefix } from "../net/prefix.ts";
 import type { HostEvidence } from "./identity.ts";
-import type { InspectedLeases } from "./inspect.ts";
+import type { InspectedLeases, InspectLeasesOptions } from "./inspect.ts";
 import type { LeaseTrouble } from "./keeper_types.ts";
 import type { CallOptions, Lease, LeaseAttributes, StoredConfig } from "./types.ts";
 
@@ -185,7 +185,7 @@ export interface SubnetManager extends AsyncDisposable {
    *
    * @param config The families of the network.
    */
-  inspect(config: readonly FamilyConfig[], options?: CallOptions): Promise<InspectedLeases>;
+  inspect(config: readonly FamilyConfig[], options?: InspectLeasesOptions): Promise<InspectedLeases>;
   /**
    * The leases of a host that leaves.
    *

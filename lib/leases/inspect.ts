@@ -41,9 +41,21 @@ export interface InspectedLeases {
   readonly leases: readonly LeaseView[];
 }
 
+/** Options of a look at all leases. */
+export interface InspectLeasesOptions extends CallOptions {
+  /** Of all leases, those whose times are wanted; absent: all. In etcd each costs a request. */
+  readonly timed?: (leases: readonly LeaseView[]) => readonly LeaseView[];
+}
+
 /** The leases of a store of records. */
-export async function inspectRecords(store: LeaseStore, options?: CallOptions): Promise<InspectedLeases> {
-  const { revision, leases } = await store.inspectLeases(options);
+export async function inspectRecords(
+  store: LeaseStore,
+  { timed, ...options }: InspectLeasesOptions = {},
+): Promise<InspectedLeases> {
+  const { revision, leases } = await store.inspectLeases({
+    ...options,
+    ...timed ? { timed: (all) => timed(all.map(viewOf)).flatMap(({ stored }) => stored ?? []) } : {},
+  });
   return { revision: String(revision), leases: leases.map(viewOf) };
 }
 

@@ -7,7 +7,7 @@ import type { FamilyConfig } from "../config/types.ts";
 import { acquireLease } from "./acquire.ts";
 import type { RandomBelow } from "./allocator.ts";
 import type { Joined, JoinRequest, LeavingHost, LeavingLease, SubnetManager } from "./contract.ts";
-import { type InspectedLeases, inspectRecords } from "./inspect.ts";
+import { type InspectedLeases, type InspectLeasesOptions, inspectRecords } from "./inspect.ts";
 import { findOwnLeases } from "./own_leases.ts";
 import { RecordFeed } from "./record_feed.ts";
 import { RecordMembership, type RecordOptions } from "./record_membership.ts";
@@ -50,7 +50,7 @@ export class RecordManager implements SubnetManager {
     };
   }
 
-  inspect(_config: readonly FamilyConfig[], options?: CallOptions): Promise<InspectedLeases> {
+  inspect(_config: readonly FamilyConfig[], options?: InspectLeasesOptions): Promise<InspectedLeases> {
     return inspectRecords(this.#store, options);
   }
 

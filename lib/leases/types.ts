@@ -107,6 +107,12 @@ export class StoreGoneError extends StoreError {
   override readonly name = "StoreGoneError";
 }
 
+/** Options of a look at all leases. */
+export interface InspectOptions extends CallOptions {
+  /** Of all leases, those whose times are wanted; absent: all. A store to which times cost nothing gives more. */
+  readonly timed?: (leases: readonly StoredLease[]) => readonly StoredLease[];
+}
+
 /** Options of calls that wait for the store. */
 export interface CallOptions {
   /** Ends the wait; the call then rejects with the signal's reason. */
@@ -143,9 +149,9 @@ export interface LeaseStore extends AsyncDisposable {
   /** All leases at one revision, whatever their number. */
   listLeases(options?: CallOptions): Promise<LeaseSnapshot>;
 
-  /** As {@link listLeases}, with the leases' times: in etcd that costs a request a lease. */
+  /** As {@link listLeases}, with the leases' times: in etcd that costs a request a lease, or less with `timed`. */
   inspectLeases(
-    options?: CallOptions,
+    options?: InspectOptions,
   ): Promise<StoreCursor & { readonly leases: readonly TimedLease[] }>;
 
   /**

@@ -195,6 +195,15 @@ function listTests(test: Test): void {
     assert.deepEqual([reserved?.expires, reserved?.secondsLeft], [false, undefined]);
   });
 
+  test("an inspection for some leases' times knows those, and every lease", async (_, store) => {
+    for (const number of [1, 2, 3]) await store.createLease(`10.5.${number}.0-24`, VALUE, 300);
+    const { leases } = await store.inspectLeases({
+      timed: (all) => all.filter(({ key }) => key === "10.5.2.0-24"),
+    });
+    assert.deepEqual(leases.map(({ key }) => key), ["10.5.1.0-24", "10.5.2.0-24", "10.5.3.0-24"]);
+    assert.ok(leases[1]!.secondsLeft! > 290);
+  });
+
   test("an update makes a lease a reservation, and gives its time back", async (_, store) => {
     const leased = (await store.createLease("10.5.1.0-24", VALUE, 300))!;
     const reserved = (await store.updateLease({ ...leased, expires: false }, VALUE, 300))!;

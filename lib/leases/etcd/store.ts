@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import {
   type CallOptions,
   CompactedError,
+  type InspectOptions,
   type LeaseEventBatch,
   type LeaseSnapshot,
   type LeaseStore,
@@ -70,13 +71,15 @@ export class EtcdStore implements LeaseStore {
     return this.#listAll(patienceOf(options), (kv) => this.#keys.lease(kv));
   }
 
-  async inspectLeases(options: CallOptions = {}): Promise<StoreCursor & { leases: readonly TimedLease[] }> {
+  async inspectLeases(
+    options: InspectOptions = {},
+  ): Promise<StoreCursor & { leases: readonly TimedLease[] }> {
     const patience = patienceOf(options);
     const { leases, ...cursor } = await this.#listAll(
       patience,
       (kv) => ({ id: kv.lease, lease: this.#keys.lease(kv) }),
     );
-    return { ...cursor, leases: await withTimes(this.#pool, leases, patience) };
+    return { ...cursor, leases: await withTimes(this.#pool, leases, { ...options, patience }) };
   }
 
   async #listAll<T>(patience: Patience, read: (kv: KeyValue) => T): Promise<StoreCursor & { leases: T[] }> {

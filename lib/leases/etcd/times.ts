@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { StoredLease, TimedLease } from "../types.ts";
+import type { InspectOptions, StoredLease, TimedLease } from "../types.ts";
 import type { Patience } from "./limits.ts";
 import { EndpointsError, type EtcdPool } from "./pool.ts";
 import { StoreError } from "../types.ts";
@@ -18,25 +18,29 @@ export interface HungLease {
 }
 
 /**
- * The leases with their times. One that ends meanwhile has no time left; of one that etcd doesn't let us ask for (a
+ * The leases, those that `timed` picks with their times. Each of etcd's leases is asked for once. One that ends meanwhile has no time left; of one that etcd doesn't let us ask for (a
  * user may lack the right) the times aren't known.
  */
 export async function withTimes(
   pool: EtcdPool,
   leases: readonly HungLease[],
-  patience: Patience,
+  { timed, patience }: Pick<InspectOptions, "timed"> & { readonly patience: Patience },
 ): Promise<readonly TimedLease[]> {
-  const timed: TimedLease[] = leases.map(({ lease }) => lease);
+  const wanted = timed && new Set(timed(leases.map(({ lease }) => lease)));
+  const asked = leases.filter(({ id, lease }) => id !== "0" && (wanted?.has(lease) ?? true));
+  const ids = [...new Set(asked.map(({ id }) => id))];
+  const times = new Map<string, Partial<TimedLease>>();
   let next = 0;
   const ask = async () => {
-    while (next < leases.length) {
-      const index = next++;
-      const { id, lease } = leases[index]!;
-      if (id !== "0") timed[index] = { ...lease, ...await timesOf(pool, id, patience) };
+    while (next < ids.length) {
+      const id = ids[next++]!;
+      times.set(id, await timesOf(pool, id, patience));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, ask));
-  return timed;
+  return leases.map(({ id, lease }) =>
+    wanted === undefined || wanted.has(lease) ? { ...lease, ...times.get(id) } : lease
+  );
 }
 
 async function timesOf(pool: EtcdPool, id: string, patience: Patience): Promise<Partial<TimedLease>> {
