@@ -7,6 +7,7 @@ import type { Membership } from "../leases/contract.ts";
 import type { PeerSet } from "../leases/peer_set.ts";
 import type { Metrics, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../time/pause.ts";
+import { STORE_CONNECTED, STORE_REVISION } from "../leases/metrics.ts";
 import { LEASE_REMAINING, MALFORMED_LEASES, PEERS, REFUSED_LEASES } from "./metrics.ts";
 
 /** A renewal that fails for this long makes the host not ready, in milliseconds. */
@@ -17,7 +18,7 @@ const PERIOD_MS = 1_000;
 
 /** What is looked at, and where it is reported. */
 export interface LeaseHealthParts {
-  readonly membership: Pick<Membership, "own" | "remaining" | "trouble">;
+  readonly membership: Pick<Membership, "own" | "remaining" | "trouble" | "health">;
   readonly peers: Pick<PeerSet, "peers" | "malformed" | "refused">;
   readonly metrics: Metrics;
   readonly problems: ProblemReporter;
@@ -46,6 +47,10 @@ export class LeaseHealth {
     metrics.gauge(MALFORMED_LEASES, peers.malformed);
     metrics.gauge(REFUSED_LEASES, peers.refused.size);
     metrics.gauge(LEASE_REMAINING, membership.remaining);
+    // Of every store, a cluster's API server too.
+    const { connected, version } = membership.health();
+    metrics.gauge(STORE_CONNECTED, connected ? 1 : 0);
+    if (/^\d+$/.test(version)) metrics.gauge(STORE_REVISION, Number(version));
   }
 
   /** One look. */

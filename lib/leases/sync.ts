@@ -21,7 +21,7 @@ import {
   type StoredConfig,
   StoreGoneError,
 } from "./types.ts";
-import { LEASE_EVENTS, STORE_CONNECTED, STORE_ERRORS, STORE_LISTS, STORE_REVISION } from "./metrics.ts";
+import { LEASE_EVENTS, STORE_ERRORS, STORE_LISTS } from "./metrics.ts";
 
 /** Who wants to know of the own lease (the keeper). */
 export interface OwnLeaseObserver {
@@ -187,7 +187,6 @@ export class LeaseSync {
   #setCursor({ revision, history }: StoreCursor): void {
     this.#cursor = { revision, history };
     this.#revision = revision;
-    this.#metrics.gauge(STORE_REVISION, Number(revision));
   }
 
   #take(batch: LeaseEventBatch): void {
@@ -220,7 +219,6 @@ export class LeaseSync {
     if (connected) this.#outageMs = now - this.#since;
     this.#connected = connected;
     this.#since = now;
-    this.#metrics.gauge(STORE_CONNECTED, connected ? 1 : 0);
     if (connected && this.#isProblem) this.#report();
   }
 

@@ -1,15 +1,18 @@
 /** What readiness, metrics and status say of the own lease. */
 import assert from "node:assert/strict";
 import { LeaseHealth, type LeaseHealthParts } from "../../lib/daemon/lease_health.ts";
+import type { FollowHealth } from "../../lib/leases/contract.ts";
 import type { LeaseTrouble } from "../../lib/leases/keeper_types.ts";
+import { MetricsRegistry } from "../../lib/observe/metrics.ts";
 import { Problems } from "../../lib/observe/problems.ts";
-import { noMetrics } from "../../lib/observe/types.ts";
 
 const OWN = { key: "10.5.1.0-24", value: "{}", since: 1n, subnets: {}, expires: true };
 
 function make() {
   const problems = new Problems();
-  const state = { remaining: 3600, trouble: {} as LeaseTrouble };
+  const metrics = new MetricsRegistry();
+  const health: FollowHealth = { connected: true, sinceMs: 0, version: "17", resyncs: 0 };
+  const state = { remaining: 3600, trouble: {} as LeaseTrouble, health };
   const parts: LeaseHealthParts = {
     membership: {
       own: OWN,
@@ -17,18 +20,19 @@ function make() {
         return state.remaining;
       },
       trouble: () => state.trouble,
+      health: () => state.health,
     },
     peers: { peers: new Map(), malformed: 0, refused: new Map() },
-    metrics: noMetrics,
+    metrics,
     problems,
   };
-  const health = new LeaseHealth(parts);
+  const leaseHealth = new LeaseHealth(parts);
   const look = (change: Partial<typeof state>) => {
     Object.assign(state, change);
-    health.look();
+    leaseHealth.look();
     return problems.notReady();
   };
-  return { problems, look };
+  return { problems, look, metrics, state, leaseHealth };
 }
 
 Deno.test("a renewal that fails for ten seconds makes the host not ready, one that is under way doesn't", () => {
@@ -55,4 +59,23 @@ Deno.test("another host that overwrote the lease is a problem for a minute; the 
   assert.match(problems.list()[0]!.text, /another host overwrote the lease 10\.5\.1\.0-24.*172\.30\.0\.2/);
   look({ trouble: { conflict: { agoMs: 61_000, value: "" } } });
   assert.deepEqual(problems.list(), []);
+});
+
+// In a cluster there was no such metric, and the alert on it never fired.
+Deno.test("whether the store is followed is a metric, whatever the store", async () => {
+  const { metrics, state, leaseHealth } = make();
+  const stop = new AbortController();
+  const watching = leaseHealth.watch(stop.signal);
+  const now = () => {
+    metrics.render();
+    return [metrics.value("flannel_store_connected"), metrics.value("flannel_store_revision")];
+  };
+  try {
+    assert.deepEqual(now(), [1, 17]);
+    state.health = { ...state.health, connected: false, version: "" };
+    assert.deepEqual(now(), [0, 17]);
+  } finally {
+    stop.abort();
+    await watching;
+  }
 });
