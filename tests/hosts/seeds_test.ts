@@ -122,7 +122,9 @@ async function checkTwoDaemons(host: SystemdHost, etcdctl: string): Promise<void
   await inBackground(host, "vxlan", "flanneld -subnet-file /vxlan.env -etcd-prefix=/vxlan/network");
   await written(host, "/vxlan.env", "10.9.0.0");
   assert.match(await host.sh("ip -o link show type vxlan"), /flannel\.1:[^]*flannel\.2:/);
-  assert.match(await host.sh("flanneld status -subnet-file /vxlan.env"), /10\.9\.\d+\.0\/24/);
+  // Ready a moment after the subnet file: when the firewall's rules are in.
+  const status = () => host.sh("flanneld status -subnet-file /vxlan.env");
+  assert.match(await until("readiness", status, 10_000), /10\.9\.\d+\.0\/24/);
   assert.match(await host.sh("flanneld leases list -subnet-file /vxlan.env -csv"), /10\.9\./);
   await host.sh("systemctl stop vxlan");
 }
