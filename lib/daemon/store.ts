@@ -68,6 +68,7 @@ export async function openSubnetManager(
       setCondition: options.setNodeNetworkUnavailable,
       env: (name) => Deno.env.get(name),
       log: log.child("kubernetes"),
+      metrics,
       problems,
     });
   }

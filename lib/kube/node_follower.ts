@@ -53,6 +53,8 @@ export interface FollowerStart {
   readonly version?: string;
   /** Whether the server holds the cluster that was listed, and not another one in its place. */
   readonly isSameCluster?: (signal: AbortSignal) => Promise<boolean>;
+  /** Called with each error that ends a list or a watch. */
+  readonly onError?: (error: unknown) => void;
 }
 
 /** See the module's text. */
@@ -67,10 +69,12 @@ export class NodeFollower {
   #lastError: string | undefined;
   #tries = 0;
   readonly #isSameCluster: FollowerStart["isSameCluster"];
+  readonly #onError: FollowerStart["onError"];
 
   constructor(source: NodeSource, sink: NodeSink, log: Log, start: FollowerStart = {}) {
     this.#version = start.version;
     this.#isSameCluster = start.isSameCluster;
+    this.#onError = start.onError;
     this.#source = source;
     this.#sink = sink;
     this.#log = log;
@@ -96,6 +100,7 @@ export class NodeFollower {
       } catch (error) {
         if (signal.aborted) return;
         this.#failed(error);
+        this.#onError?.(error);
         const wait = backoffMs(++this.#tries, STORE_BACKOFF, Math.random);
         await pause(Math.max(wait, retryAfterOf(error)), signal);
       }

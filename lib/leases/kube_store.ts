@@ -14,7 +14,7 @@ import type { FamilyConfig } from "../config/types.ts";
 import type { PerFamily } from "../net/family.ts";
 import { type Ip, tryParseIp } from "../net/ip.ts";
 import { containsPrefix, formatPrefix, type Prefix } from "../net/prefix.ts";
-import type { Log, ProblemReporter } from "../observe/types.ts";
+import type { Log, Metrics, ProblemReporter } from "../observe/types.ts";
 import { pause } from "../time/pause.ts";
 import type { Joined, JoinRequest, KnownHost, LeavingLease, SubnetManager } from "./contract.ts";
 import type { InspectedLeases } from "./inspect.ts";
@@ -45,6 +45,7 @@ export interface KubeOptions {
   /** The process's environment: NODE_NAME and its kind. */
   readonly env: (name: string) => string | undefined;
   readonly log: Log;
+  readonly metrics: Metrics;
   readonly problems: ProblemReporter;
 }
 
@@ -140,7 +141,7 @@ class KubeManager implements SubnetManager {
   }
 
   async join({ config, attributes, signal }: JoinRequest): Promise<Joined> {
-    const { log, problems, setCondition } = this.#options;
+    const { log, metrics, problems, setCondition } = this.#options;
     const nodeName = await this.#untilAnswered("own Node", signal, () => this.#name(signal));
     const { node, subnets } = await this.#assigned(config, signal);
     const source = { client: this.#client, annotationPrefix: this.#prefix };
@@ -169,10 +170,18 @@ class KubeManager implements SubnetManager {
         setCondition,
         version,
         log,
+        metrics,
         problems,
       },
     });
-    const feedOptions = { own: nodeName, annotationPrefix: this.#prefix, families, log, onOwn: () => {} };
+    const feedOptions = {
+      own: nodeName,
+      annotationPrefix: this.#prefix,
+      families,
+      log,
+      metrics,
+      onOwn: () => {},
+    };
     return { membership, origin: "assigned", first: (sink) => new NodeFeed(sink, feedOptions).list(nodes) };
   }
 

@@ -149,3 +149,22 @@ kubeTest("kube: a kubelet's status writes cause no work in the kernel", {
   const isOfPeer = (line: string) => /10\.5\.77\./.test(line) || MACS.some((mac) => line.includes(mac));
   assert.ok(lines.length < 12 && lines.every(isOfPeer), lines.join("\n"));
 });
+
+// In a cluster they stayed 0: the page showed no changes, and alerts on errors never fired.
+kubeTest("kube peers: changes, lists and errors of the store are counted", { hosts: 1 }, async (kubeLab) => {
+  const { kube, lab, startAll } = kubeLab;
+  await startAll();
+  const host = lab.host(1);
+  const value = async (name: string) =>
+    Number(new RegExp(`^flannel_${name} (\\d+)`, "m").exec(await host.fetchText("/metrics"))?.[1]);
+  assert.equal(await value("store_lists_total"), 1);
+  const before = await value("lease_events_total") || 0;
+  await kube.call("create", "nodes", peer(77, v4(MACS[0]), ["ipv4"]));
+  await until("the peer", async () => (await entries(kubeLab)).includes(MACS[0]), 5_000);
+  assert.equal(await value("lease_events_total"), before + 1);
+  // What doesn't concern the network is no change of a lease.
+  await kube.call("annotate", "node77", { "example.com/heartbeat": "1" });
+  await annotate(kubeLab, 77, { "backend-data": JSON.stringify({ VNI: 1, VtepMAC: MACS[1] }) });
+  await until("the other MAC", async () => (await entries(kubeLab)).includes(MACS[1]), 5_000);
+  assert.equal(await value("lease_events_total"), before + 2);
+});

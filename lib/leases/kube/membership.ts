@@ -11,11 +11,12 @@ import { getNode, type NodeRecord, type NodeSource } from "../../kube/nodes.ts";
 import { familiesOf, type Family, type PerFamily } from "../../net/family.ts";
 import { tryParseIp } from "../../net/ip.ts";
 import { formatPrefix, type Prefix, samePrefix } from "../../net/prefix.ts";
-import type { Log, ProblemReporter } from "../../observe/types.ts";
+import type { Log, Metrics, ProblemReporter } from "../../observe/types.ts";
 import { pause } from "../../time/pause.ts";
 import { encodeLeaseValue } from "../codec.ts";
 import type { FollowHealth, LeaseSink, Membership, OwnLease } from "../contract.ts";
 import { LeaseLostError, type LeaseTrouble } from "../keeper_types.ts";
+import { STORE_ERRORS } from "../metrics.ts";
 import type { LeaseAttributes, StoredConfig } from "../types.ts";
 import { annotationChanges, ANNOTATIONS, annotationsOf, type AnnotationValues } from "./annotations.ts";
 import { CONDITION, type OwnNode, patchAnnotations, patchCondition, readOwnNode } from "./node_api.ts";
@@ -46,6 +47,7 @@ export interface KubeMembershipParts extends NodeSource {
   /** The version up to which {@link Joined.first} passes on the Nodes. */
   readonly version: string;
   readonly log: Log;
+  readonly metrics: Metrics;
   readonly problems: ProblemReporter;
 }
 
@@ -124,16 +126,18 @@ export class KubeMembership implements Membership {
     _onConfig: (config: StoredConfig | null) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const { client, annotationPrefix, nodeName, families, version, log } = this.#parts;
+    const { client, annotationPrefix, nodeName, families, version, log, metrics } = this.#parts;
     const feed = new NodeFeed(sink, {
       own: nodeName,
       annotationPrefix,
       families,
       log,
+      metrics,
       onOwn: (node) => this.#ownChanged(node),
     });
     this.#follower = new NodeFollower({ client, annotationPrefix }, feed, log, {
       version,
+      onError: () => metrics.count(STORE_ERRORS),
       isSameCluster: async (signal) => (await getNode(this.#parts, nodeName, signal)).uid === this.#uid,
     });
     await this.#follower.run(signal);

@@ -9,8 +9,9 @@
 import type { NodeSink } from "../../kube/node_follower.ts";
 import type { NodeEvent, NodeRecord } from "../../kube/nodes.ts";
 import { familiesOf, type Family } from "../../net/family.ts";
-import type { Log } from "../../observe/types.ts";
+import type { Log, Metrics } from "../../observe/types.ts";
 import type { LeaseSink, ListedChange, ListedLease } from "../contract.ts";
+import { LEASE_EVENTS, STORE_LISTS } from "../metrics.ts";
 import { leaseOfNode } from "./node_lease.ts";
 
 /** A lease with the Node that it was made of. */
@@ -25,6 +26,7 @@ export interface NodeFeedOptions {
   readonly annotationPrefix: string;
   readonly families: readonly Family[];
   readonly log: Log;
+  readonly metrics: Metrics;
   /** Called with the own Node when it changed; undefined: it is gone. */
   readonly onOwn: (node: NodeRecord | undefined) => void;
 }
@@ -40,7 +42,8 @@ export class NodeFeed implements NodeSink {
   }
 
   list(nodes: readonly NodeRecord[]): void {
-    const { own, onOwn } = this.#options;
+    const { own, onOwn, metrics } = this.#options;
+    metrics.count(STORE_LISTS);
     this.#sink.list(this.#listed(nodes));
     onOwn(nodes.find(({ name }) => name === own));
   }
@@ -64,8 +67,11 @@ export class NodeFeed implements NodeSink {
   *#changes(events: readonly NodeEvent[]): Iterable<ListedChange> {
     for (const event of events) {
       const listed = event.kind === "put" ? this.#judge(event.node) : undefined;
+      const key = event.kind === "put" ? event.node.name : event.name;
+      const isOther = key !== this.#options.own;
+      if (isOther && listed !== this.#sink.get(key)) this.#options.metrics.count(LEASE_EVENTS);
       if (listed) yield { kind: "put", listed };
-      else yield { kind: "delete", key: event.kind === "put" ? event.node.name : event.name };
+      else yield { kind: "delete", key };
     }
   }
 
