@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { RTN_UNICAST } from "../netlink/constants.ts";
+import { IFF_LOOPBACK, RTN_UNICAST } from "../netlink/constants.ts";
 import type { Link, LinkAddress, Route } from "../netlink/types.ts";
 import { FAMILIES, type Family, type PerFamily, perFamily } from "../net/family.ts";
 import { formatIp, type Ip, parseIp, sameIp, tryParseIp } from "../net/ip.ts";
@@ -114,11 +114,15 @@ function stepsOf(request: InterfaceRequest, host: HostNetwork): Step[] {
   ];
 }
 
-/** A public address of this host's own is that of the interface to take; one that isn't stands outside, at a NAT. */
+/**
+ * A public address of this host's own is that of the interface to take; one that isn't stands outside, at a NAT. One on
+ * a loopback interface is announced by routing: packets go over another one.
+ */
 function matchPublicIp(ip: Ip, host: HostNetwork): Step {
   const asked = `the public address ${formatIp(ip)}`;
   const owners = host.links.filter((link) =>
-    !isOwnDevice(link) && addressesOn(host, link).some((address) => sameIp(address.ip, ip))
+    !isOwnDevice(link) && (link.flags & IFF_LOOPBACK) === 0 &&
+    addressesOn(host, link).some((address) => sameIp(address.ip, ip))
   );
   return { asked, matches: owners.map((link) => ({ link, address: ip, reason: `${asked} is on it` })) };
 }

@@ -24,6 +24,8 @@ export interface Holding {
   readonly attributes: LeaseAttributes;
   /** Values that this host published under the key before: a store restored from a backup has one of them again. */
   readonly former: Pick<FormerValues, "has">;
+  /** Whether the store has another history: what it says of this host may be what an earlier run wrote. */
+  readonly isReplaced: boolean;
   /** Whether a write of this host's own got no answer: the store may have carried it out. */
   readonly unanswered: boolean;
   /** The value that was taken over less than {@link CLAIM_BACK_MS} ago: its holder has the older right. */
@@ -42,13 +44,14 @@ export type Verdict =
 
 /** Judges what stands under the own key now. */
 export function judge(stored: StoredLease, holding: Holding): Verdict {
-  const { held, wanted, attributes, former, unanswered, yieldsTo, live, outageMs } = holding;
+  const { held, wanted, attributes, former, isReplaced, unanswered, yieldsTo, live, outageMs } = holding;
   const { key, value } = stored;
   const found = decodeLeaseValue(value);
   if (typeof found === "string") return lost(`The lease ${key} was overwritten: ${found}`);
   const isOurs = value === held.value || value === wanted;
-  if (former.has(value) && !live) return { kind: "adopt" };
-  if (!isOurs && !sameHost(found, attributes) && !sharesVtepMac(found, attributes)) {
+  const isRight = isOurs || sameHost(found, attributes) || sharesVtepMac(found, attributes);
+  if (!live && (former.has(value) || (isReplaced && isRight))) return { kind: "adopt" };
+  if (!isRight) {
     return lost(`The lease ${key} was taken by another host: it now says ${value}`);
   }
   // An operator makes a lease a reservation by writing it without an etcd lease, often with the address alone.

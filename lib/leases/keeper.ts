@@ -233,6 +233,7 @@ export class LeaseKeeper {
       wanted: this.#wanted,
       attributes: this.#attributes,
       former: this.#former,
+      isReplaced: this.#absence.isReplaced,
       unanswered: this.#unanswered !== undefined,
       live,
       yieldsTo: isNew ? replaced : undefined,

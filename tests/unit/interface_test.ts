@@ -243,3 +243,11 @@ Deno.test("interface: without options the one that has the public address goes b
   assert.equal(choose({ publicIps: { ipv4: parseIp("198.51.100.7") } }), "eth0 10.0.2.15 → 198.51.100.7");
   assert.equal(choose({ publicIps: { ipv4: parseIp("10.5.1.0") } }), "eth0 10.0.2.15 → 10.5.1.0");
 });
+
+// lo was taken for a public address that routing announces: packets left with lo's address and MTU.
+Deno.test("interface: a public address on a loopback interface doesn't choose it", () => {
+  const links = [link(1, "lo", { flags: 0x49 }), ...HOST.links.slice(1)];
+  const addresses = [...HOST.addresses, address(1, "172.31.0.77")];
+  const publicIps = { ipv4: parseIp("172.31.0.77") };
+  assert.equal(choose({ publicIps }, { ...HOST, links, addresses }), "eth0 10.0.2.15 → 172.31.0.77");
+});

@@ -135,6 +135,19 @@ Deno.test(
   }),
 );
 
+// Of an earlier run it was not known, and called another host's.
+Deno.test(
+  "keeper: a value of an earlier run, out of a restored store, is replaced without an alarm",
+  scene(async (s) => {
+    await s.store.updateLease(s.keeper.held, encodeLeaseValue(host("172.30.0.5")), TTL);
+    s.keeper.observeSnapshot(await s.store.listLeases(), true);
+    await s.clock.advance(0);
+    assert.equal((await s.now())!.value, OURS);
+    assert.deepEqual(s.log.of("error"), []);
+    assert.equal(s.keeper.trouble().conflict, undefined);
+  }),
+);
+
 Deno.test(
   "keeper: a reservation publishes new attributes and stays one",
   scene(async (s) => {
