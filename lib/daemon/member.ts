@@ -61,8 +61,8 @@ export class Member implements AsyncDisposable {
     const networkId = networkIdOf(options);
     this.host = new HostKeeper({ socket, networks, networkId, log: log.child("kernel"), metrics, problems });
     this.peers = new PeerSet({
-      networks,
-      own: membership.own,
+      ...{ networks, own: membership.own },
+      hostsSayType: backend.attributes.backendType !== undefined,
       ...reportLeases(log.child("leases"), metrics),
     });
     this.#config = new ConfigFollower(

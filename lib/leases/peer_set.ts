@@ -17,6 +17,13 @@ export interface PeerSetOptions {
   readonly networks: readonly Prefix[];
   /** The own lease: never a peer, and nothing that overlaps it is one. */
   readonly own?: Pick<OwnLease, "key" | "subnets" | "since">;
+  /**
+   * Whether hosts publish a backend type with their leases: where they don't, a reservation doesn't show whether its
+   * host has been there.
+   *
+   * @default true
+   */
+  readonly hostsSayType?: boolean;
   /** Called once for each key and fault. */
   readonly onFault?: (fault: LeaseFault) => void;
   /** Called after a change with the leases that are refused since then, or for another reason than before. */
@@ -78,6 +85,7 @@ export class PeerSet implements LeaseSink {
 
   /** Whether a subnet is reserved for a host that has not been there yet: its lease says nothing but the address. */
   isAwaited(key: string): boolean {
+    if (this.#o.hostsSayType === false) return false;
     const { reserved, lease } = this.#known.get(key) ?? {};
     const { backendType, backendData = {} } = lease?.attributes ?? {};
     return reserved === true && backendType === undefined && Object.keys(backendData).length === 0;

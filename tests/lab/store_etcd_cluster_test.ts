@@ -133,7 +133,7 @@ clusterTest(
     await until(
       "no ghost",
       async () => !(await host.routes("-4", "flannel.1")).join().includes("10.5.2.0"),
-      5000,
+      15_000,
     );
     assert.ok(host.daemon.isRunning, host.daemon.log);
   },
