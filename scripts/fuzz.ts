@@ -1,7 +1,7 @@
 /**
  * Random and mutated inputs for every decoder.
  *
- *     deno task fuzz [DECODER|all] [COUNT|SECONDSs] [SEED]
+ *     deno task fuzz [DECODER|all] [COUNT, or 60s] [SEED]
  *
  * DECODER may be the beginning of a name. COUNT is a number of inputs for each decoder (1000000 by default, fewer for
  * those whose inputs are dear), `30s` a time. The same seed gives the same inputs. What is found is kept in
@@ -19,7 +19,7 @@ const LEAST = 5_000;
 /** Longest time for one decoder where a number of inputs is asked for, in seconds. */
 const LONGEST = 3_600;
 
-const USAGE = "usage: deno task fuzz [DECODER|all] [COUNT|SECONDSs] [SEED]";
+const USAGE = "usage: deno task fuzz [DECODER|all] [COUNT, or 60s] [SEED]";
 
 function chosen(word: string): readonly FuzzTarget[] {
   const exact = TARGETS.filter(({ name }) => name === word);
