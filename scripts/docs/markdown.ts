@@ -39,21 +39,7 @@ export function configurationPage({ groups, commands, fields, backends }: Refere
     ...commandTable(commands),
     "",
     ...commands.flatMap(commandPart),
-    "## Network config",
-    "",
-    "A JSON object in the store, at `PREFIX/config` (with `-kube-subnet-mgr` in a file). Keys match whatever their",
-    "case; of several that match one key the last wins, `null` leaves it unset, unknown ones are named in a warning.",
-    "`flanneld config check FILE` prints a config with all defaults, or all that is wrong with it. A running host",
-    "keeps the config that it started with, but for PeerFilter.",
-    "",
-    ...fieldTable(fields),
-    "",
-    ...backends.flatMap(({ type, fields }) => [
-      `### Backend: ${type}`,
-      "",
-      ...fields.length === 0 ? ["No keys but `Type`."] : fieldTable(fields),
-      "",
-    ]),
+    ...networkConfigPart(fields, backends),
     "## Files",
     "",
     ...factTable("file", FILES),
@@ -75,6 +61,26 @@ export function configurationPage({ groups, commands, fields, backends }: Refere
     ...factTable("signal", SIGNALS),
     "",
   ].join("\n");
+}
+
+function networkConfigPart(fields: Reference["fields"], backends: Reference["backends"]): string[] {
+  return [
+    "## Network config",
+    "",
+    "A JSON object in the store, at `PREFIX/config` (with `-kube-subnet-mgr` in a file). Keys match whatever their",
+    "case; of several that match one key the last wins, `null` leaves it unset, unknown ones are named in a warning.",
+    "`flanneld config check FILE` prints a config with all defaults, or all that is wrong with it. A running host",
+    "keeps the config that it started with, but for PeerFilter.",
+    "",
+    ...fieldTable(fields),
+    "",
+    ...backends.flatMap(({ type, fields }) => [
+      `### Backend: ${type}`,
+      "",
+      ...fields.length === 0 ? ["No keys but `Type`."] : fieldTable(fields),
+      "",
+    ]),
+  ];
 }
 
 function optionTable(options: readonly OptionEntry[]): string[] {
