@@ -24,10 +24,9 @@ import type { Entry } from "../../lib/kernel/entries.ts";
 import type { ExternalInterface } from "../../lib/external/types.ts";
 import { strangerError } from "../../lib/kernel/own_links.ts";
 import type { Lease } from "../../lib/leases/types.ts";
-import { type Family, IPV6, type PerFamily, perFamily } from "../../lib/net/family.ts";
+import { type Family, IPV6, perFamily } from "../../lib/net/family.ts";
 import { findLink } from "../../lib/netlink/link.ts";
 import { NetlinkSocket } from "../../lib/netlink/socket.ts";
-import type { Ip } from "../../lib/net/ip.ts";
 import { firstIp } from "../../lib/net/prefix.ts";
 import type { Tunnel } from "../../lib/net/tunnel.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
@@ -77,7 +76,7 @@ class Wireguard implements SessionBackend {
   #privateKey: string;
   /** Kept because each lease is compared with it, and deriving it from the private key takes 0.1 ms. */
   #publicKey: string;
-  #addresses: PerFamily<Ip>;
+  #external: ExternalInterface;
 
   constructor(
     options: WireguardOptions,
@@ -89,7 +88,7 @@ class Wireguard implements SessionBackend {
     this.#found = found;
     this.#privateKey = privateKey;
     this.#publicKey = publicKeyOf(privateKey);
-    this.#addresses = context.external.publicIps;
+    this.#external = context.external;
     this.#devices = devicesOf(context.config.families.map(({ family }) => family), options);
     this.tunnel = { udpPorts: this.#devices.map(({ listenPort }) => listenPort) };
   }
@@ -112,7 +111,7 @@ class Wireguard implements SessionBackend {
     });
 
   plan({ external }: Environment, lease: OwnSubnets): HostPlan {
-    this.#addresses = external.publicIps;
+    this.#external = external;
     const { mtu, problem } = this.#mtuOver(external);
     const links = this.#devices.map(({ name, families }): DesiredWireguard => ({
       kind: "wireguard",
@@ -192,7 +191,8 @@ class Wireguard implements SessionBackend {
   }
 
   get #own(): OwnEnd {
-    return { publicKey: this.#publicKey, addresses: this.#addresses };
+    const { addresses, publicIps } = this.#external;
+    return { publicKey: this.#publicKey, addresses, publicIps };
   }
 
   #deviceOf(family: Family): Device {

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { namedType } from "../../lib/backend/peer_plan.ts";
+import { addressProblem, namedType } from "../../lib/backend/peer_plan.ts";
 import type { Json, JsonObject } from "../../lib/config/types.ts";
+import { isLinkLocal } from "../../lib/external/addresses.ts";
 import type { Lease } from "../../lib/leases/types.ts";
-import { familiesOf, type Family, type PerFamily } from "../../lib/net/family.ts";
-import { type Ip, sameIp } from "../../lib/net/ip.ts";
+import { familiesOf, type Family, IPV6, type PerFamily } from "../../lib/net/family.ts";
+import { formatIp, type Ip, sameIp } from "../../lib/net/ip.ts";
 import { containsIp, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import { isKey } from "../../lib/wireguard/keys.ts";
 import { type Endpoint, formatEndpoint, type WireguardPeer } from "../../lib/wireguard/types.ts";
@@ -29,7 +30,10 @@ const OWN_KEY = "it has this host's own key: run flanneld wireguard rotate on on
 /** This host, as far as the choice of an endpoint goes. */
 export interface OwnEnd {
   readonly publicKey: string;
+  /** The interface's. */
   readonly addresses: PerFamily<Ip>;
+  /** Those that it publishes. */
+  readonly publicIps: PerFamily<Ip>;
 }
 
 /**
@@ -52,7 +56,7 @@ export function peerOfFamily(
   if (!data) return `its lease has no PublicKey for ${family.label}`;
   const usual = family.name === "ipv4" ? options.listenPort : options.listenPortV6;
   const endpoint = { ip, port: data.port ?? usual };
-  return ownFault(data.publicKey, endpoint, own, usual) ??
+  return fault(data.publicKey, endpoint, own, usual) ??
     wireguardPeer(data.publicKey, endpoint, [subnet], options);
 }
 
@@ -66,27 +70,39 @@ export function peerOfBoth(peer: Lease, options: WireguardOptions, own: OwnEnd):
   if (typeof read === "string") return read;
   const subnets = familiesOf(peer.subnets).map((family) => peer.subnets[family.name]!);
   const data = read.ipv4 ?? read.ipv6!;
-  const ip = chooseAddress(peer.attributes.publicIps, options.mode, own.addresses);
+  const ip = chooseAddress(peer.attributes.publicIps, options.mode, own.publicIps);
   if (!ip) return "it has no public address of a family that this host has";
   const endpoint = { ip, port: portOfOne(read, options) };
-  return ownFault(data.publicKey, endpoint, own, options.listenPort) ??
+  return fault(data.publicKey, endpoint, own, options.listenPort) ??
     wireguardPeer(data.publicKey, endpoint, subnets, options);
 }
 
 /**
- * Why a peer is this host itself. Others may have its public address, as hosts behind one NAT do, on other ports.
+ * Why a peer is this host itself, or no host. Others may have its public address, as hosts behind one NAT do, on other
+ * ports.
  *
  * @param listenPort The own device's.
  */
-function ownFault(
+function fault(
   publicKey: string,
   endpoint: Endpoint,
-  own: OwnEnd,
+  { publicKey: ownKey, addresses, publicIps }: OwnEnd,
   listenPort: number,
 ): string | undefined {
-  if (publicKey === own.publicKey) return OWN_KEY;
-  const isOwn = sameIp(endpoint.ip, own.addresses[endpoint.ip.family.name]) && endpoint.port === listenPort;
-  return isOwn ? `${formatEndpoint(endpoint)} is this host's own address` : undefined;
+  if (publicKey === ownKey) return OWN_KEY;
+  const { ip, port } = endpoint, { name } = ip.family;
+  if (port === listenPort && (sameIp(ip, addresses[name]) || sameIp(ip, publicIps[name]))) {
+    return `${formatEndpoint(endpoint)} is this host's own address`;
+  }
+  if (!hasScope(ip)) return addressProblem(ip);
+  return `${
+    formatIp(ip)
+  } is a link-local address, which a WireGuard endpoint can't be: publish another one (-public-ipv6)`;
+}
+
+/** Whether an address means something only together with an interface: WireGuard would send to any that has the prefix. */
+function hasScope(ip: Ip): boolean {
+  return ip.family === IPV6 && isLinkLocal(ip);
 }
 
 /**
@@ -108,6 +124,8 @@ function chooseAddress(
   mode: WireguardOptions["mode"],
   own: PerFamily<Ip>,
 ): Ip | undefined {
+  // Each host with IPv6 has a link-local address, also where the underlay is IPv4.
+  if (ipv4 && ipv6 && hasScope(ipv6)) return ipv4;
   if (mode === "ipv4") return ipv4 ?? ipv6;
   if (mode === "ipv6") return ipv6 ?? ipv4;
   if (!ipv6 || !own.ipv6) return ipv4 ?? ipv6;

@@ -60,6 +60,11 @@ export function remoteProblem(
   if (sameIp(ip, addresses[name]) || sameIp(ip, publicIps[name])) {
     return `${formatIp(ip)} is this host's own address`;
   }
+  return addressProblem(ip);
+}
+
+/** Why no host can be reached at `ip`, whatever carries the packets. */
+export function addressProblem(ip: Ip): string | undefined {
   return isHostAddress(ip) ? undefined : `${formatIp(ip)} can't be a host's address`;
 }
 

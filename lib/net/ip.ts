@@ -120,11 +120,14 @@ export function sameIp(a: Ip | undefined, b: Ip | undefined): boolean {
 
 /**
  * Whether a host can be reached at the address from another one: not the unspecified, a loopback, multicast, reserved or
- * broadcast address (RFC 6890; 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3, ::, ::1, ff00::/8).
+ * broadcast address (RFC 6890; 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3, ::, ::1, ff00::/8), nor an IPv4 address that is
+ * written as IPv6, which no packet carries (::/96, ::ffff:0:0/96; RFC 4291, section 2.5.5).
  */
 export function isHostAddress({ family, value }: Ip): boolean {
   const first = Number(value >> BigInt(family.bits - 8));
-  return family === IPV4 ? first !== 0 && first !== 127 && first < 224 : value > 1n && first !== 0xff;
+  if (family === IPV4) return first !== 0 && first !== 127 && first < 224;
+  const head = value >> 32n;
+  return head !== 0n && head !== 0xffffn && first !== 0xff;
 }
 
 /**

@@ -52,6 +52,7 @@ labTest("wireguard: peers that swallow packets, and leases that make no sense, c
   );
   await putLease(lab, "10.5.206.0-24", '{"PublicIP":"172.30.0.71","BackendType":"wireguard"}');
   await putLease(lab, "10.5.207.0-24", wireguardValue("0.0.0.0", third.publicKey));
+  await putLease(lab, "10.5.210.0-24", wireguardValue("224.0.0.1", newKey().publicKey));
   await startWireguard(lab);
   const [from, to] = await lab.connect();
   const began = performance.now();
@@ -72,6 +73,8 @@ labTest("wireguard: peers that swallow packets, and leases that make no sense, c
   const own = (await wg(host, "show", "flannel-wg", "public-key")).trim();
   await putLease(lab, "10.5.209.0-24", wireguardValue("172.30.0.73", own));
   const said = async () => JSON.stringify((await statusOf(host))["problems"]);
+  const refused = "10.5.210.0-24 skipped: 224.0.0.1 can't be a host's address";
+  assert.ok(host.daemon.log.includes(refused), host.daemon.log);
   await until("the shared key in status", async () => (await said()).includes("have one PublicKey"), 5_000);
   assert.match(
     await said(),

@@ -238,7 +238,7 @@ Deno.test("addresses of hosts: not the unspecified, loopback, multicast, reserve
     "126.255.255.255",
     "128.0.0.0",
     "223.255.255.255",
-    "::2",
+    "::1:0:0:2",
     "fe80::1",
     "fd00::",
   ];
@@ -251,6 +251,8 @@ Deno.test("addresses of hosts: not the unspecified, loopback, multicast, reserve
     "255.255.255.255",
     "::",
     "::1",
+    "::2",
+    "::ffff:172.30.0.2",
     "ff02::1",
   ];
   assert.deepEqual(hosts.filter((text) => !isHostAddress(parseIp(text))), []);

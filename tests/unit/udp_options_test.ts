@@ -147,6 +147,16 @@ Deno.test("what a peer lacks is said, and both forms of its type are accepted", 
   assert.match(String(route(lease({ Port: 8285 }, { publicIps: { ipv4: OWN.addresses[0]! } }))), /own$/);
 });
 
+// Datagrams for such a peer went to this host itself, to many, or nowhere.
+Deno.test("udp: a peer whose address can't be a host's is refused", () => {
+  const subnets = { ipv4: parsePrefix("10.5.7.0/24"), ipv6: parsePrefix("fc00:0:0:7::/64") };
+  for (const text of ["127.0.0.1", "0.1.2.3", "224.0.0.1", "255.255.255.255", "::1", "::", "ff02::1"]) {
+    const ip = parseIp(text);
+    const peer: Lease = { subnets, attributes: { publicIps: { [ip.family.name]: ip }, backendData: {} } };
+    assert.equal(peerRoute(ip.family, peer, 8285, OWN), `${text} can't be a host's address`);
+  }
+});
+
 Deno.test("each family of a peer travels over its own public address", () => {
   const dual: Lease = {
     subnets: { ipv4: parsePrefix("10.5.7.0/24"), ipv6: parsePrefix("fc00:0:0:7::/64") },

@@ -21,8 +21,8 @@ function options(backend: JsonObject): WireguardOptions {
 }
 
 function own(...addresses: string[]): OwnEnd {
-  const ips = addresses.map(parseIp);
-  return { publicKey: OWN_KEY, addresses: Object.fromEntries(ips.map((ip) => [ip.family.name, ip])) };
+  const ips = Object.fromEntries(addresses.map(parseIp).map((ip) => [ip.family.name, ip]));
+  return { publicKey: OWN_KEY, addresses: ips, publicIps: ips };
 }
 
 /** A lease of both families; `null` takes a field away. */
@@ -151,6 +151,52 @@ Deno.test("wireguard endpoint: what a lease says wrongly costs that lease alone"
     const read = peerOfBoth(lease({ BackendData: { PublicKey: KEY, Port } }), auto, us);
     assert.equal(summary(read).split(" ")[0], "192.0.2.7:51820", `${Port}`);
   }
+});
+
+// Such peers were configured: what was for them went to this host itself, to many, or nowhere.
+Deno.test("wireguard endpoint: a peer whose address can't be a host's is refused in every mode", () => {
+  const us = own(PUBLIC4, PUBLIC6);
+  const none = "can't be a host's address", linkLocal = "is a link-local address, ";
+  for (
+    const [address, reason] of [
+      ["127.0.0.1", none],
+      ["0.1.2.3", none],
+      ["224.0.0.1", none],
+      ["255.255.255.255", none],
+      ["::1", none],
+      ["ff02::1", none],
+      ["::ffff:c000:207", none],
+      ["fe80::7", linkLocal],
+    ] as const
+  ) {
+    const isIpv6 = address.includes(":");
+    const changes = isIpv6 ? { PublicIPv6: address } : { PublicIP: address };
+    const text = `${address} ${reason}`;
+    const separate = peerOfFamily(lease(changes), isIpv6 ? IPV6 : IPV4, options({}), us);
+    assert.ok(summary(separate).startsWith(text), summary(separate));
+    const only = lease({ PublicIP: "0.0.0.0", PublicIPv6: null, ...changes });
+    for (const Mode of ["auto", "ipv4", "ipv6"]) {
+      const both = peerOfBoth(only, options({ Mode }), us);
+      assert.ok(summary(both).startsWith(text), `${Mode}: ${summary(both)}`);
+    }
+  }
+});
+
+Deno.test("wireguard endpoint: a link-local IPv6 address isn't taken where there is an IPv4 address", () => {
+  const us = own("10.0.0.1", "fe80::1");
+  for (const Mode of ["auto", "ipv4", "ipv6"]) {
+    const read = peerOfBoth(lease({ PublicIP: "10.0.0.7", PublicIPv6: "fe80::7" }), options({ Mode }), us);
+    assert.equal(summary(read).split(" ")[0], "10.0.0.7:51820", Mode);
+  }
+});
+
+Deno.test("wireguard endpoint: behind NAT the interface's own address is this host's, too", () => {
+  const nat = { ...own(PUBLIC4), addresses: { ipv4: parseIp("10.0.0.1") } };
+  const past = lease({ PublicIP: "10.0.0.1", PublicIPv6: null });
+  assert.equal(
+    summary(peerOfBoth(past, options({ Mode: "auto" }), nat)),
+    "10.0.0.1:51820 is this host's own address",
+  );
 });
 
 Deno.test("wireguard: a lease is the original's, byte for byte", () => {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { namedType } from "../../../lib/backend/peer_plan.ts";
+import { addressProblem, namedType } from "../../../lib/backend/peer_plan.ts";
 import type { OwnSubnets } from "../../../lib/backend/types.ts";
 import type { Json, JsonObject } from "../../../lib/config/types.ts";
 import type { ExternalInterface } from "../../../lib/external/types.ts";
@@ -48,7 +48,7 @@ export function peerRoute(family: Family, peer: Lease, defaultPort: number, own:
   if (port === own.port && own.addresses.some((ip) => sameIp(ip, remote))) {
     return `${formatIp(remote)} port ${port} is this host's own`;
   }
-  return { subnet, name: socketAddress(remote, port, own.linkIndex) };
+  return addressProblem(remote) ?? { subnet, name: socketAddress(remote, port, own.linkIndex) };
 }
 
 /** The routes of a peer in all of these families; those that it can't have are left out. */
