@@ -33,6 +33,7 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "wg", debianPackage: "wireguard-tools" },
   { program: "tcpdump", debianPackage: "tcpdump" },
   { program: "tshark", debianPackage: "tshark" },
+  { program: "mandoc", debianPackage: "mandoc" },
 ];
 
 /** What shows the page, and scrapes the metrics: some 400 MB, a minute to install. */

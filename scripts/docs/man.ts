@@ -13,6 +13,11 @@ const EXAMPLE = [
   "}",
 ];
 
+/** When the pages last said something new, for their last line: not the build's time, so that two builds are equal. */
+const REVISED = "2026-11-21";
+/** The longest line of a page's source, as mandoc's style has it, in bytes. */
+const WIDTH = 80;
+
 /** flanneld(8). */
 export function daemonPage({ groups, commands }: Reference, version: string): string {
   return page("flanneld", 8, version, [
@@ -77,12 +82,26 @@ export function configPage({ fields, backends }: Reference, version: string): st
 function page(name: string, number: number, version: string, lines: readonly string[]): string {
   const head = [
     '.\\" Made by deno task docs of the declarations in the program: change those.',
-    `.TH ${name.toUpperCase()} ${number} "" "flanneld ${version}" "flanneld"`,
+    `.TH ${name.toUpperCase()} ${number} "${REVISED}" "flanneld ${version}" "flanneld"`,
     // No hyphens at the ends of lines: names of options are copied from there.
     ".nh",
     ".ad l",
   ];
-  return `${[...head, ...lines].join("\n")}\n`;
+  return `${[...head, ...lines.flatMap(wrap)].join("\n")}\n`;
+}
+
+/** A long line of text as several; a macro's stays as it is. */
+function wrap(line: string): string[] {
+  if (line.startsWith(".") || line.length <= WIDTH) return [line];
+  const lines: string[] = [];
+  for (const word of line.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= WIDTH) {
+      lines[lines.length - 1] = `${last} ${word}`;
+    } // At the beginning of a line a dot would be a macro's.
+    else lines.push(word.startsWith(".") ? `\\&${word}` : word);
+  }
+  return lines;
 }
 
 function section(title: string, lines: readonly string[]): string[] {

@@ -41,19 +41,26 @@ Deno.test("reference: every backend's keys are those that its parser knows, each
   }
 });
 
-const hasGroff = await new Deno.Command("groff", { args: ["--version"], stdout: "null", stderr: "null" })
-  .output()
-  .then(({ success }) => success, () => false);
+/** Programs that read man pages, and look for faults in them. */
+const READERS = [
+  ["groff", "-ww", "-man", "-Tutf8", "-z"],
+  ["mandoc", "-T", "lint", "-W", "style"],
+] as const;
 
-Deno.test({
-  name: "reference: groff formats the man pages without a warning (needs groff)",
-  ignore: !hasGroff,
-  async fn() {
-    for (const path of FILES.slice(1)) {
-      const file = new URL(`../../${path}`, import.meta.url).pathname;
-      const command = new Deno.Command("groff", { args: ["-ww", "-man", "-Tutf8", "-z", file] });
-      const { code, stderr } = await command.output();
-      assert.deepEqual([code, new TextDecoder().decode(stderr)], [0, ""], path);
-    }
-  },
-});
+for (const [program, ...args] of READERS) {
+  const there = await new Deno.Command("sh", { args: ["-c", `command -v ${program}`], stdout: "null" })
+    .output()
+    .then(({ success }) => success);
+  Deno.test({
+    name: `reference: ${program} reads the man pages without a warning (needs ${program})`,
+    ignore: !there,
+    async fn() {
+      for (const path of FILES.slice(1)) {
+        const file = new URL(`../../${path}`, import.meta.url).pathname;
+        const { code, stdout, stderr } = await new Deno.Command(program, { args: [...args, file] }).output();
+        const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+        assert.deepEqual([code, said], [0, ""], path);
+      }
+    },
+  });
+}
