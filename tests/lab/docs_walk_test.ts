@@ -1,11 +1,12 @@
 /** The guides, walked from top to bottom: every command in them is run, or the page says why not. */
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { filesBelow, readSource } from "../unit/source_files.ts";
 import { blocksOf, walk } from "./docs_walk.ts";
 import { labTest } from "./lab_test_case.ts";
 
 /** The pages that are walked, each in a lab of its own with two hosts and an etcd without a config. */
 const PAGES = [
+  "README.md",
   "docs/getting-started.md",
   "docs/running.md",
   "docs/leases.md",
@@ -24,11 +25,10 @@ for (const page of PAGES) {
 
 Deno.test("docs: each shell command of each page is run by a test, or the page says why not", async () => {
   const left: string[] = [];
-  const folder = fileURLToPath(new URL("../../docs", import.meta.url));
-  for await (const { name } of Deno.readDir(folder)) {
-    if (!name.endsWith(".md") || PAGES.includes(`docs/${name}`)) continue;
-    const blocks = blocksOf(await Deno.readTextFile(`${folder}/${name}`));
-    left.push(...blocks.filter((one) => one.notRun === undefined).map(({ line }) => `docs/${name}:${line}`));
+  for (const path of [...await filesBelow(["docs"], ".md"), "README.md", "CONTRIBUTING.md"]) {
+    if (PAGES.includes(path)) continue;
+    const blocks = blocksOf(await readSource(path));
+    left.push(...blocks.filter((one) => one.notRun === undefined).map(({ line }) => `${path}:${line}`));
   }
   assert.deepEqual(left, []);
 });
