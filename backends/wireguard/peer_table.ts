@@ -20,6 +20,7 @@ import type {
   WireguardPeer,
   WireguardPeerState,
 } from "../../lib/wireguard/types.ts";
+import { Greetings } from "./greetings.ts";
 import { PeerWatch, sameEndpoint } from "./peer_watch.ts";
 
 /** What one pass found and did. */
@@ -56,6 +57,7 @@ export class PeerTable {
   /** The endpoint that each key was last given. */
   readonly #given = new Map<string, Endpoint | undefined>();
   readonly #watch = new PeerWatch();
+  readonly #greetings = new Greetings();
   /** A pass must not read what a flush is writing. */
   readonly #turns = new Turns();
   #passed = false;
@@ -120,12 +122,17 @@ export class PeerTable {
   }
 
   /** Writes what changed since the last flush or pass. */
-  flush(): Promise<readonly PeerFailure[]> {
+  flush(now: number = performance.now()): Promise<readonly PeerFailure[]> {
     return this.#turns.take(() => {
       const keys = [...this.#dirty];
       this.#dirty.clear();
-      return this.#apply(this.#changesTo(keys));
+      return this.#apply(this.#changesTo(keys, now));
     });
+  }
+
+  /** This host is reached another way from now on: peers that have not answered are greeted again by next passes. */
+  greetAgain(): void {
+    this.#greetings.restart();
   }
 
   /** Compares everything with the device, and writes what differs. @throws {Error} If the device can't be read. */
@@ -154,8 +161,19 @@ export class PeerTable {
     }
     const corrected = [...found].filter((key) => !asked.has(key)).length;
     this.#passed = true;
-    const failures = await this.#apply(this.#changesTo([...new Set([...asked, ...found])]));
+    const changes = this.#changesTo([...new Set([...asked, ...found])], now);
+    const failures = await this.#apply([...changes, ...this.#greetingsAnew(device, now)]);
     return { device, corrected, foreign, configured, silent, failures };
+  }
+
+  /** Peers whose greeting got no answer, removed and made again. */
+  #greetingsAnew({ peers }: WireguardDevice, now: number): PeerChange[] {
+    return this.#greetings.unanswered(peers, now).flatMap((publicKey): PeerChange[] => {
+      const peer = this.#wanted(publicKey);
+      if (!peer) return [];
+      this.#watch.forget(publicKey);
+      return [{ verb: "remove", publicKey }, { verb: "set", peer, greet: true }];
+    });
   }
 
   /** The keys of which the device has something else than is wanted. */
@@ -205,18 +223,20 @@ export class PeerTable {
    * to the device is greeted: what it has sent before it was known here is lost, and it would try again only after
    * 5 s (REKEY_TIMEOUT).
    */
-  #changesTo(keys: readonly string[]): PeerChange[] {
+  #changesTo(keys: readonly string[], now: number): PeerChange[] {
     let greeted = 0;
     const sets: PeerChange[] = [], removals: PeerChange[] = [];
     for (const publicKey of keys) {
       const peer = this.#wanted(publicKey);
       if (!peer) {
         removals.push({ verb: "remove", publicKey });
+        this.#greetings.forget(publicKey);
         continue;
       }
       const isNew = !this.#given.has(publicKey);
       const isMoved = isNew || !sameEndpoint(this.#given.get(publicKey), peer.endpoint);
       const greet = isNew && ++greeted <= GREETED_AT_ONCE;
+      if (greet) this.#greetings.begun(publicKey, now);
       sets.push({ verb: "set", peer: isMoved ? peer : withoutEndpoint(peer), ...greet ? { greet } : {} });
     }
     return [...sets, ...removals];

@@ -55,6 +55,11 @@ export interface Look {
 export class PeerWatch {
   #seen = new Map<string, Seen>();
 
+  /** The peer is made again: its counters begin anew. */
+  forget(publicKey: string): void {
+    this.#seen.delete(publicKey);
+  }
+
   /**
    * @param endpointOf What the lease of a peer names.
    * @param now In milliseconds, as performance.now().

@@ -128,6 +128,7 @@ export class WireguardSession implements RunningBackend {
 
   replan(_plan: HostPlan, _external: ExternalInterface): void {
     this.#apply(this.#session.peers.peers);
+    for (const table of this.#tables) table.greetAgain();
     this.#flushes.ask();
   }
 

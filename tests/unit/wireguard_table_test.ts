@@ -183,6 +183,35 @@ function watch(looks: readonly Partial<WireguardPeerState>[], named = "192.0.2.1
 
 const seconds = (count: number) => Array.from({ length: count }, (_, index) => index);
 
+// A first handshake that was lost, as while addresses change, was tried again after 5 s only.
+Deno.test("wireguard peers: a handshake without an answer is begun anew each second, three times", async () => {
+  const { device, table } = make();
+  table.set("a", peer(KEYS[0], "10.5.1.0/24"));
+  table.set("b", peer(KEYS[1], "10.5.2.0/24"));
+  await table.pass(0);
+  device.peers.set(KEYS[1], { ...device.peers.get(KEYS[1])!, receivedBytes: 92 });
+  const begunAt = async (...times: number[]) => {
+    const begun: number[] = [];
+    for (const now of times) {
+      device.changes.length = 0;
+      const { corrected } = await table.pass(now);
+      assert.equal(corrected, 0, "nobody changed anything");
+      if (device.changes.length === 0) continue;
+      begun.push(now);
+      assert.deepEqual(device.changes, [
+        { verb: "remove", publicKey: KEYS[0] },
+        { verb: "set", peer: peer(KEYS[0], "10.5.1.0/24"), greet: true },
+      ]);
+    }
+    return begun;
+  };
+  assert.deepEqual(await begunAt(500, 1000, 1500, 2000, 3000, 4000, 5000), [1000, 2000, 3000]);
+  table.greetAgain();
+  assert.deepEqual(await begunAt(6000), [6000], "this host has another address");
+  device.peers.set(KEYS[0], { ...device.peers.get(KEYS[0])!, lastHandshake: 1 });
+  assert.deepEqual(await begunAt(7000, 8000), []);
+});
+
 Deno.test("wireguard watch: a peer that takes 15 s of packets without an answer is silent", () => {
   const states = watch(seconds(18).map((second) => ({ sentBytes: second * 128 })));
   assert.deepEqual(states.map((text, second) => text === "silent" ? second : -1).filter((at) => at >= 0), [
