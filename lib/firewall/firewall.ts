@@ -182,15 +182,20 @@ export class Firewall implements Disposable {
     );
     this.#verifiedAt = undefined;
     const changes: FirewallChange[] = [];
-    const errors: Error[] = [];
+    const errors: Error[] = [], leftovers: Error[] = [];
     for (const keeper of due) {
       const result = await keeper.pass(rules);
       changes.push(...result.changes);
       errors.push(...result.errors);
+      leftovers.push(...result.leftovers);
     }
     if (due.length > 0) this.#metrics.observe(FIREWALL_PASS_SECONDS, (performance.now() - began) / 1000);
-    if (changes.length === 0 && errors.length === 0) this.#verifiedAt = now;
-    return { changes, errors };
+    for (const { message } of leftovers) {
+      this.#metrics.count(FIREWALL_ERRORS);
+      this.#warnOnce(message);
+    }
+    if (changes.length + errors.length + leftovers.length === 0) this.#verifiedAt = now;
+    return { changes, errors, leftovers };
   }
 
   /** A warning says what another program damaged; what follows from new rules of others is an info line. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { FAMILIES, type Family } from "../net/family.ts";
 import type { Log, Metrics } from "../observe/types.ts";
 import type { FirewallChange } from "./change.ts";
@@ -25,6 +26,8 @@ export type Stamps = Readonly<Record<IptablesTool["backend"], number | undefined
 export interface PassResult {
   readonly changes: FirewallChange[];
   readonly errors: Error[];
+  /** Why rules of an earlier config may still be there, in a family that the network doesn't use. */
+  readonly leftovers: Error[];
 }
 
 /** One way of keeping rules. */
@@ -115,13 +118,21 @@ function noticeOf(mode: FirewallMode, tools: HostTools): string | undefined {
 
 /** One tool's pass over both families; a failure of one family doesn't keep the rules from the other. */
 async function passOf(tool: Iptables, rules: Ruleset, isMain: boolean): Promise<PassResult> {
-  const one = (family: Family): Promise<FirewallChange[]> => {
+  const leftovers: Error[] = [];
+  const one = async (family: Family): Promise<FirewallChange[]> => {
     const wanted = rules.families.find((other) => other.family === family);
-    // A family that isn't in use keeps nothing from an earlier config; that it can't be used at all is no fault.
-    if (!wanted) return tool.remove(family).catch(() => []);
-    return isMain ? tool.apply(wanted, rules.fullyRandom) : tool.acceptInFilterTable(wanted);
+    if (wanted) return isMain ? tool.apply(wanted, rules.fullyRandom) : tool.acceptInFilterTable(wanted);
+    try {
+      return await tool.remove(family);
+    } catch (error) {
+      // The network doesn't need this family, so the host is no less ready for it.
+      leftovers.push(
+        new Error(`${family.label} rules of an earlier config may be left: ${messageOf(error)}`),
+      );
+      return [];
+    }
   };
-  return outcome(await Promise.allSettled(FAMILIES.map(one)));
+  return { ...outcome(await Promise.allSettled(FAMILIES.map(one))), leftovers };
 }
 
 /** Does all parts, one after the other (they may change the same tables), whatever becomes of each. */
@@ -135,6 +146,7 @@ function outcome(results: readonly PromiseSettledResult<FirewallChange[]>[]): Pa
   return {
     changes: results.flatMap((result) => result.status === "fulfilled" ? result.value : []),
     errors: results.flatMap((result) => result.status === "rejected" ? [result.reason] : []),
+    leftovers: [],
   };
 }
 

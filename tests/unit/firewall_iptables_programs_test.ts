@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { IneffectiveWriteError } from "../../lib/firewall/change.ts";
 import { type CommandResult, type CommandRunner } from "../../lib/firewall/command.ts";
+import { Firewall } from "../../lib/firewall/firewall.ts";
 import { Iptables } from "../../lib/firewall/iptables.ts";
+import type { Ruleset } from "../../lib/firewall/rules.ts";
 import { WriteBackoff } from "../../lib/firewall/write_backoff.ts";
 import { MetricsRegistry } from "../../lib/observe/metrics.ts";
 import { type Log, silentLog } from "../../lib/observe/types.ts";
@@ -165,4 +167,43 @@ Deno.test("firewall iptables: a table that iptables can't show is not written to
   assert.doesNotMatch(inputs[0]!, /filter/);
   assert.equal(warnings.length, 1);
   assert.match(warnings[0]!, /^iptables cannot show table ip filter, because it holds rules made with nft/);
+});
+
+// The failure was swallowed: IPv6 rules of an earlier config stayed, and nothing said so.
+Deno.test("firewall iptables: rules that can't be removed from an unused family are named once and counted", async () => {
+  const warnings: string[] = [];
+  const log: Log = { ...silentLog, warn: (message) => void warnings.push(message) };
+  let isLocked = true, restored = 0;
+  const tables: Record<string, string> = {
+    "iptables-save": "",
+    "ip6tables-save": "*filter\n:FORWARD ACCEPT [0:0]\n:FLANNEL-FWD - [0:0]\nCOMMIT\n",
+  };
+  const run: CommandRunner = (command, args, stdin = "") => {
+    const answer = (code: number, stdout = "", stderr = "") => Promise.resolve({ code, stdout, stderr });
+    if (args[0] === "--version") {
+      return command === "iptables" ? answer(0, "iptables v1.8.9 (nf_tables)") : answer(127);
+    }
+    if (!command.endsWith("-restore")) return command in tables ? answer(0, tables[command]) : answer(127);
+    if (command.startsWith("ip6")) {
+      restored++;
+      if (isLocked) return answer(4, "", "Another app is currently holding the xtables lock\n");
+    }
+    tables[command.replace("restore", "save")] = command.startsWith("ip6") ? "" : stdin;
+    return answer(0);
+  };
+  const metrics = new MetricsRegistry();
+  using firewall = await Firewall.open({
+    ...{ mode: "iptables", networkId: "/coreos.com/network", log, metrics, run },
+  });
+  const rules: Ruleset = { families: [RULES], fullyRandom: true };
+  await firewall.apply(rules);
+  await firewall.resync();
+  assert.deepEqual(warnings.map((line) => line.replace(/: ip6tables.*status 4: /, ": … ")), [
+    "IPv6 rules of an earlier config may be left: … Another app is currently holding the xtables lock",
+  ]);
+  assert.equal(restored, 2, "it is tried again");
+  assert.match(metrics.render().text, /flannel_firewall_errors_total 2/);
+  isLocked = false;
+  await firewall.resync();
+  assert.equal(tables["ip6tables-save"], "");
 });

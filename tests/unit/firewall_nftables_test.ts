@@ -248,27 +248,41 @@ Deno.test("firewall nftables: an nft that fails otherwise is an error, not a mis
   await assert.rejects(new Nftables(NAMES, run, silentLog).apply(RULES), /Operation not permitted/);
 });
 
-Deno.test("firewall nftables: iptables' filter table gets our rules only where it may cut containers off", () => {
-  const table = { family: "ip", table: "filter" };
-  const forward = V4.forward!;
-  const print = (policy: string, ...more: unknown[]) =>
-    JSON.stringify({
-      nftables: [
-        { table: { family: "ip", name: "filter", handle: 1 } },
-        { chain: { ...table, name: "FORWARD", handle: 2, type: "filter", hook: "forward", prio: 0, policy } },
-        ...more,
-      ],
-    });
-  const rule = (chain: string, handle: number, ...expr: unknown[]) => ({
-    rule: { ...table, chain, handle, expr },
-  });
-  const chain = (name: string) => ({ chain: { ...table, name, handle: 3 } });
-  const counter = { counter: { packets: 1, bytes: 60 } };
-  const jump = { jump: { target: "FLANNEL-FWD" } };
-  const plan = (listing: string | undefined) =>
-    planFilterTable(listing, IPV4, forward, "FLANNEL-FWD")
-      .flatMap(({ lines }) => lines.map((line) => `${line}\n`)).join("");
+/** iptables' filter table, as nft shows its place. */
+const FILTER = { family: "ip", table: "filter" };
 
+/** What nft prints of a filter table whose FORWARD has this policy, with more objects in it. */
+const print = (policy: string, ...more: unknown[]) =>
+  JSON.stringify({
+    nftables: [
+      { table: { family: "ip", name: "filter", handle: 1 } },
+      { chain: { ...FILTER, name: "FORWARD", handle: 2, type: "filter", hook: "forward", prio: 0, policy } },
+      ...more,
+    ],
+  });
+
+const rule = (chain: string, handle: number, ...expr: unknown[]) => ({
+  rule: { ...FILTER, chain, handle, expr },
+});
+const chain = (name: string) => ({ chain: { ...FILTER, name, handle: 3 } });
+
+const COUNTER = { counter: { packets: 1, bytes: 60 } };
+const JUMP = { jump: { target: "FLANNEL-FWD" } };
+
+/** The lines that are written. */
+const plan = (listing: string | undefined) =>
+  planFilterTable(listing, IPV4, V4.forward!, "FLANNEL-FWD")
+    .flatMap(({ lines }) => lines.map((line) => `${line}\n`)).join("");
+
+/** Our chain and the jump to it, as they are to be. */
+const RIGHT = [
+  chain("FLANNEL-FWD"),
+  rule("FLANNEL-FWD", 10, match("saddr", "10.5.0.0", 16), { xt: null }, COUNTER, { accept: null }),
+  rule("FLANNEL-FWD", 11, match("daddr", "10.5.0.0", 16), COUNTER, { accept: null }),
+  rule("FORWARD", 12, COUNTER, JUMP),
+];
+
+Deno.test("firewall nftables: iptables' filter table gets our rules only where it may cut containers off", () => {
   assert.equal(plan(undefined), "");
   assert.equal(plan(print("accept")), "");
   const filling = `\
@@ -278,34 +292,30 @@ add rule ip filter FLANNEL-FWD ip saddr 10.5.0.0/16 counter accept
 add rule ip filter FLANNEL-FWD ip daddr 10.5.0.0/16 counter accept
 `;
   assert.equal(plan(print("drop")), `${filling}add rule ip filter FORWARD counter jump FLANNEL-FWD\n`);
-  const right = [
-    chain("FLANNEL-FWD"),
-    rule("FLANNEL-FWD", 10, match("saddr", "10.5.0.0", 16), { xt: null }, counter, { accept: null }),
-    rule("FLANNEL-FWD", 11, match("daddr", "10.5.0.0", 16), counter, { accept: null }),
-    rule("FORWARD", 12, counter, jump),
-  ];
-  assert.equal(plan(print("drop", ...right)), "");
-  assert.equal(plan(print("drop", right[0], right[2], right[1], right[3])), filling, "out of order");
+  assert.equal(plan(print("drop", ...RIGHT)), "");
+  assert.equal(plan(print("drop", RIGHT[0], RIGHT[2], RIGHT[1], RIGHT[3])), filling, "out of order");
   assert.equal(
-    plan(print("drop", ...right, rule("FORWARD", 13, counter, jump))),
+    plan(print("drop", ...RIGHT, rule("FORWARD", 13, COUNTER, JUMP))),
     "delete rule ip filter FORWARD handle 12\ndelete rule ip filter FORWARD handle 13\n" +
       "add rule ip filter FORWARD counter jump FLANNEL-FWD\n",
   );
   const removal = "delete rule ip filter FORWARD handle 12\nflush chain ip filter FLANNEL-FWD\n" +
     "delete chain ip filter FLANNEL-FWD\n";
-  assert.equal(plan(print("accept", ...right)), removal, "nobody drops any more");
-  const switchedOff = planFilterTable(print("drop", ...right), IPV4, undefined, "FLANNEL-FWD");
+  assert.equal(plan(print("accept", ...RIGHT)), removal, "nobody drops any more");
+  const switchedOff = planFilterTable(print("drop", ...RIGHT), IPV4, undefined, "FLANNEL-FWD");
   assert.deepEqual(switchedOff.flatMap(({ lines }) => lines), removal.trim().split("\n"));
+});
 
-  // An accept before an administrator's drop in DOCKER-USER let in whom it was to keep out.
-  const docker = (...rules: unknown[]) => plan(print("drop", ...right, chain("DOCKER-USER"), ...rules));
+// An accept before an administrator's drop in DOCKER-USER let in whom it was to keep out.
+Deno.test("firewall nftables: in DOCKER-USER our jump comes after the administrator's rules", () => {
+  const docker = (...rules: unknown[]) => plan(print("drop", ...RIGHT, chain("DOCKER-USER"), ...rules));
   const inserted = (handle: number) =>
     `insert rule ip filter DOCKER-USER handle ${handle} counter jump FLANNEL-FWD\n`;
-  const dropOutsider = rule("DOCKER-USER", 20, match("saddr", "203.0.113.0", 24), counter, { drop: null });
-  const dropBySet = rule("DOCKER-USER", 21, { xt: null }, counter, { drop: null });
-  const end = rule("DOCKER-USER", 30, counter, { return: null });
-  const ours = rule("DOCKER-USER", 25, counter, jump);
-  const others = rule("DOCKER-USER", 26, counter, { jump: { target: "FLANNEL-FWD-0123abcd" } });
+  const dropOutsider = rule("DOCKER-USER", 20, match("saddr", "203.0.113.0", 24), COUNTER, { drop: null });
+  const dropBySet = rule("DOCKER-USER", 21, { xt: null }, COUNTER, { drop: null });
+  const end = rule("DOCKER-USER", 30, COUNTER, { return: null });
+  const ours = rule("DOCKER-USER", 25, COUNTER, JUMP);
+  const others = rule("DOCKER-USER", 26, COUNTER, { jump: { target: "FLANNEL-FWD-0123abcd" } });
   assert.equal(docker(rule("DOCKER-USER", 20, { drop: null })), inserted(20));
   assert.equal(docker(dropOutsider, dropBySet, end), inserted(30));
   assert.equal(docker(dropOutsider, ours, end), "");
@@ -318,5 +328,5 @@ add rule ip filter FLANNEL-FWD ip daddr 10.5.0.0/16 counter accept
   const added = "add rule ip filter DOCKER-USER counter jump FLANNEL-FWD\n";
   assert.equal(docker(dropOutsider), added);
   assert.equal(docker(dropBySet), added, "a match that nft has no name for");
-  assert.equal(docker(rule("DOCKER-USER", 31, { xt: null }, counter, { return: null })), inserted(31));
+  assert.equal(docker(rule("DOCKER-USER", 31, { xt: null }, COUNTER, { return: null })), inserted(31));
 });
