@@ -13,7 +13,7 @@ import type { Link } from "../netlink/types.ts";
 import type { Log } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
 
-/** A lease's key and value. */
+/** A lease's key and value, and its former values. */
 export type KeptLease = NonNullable<HostEvidence["lease"]>;
 
 /** `/run/flannel/subnet.lease` beside `/run/flannel/subnet.env`. */
@@ -37,8 +37,10 @@ export async function readLeaseFile(path: string, log: Log): Promise<KeptLease |
 
 /** The file's text; undefined if there is no key and value in it. @throws {SyntaxError} If it isn't JSON. */
 export function parseKeptLease(text: string): KeptLease | undefined {
-  const { key, value } = Object(JSON.parse(text));
-  return typeof key === "string" && typeof value === "string" ? { key, value } : undefined;
+  const { key, value, former } = Object(JSON.parse(text));
+  if (typeof key !== "string" || typeof value !== "string") return undefined;
+  if (!Array.isArray(former)) return { key, value };
+  return { key, value, former: former.filter((one) => typeof one === "string") };
 }
 
 /** What a kept lease says; undefined where it says nothing that can be used. */
@@ -57,6 +59,6 @@ export function evidenceOf(
 }
 
 /** Writes the lease. @throws {Error} If the file can't be written. */
-export async function writeLeaseFile(path: string, { key, value }: KeptLease): Promise<void> {
-  await writeWholeFile(path, `${JSON.stringify({ key, value })}\n`);
+export async function writeLeaseFile(path: string, { key, value, former }: KeptLease): Promise<void> {
+  await writeWholeFile(path, `${JSON.stringify({ key, value, former })}\n`);
 }

@@ -53,6 +53,8 @@ export interface OwnLease {
   readonly subnets: PerFamily<Prefix>;
   /** What is published with it, in the text form of the store's records. */
   readonly value: string;
+  /** What this host published with it before: a restored store says one of them again. */
+  readonly former?: readonly string[];
   /** False where it needs no renewal: a reservation, or an assigned subnet. */
   readonly expires: boolean;
 }

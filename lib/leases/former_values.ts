@@ -11,6 +11,15 @@ const MOST = 32;
 export class FormerValues {
   readonly #values = new Set<string>();
 
+  /** @param values What earlier runs published. */
+  constructor(values: readonly string[] = []) {
+    for (const value of values) this.add(value);
+  }
+
+  get all(): readonly string[] {
+    return [...this.#values];
+  }
+
   has(value: string): boolean {
     return this.#values.has(value);
   }

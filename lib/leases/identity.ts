@@ -16,8 +16,8 @@ import type { Lease, LeaseAttributes, StoredLease } from "./types.ts";
 export interface HostEvidence {
   /** The subnets of its subnet file. */
   readonly subnets?: PerFamily<Prefix>;
-  /** The lease as it last stood in the store. */
-  readonly lease?: { readonly key: string; readonly value: string };
+  /** The lease as it last stood in the store, and what this host published under the key before. */
+  readonly lease?: { readonly key: string; readonly value: string; readonly former?: readonly string[] };
   /** MACs of the VXLAN devices that are here, lower case. */
   readonly macs?: readonly string[];
 }
@@ -51,7 +51,7 @@ export class HostIdentity {
   judge({ key, value }: Pick<StoredLease, "key" | "value">, { subnets, attributes }: Lease): Ownership {
     const { lease: last, macs = [], subnets: previous } = this.#evidence;
     const theirMacs = vtepMacs(attributes);
-    if (last?.key === key && last.value === value) return "proven";
+    if (last?.key === key && (last.value === value || last.former?.includes(value))) return "proven";
     if (theirMacs.some((mac) => macs.includes(mac))) return "proven";
     const isSameMachine = sharesVtepMac(attributes, this.#attributes);
     if (!sameHost(attributes, this.#attributes)) return isSameMachine ? "possible" : "none";

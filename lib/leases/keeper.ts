@@ -40,7 +40,7 @@ export class LeaseKeeper {
   #held: StoredLease;
   #attributes: LeaseAttributes;
   #wanted: string;
-  readonly #former = new FormerValues();
+  readonly #former: FormerValues;
   readonly #acquiredAt: number;
   /** The error of the last write, which may or may not have been carried out. */
   #unanswered: string | undefined;
@@ -58,6 +58,7 @@ export class LeaseKeeper {
     this.#held = options.held;
     this.#attributes = options.attributes;
     this.#wanted = encodeLeaseValue(options.attributes);
+    this.#former = new FormerValues(options.former);
     this.#time = new RenewalTime(options.clock, options);
     this.#backoff = new Backoff(options.clock);
     this.#throttle = new Throttle(options.clock, 30_000);
@@ -68,6 +69,11 @@ export class LeaseKeeper {
   /** The lease as it stands in the store, to our knowledge. */
   get held(): StoredLease {
     return this.#held;
+  }
+
+  /** What this host published under the key before, in this run and in earlier ones. */
+  get former(): readonly string[] {
+    return this.#former.all;
   }
 
   /** Seconds until it expires; Infinity for a reservation. */

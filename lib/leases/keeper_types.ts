@@ -21,6 +21,8 @@ export interface KeeperOptions extends LeaseTime {
   readonly attributes: LeaseAttributes;
   /** The value that was replaced where the lease was taken over by the public IP alone. */
   readonly replaced?: string;
+  /** What earlier runs of this host published under the lease's key. */
+  readonly former?: readonly string[];
   /** Called when this host has written another value. */
   readonly onPublished?: (held: StoredLease) => void;
   /** Whether a network config has the lease's subnets; without it any has. */

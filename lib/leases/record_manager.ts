@@ -44,7 +44,7 @@ export class RecordManager implements SubnetManager {
     });
     const { origin, snapshot, held } = acquired;
     return {
-      membership: new RecordMembership(this.#store, acquired, this.#options),
+      membership: new RecordMembership(this.#store, acquired, this.#options, formerOf(request, held.key)),
       origin,
       first: (sink) => new RecordFeed(sink, held.key).list(snapshot),
     };
@@ -79,3 +79,8 @@ const randomBelow: RandomBelow = (below) => {
   for (const word of crypto.getRandomValues(new BigUint64Array(3))) value = (value << 64n) | word;
   return value % below;
 };
+
+/** What earlier runs of this host published under the key. */
+function formerOf({ evidence: { lease } }: JoinRequest, key: string): readonly string[] {
+  return lease?.key === key ? [...lease.former ?? [], lease.value] : [];
+}

@@ -39,7 +39,13 @@ export class RecordMembership implements Membership {
   #sync: LeaseSync | undefined;
   #onPublished: (own: OwnLease) => void = () => {};
 
-  constructor(store: LeaseStore, { held, lease, replaced, snapshot }: AcquiredLease, options: RecordOptions) {
+  /** @param former What earlier runs of this host published under the lease's key. */
+  constructor(
+    store: LeaseStore,
+    { held, lease, replaced, snapshot }: AcquiredLease,
+    options: RecordOptions,
+    former: readonly string[] = [],
+  ) {
     const { ttl, margin, clock, log, metrics } = options;
     this.#store = store;
     this.#options = options;
@@ -47,6 +53,7 @@ export class RecordMembership implements Membership {
     this.#cursor = { revision: snapshot.revision, history: snapshot.history };
     this.#keeper = new LeaseKeeper({
       ...{ store, held, attributes: lease.attributes, ttl, margin, clock, log, metrics },
+      former,
       ...replaced === undefined ? {} : { replaced },
       isNetwork: (config) => hasSubnets(config, lease.subnets),
       onPublished: (published) => this.#onPublished(this.#describe(published)),
@@ -59,7 +66,8 @@ export class RecordMembership implements Membership {
   }
 
   #describe({ key, value, createRevision, expires }: StoredLease): OwnLease {
-    return { key, since: createRevision, subnets: this.#subnets, value, expires };
+    const { former } = this.#keeper;
+    return { key, since: createRevision, subnets: this.#subnets, value, former, expires };
   }
 
   get remaining(): number {

@@ -70,7 +70,8 @@ export class LeaseSync {
   /** Where the next watch begins; undefined: with a list. */
   #cursor: StoreCursor | undefined;
   #revision = 0n;
-  /** When the next list is due. */
+  /** When the last list was read, or taken over, and when the next one is due. */
+  #listedAt = 0;
   #listAt = 0;
   #connected = false;
   #since: number;
@@ -180,7 +181,8 @@ export class LeaseSync {
   #goOnFrom(cursor: StoreCursor): void {
     this.#setCursor(cursor);
     const { clock } = this.#o;
-    this.#listAt = clock.now() + LIST_INTERVAL_MS * (1 - clock.random() / 4);
+    this.#listedAt = clock.now();
+    this.#listAt = this.#listedAt + LIST_INTERVAL_MS * (1 - clock.random() / 4);
   }
 
   /** Keeps what is needed of a list or batch, not the whole. */
@@ -209,6 +211,8 @@ export class LeaseSync {
       this.#cursor = undefined;
       this.#isReplaced ||= error instanceof ReplacedError;
       this.#resyncs++;
+      // The store answers: what it needs is a list, not another wait as long as after an outage.
+      if (this.#o.clock.now() - this.#listedAt > STABLE_MS) this.#backoff.reset();
     }
     if (this.#connected) this.#set(false);
     this.#report();

@@ -142,6 +142,11 @@ Deno.test("lease key: a length with leading zeros isn't another key of the same 
   assert.ok(decodeLeaseKey("10.5.88.0-24"));
 });
 
+Deno.test("lease file: former values are kept; what isn't text isn't one", () => {
+  const text = JSON.stringify({ key: "10.5.1.0-24", value: "{}", former: ["{1}", 2, null, "{3}"] });
+  assert.deepEqual(parseKeptLease(text), { key: "10.5.1.0-24", value: "{}", former: ["{1}", "{3}"] });
+});
+
 Deno.test("lease file: JSON that isn't an object is no lease", () => {
   for (const text of ["null", "5", "[]", '{"key":1,"value":"x"}']) {
     assert.equal(parseKeptLease(text), undefined);

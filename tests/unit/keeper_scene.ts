@@ -34,7 +34,12 @@ export interface Scene {
 /** A keeper that runs on a real store whose time is the test's; `script` replaces methods that it uses. */
 export function scene(
   play: (scene: Scene) => Promise<void>,
-  setup: { ttl?: number | undefined; script?: (store: LeaseStore) => Partial<LeaseStore> } = {},
+  setup: {
+    ttl?: number | undefined;
+    /** What earlier runs published. */
+    former?: readonly string[];
+    script?: (store: LeaseStore) => Partial<LeaseStore>;
+  } = {},
 ): () => Promise<void> {
   return async () => {
     const clock = new FakeClock();
@@ -48,6 +53,7 @@ export function scene(
         store: used,
         held,
         attributes,
+        former: setup.former ?? [],
         ttl: TTL,
         margin: MARGIN,
         clock,

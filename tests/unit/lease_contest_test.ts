@@ -234,6 +234,17 @@ Deno.test(
         evidence: { lease: { key: KEY, value: encodeLeaseValue(hostGw("172.30.0.2")) } },
         previous: SUBNET,
       }],
+      // The store was restored meanwhile: it says what an even earlier run published.
+      [hostGw("172.30.0.2"), hostGw("172.30.0.77"), {
+        evidence: {
+          lease: {
+            key: KEY,
+            value: encodeLeaseValue(hostGw("172.30.0.76")),
+            former: [encodeLeaseValue(hostGw("172.30.0.2"))],
+          },
+        },
+        previous: SUBNET,
+      }],
     ];
     for (const [before, now, change] of proofs) {
       await s.store.createLease(KEY, encodeLeaseValue(before), TTL);

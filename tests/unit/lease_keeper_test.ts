@@ -6,6 +6,9 @@ import { FakeClock, host, RecordedLog, scripted, settle, withStore } from "./lea
 
 import { KEY, MARGIN, OURS, putOf, scene, SECOND, TTL } from "./keeper_scene.ts";
 
+/** This host's value at another address, with another MAC. */
+const ELSEWHERE = encodeLeaseValue(host("172.30.0.77", "3e:4b:bc:75:ce:77"));
+
 Deno.test(
   "keeper: nothing is written before the margin, then the same bytes once",
   scene(async (s) => {
@@ -95,6 +98,20 @@ Deno.test(
     assert.deepEqual(s.log.of("error"), []);
     assert.equal(s.keeper.trouble().conflict, undefined);
   }),
+);
+
+// With another address, and nothing else that proves it (host-gw has no MAC), the daemon ended.
+Deno.test(
+  "keeper: a value that an earlier run published from another address, out of a restored store, is replaced",
+  scene(async (s) => {
+    await s.store.updateLease(s.keeper.held, ELSEWHERE, TTL);
+    s.keeper.observeSnapshot(await s.store.listLeases(), true);
+    await s.clock.advance(0);
+    assert.equal((await s.now())!.value, OURS);
+    s.keeper.update(host("172.30.0.9", "3e:4b:bc:75:ce:99"));
+    await s.clock.advance(0);
+    assert.deepEqual(s.keeper.former, [ELSEWHERE, OURS]);
+  }, { former: [ELSEWHERE] }),
 );
 
 Deno.test(

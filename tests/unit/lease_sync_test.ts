@@ -306,6 +306,30 @@ Deno.test("sync: says when the store is back, and the waits begin anew", () => {
   }))();
 });
 
+// After 24 s without etcd, a restored one was listed 4 s after it had answered.
+Deno.test("sync: a store that answers after an outage, with another history, is listed at once", () => {
+  let dead = true;
+  let isReplaced = true;
+  return scene(async (s) => {
+    s.start(await s.store.listLeases());
+    await s.clock.advance(60_000);
+    dead = false;
+    for (let tries = 0; isReplaced && tries < 40; tries++) await s.clock.advance(100);
+    await s.clock.advance(150);
+    await until(() => s.sync.health().connected);
+    assert.equal(s.sync.health().resyncs, 1);
+  }, (store) => ({
+    watch: async function* (revision, signal) {
+      if (dead) throw new Error("down");
+      if (isReplaced) {
+        isReplaced = false;
+        throw new ReplacedError("another history");
+      }
+      yield* store.watchLeases(revision, signal ? { signal } : {});
+    },
+  }))();
+});
+
 // A list that hangs until its deadline took longer than the longest wait, and counted as success.
 Deno.test("sync: a list that fails slowly doesn't begin the waits anew", () =>
   scene(async (s) => {
