@@ -149,7 +149,8 @@ const LINK_LOCAL = /fe80::[0-9a-f:]+(?!\/)/g;
 export function symbolise(line: string, symbols: Symbols): string {
   let text = line.replaceAll(LINK_LOCAL, "<link-local>");
   for (const [value, name] of [...symbols].sort(([a], [b]) => b.length - a.length)) {
-    const escaped = value.replaceAll(/[.]/g, "\\.");
+    // Keys are base64, whose plus sign means something in an expression.
+    const escaped = value.replaceAll(/[.+]/g, "\\$&");
     text = text.replaceAll(new RegExp(`(?<![\\w.:])${escaped}(?![\\w.:])`, "g"), `<${name}>`);
   }
   return text;

@@ -85,6 +85,9 @@ Deno.test("chaos: values get names, and only whole values", () => {
   );
   assert.equal(symbolise("172.30.0.12 10.5.1.0.9", symbols), "172.30.0.12 10.5.1.0.9");
   assert.equal(symbolise("fc00:0:0:5::/64 fc00:0:0:5::1", symbols), "<h1 v6>/64 fc00:0:0:5::1");
+  // A key with a plus sign ended the run: "Invalid regular expression".
+  const key = "+Lfay6vuhLxZYJjfEd8rn+PHcYEuFD+63gGBxpJDdWI=";
+  assert.equal(symbolise(`peer ${key} off`, new Map([[key, "h2 key"]])), "peer <h2 key> off");
   assert.equal(symbolise('{"local":"fe80::1:2ff:fe3"}', symbols), '{"local":"<link-local>"}');
 });
 
