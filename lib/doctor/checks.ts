@@ -9,6 +9,7 @@ import { checksumOffload } from "./checks/checksum_offload.ts";
 import { clock } from "./checks/clock.ts";
 import { cloud } from "./checks/cloud.ts";
 import { daemon } from "./checks/daemon.ts";
+import { files } from "./checks/files.ts";
 import { firewallTools } from "./checks/firewall_tools.ts";
 import { forwardPolicy } from "./checks/forward_policy.ts";
 import { forwarding } from "./checks/forwarding.ts";
@@ -51,4 +52,5 @@ export const CHECKS: readonly Check[] = [
   secrets,
   resources,
   clock,
+  files,
 ] as readonly Check[];

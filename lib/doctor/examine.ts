@@ -17,7 +17,9 @@ export async function examine(
   scene: Scene,
   limitMs: number = CHECK_LIMIT_MS,
 ): Promise<CheckResult[]> {
-  return await Promise.all(checks.map((check) => carryOut(check, scene, limitMs)));
+  const others = checks.map((check) => check.comesLast ? undefined : carryOut(check, scene, limitMs));
+  await Promise.all(others);
+  return await Promise.all(checks.map((check, index) => others[index] ?? carryOut(check, scene, limitMs)));
 }
 
 async function carryOut(check: Check, scene: Scene, limitMs: number): Promise<CheckResult> {

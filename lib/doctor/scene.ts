@@ -9,7 +9,7 @@ import type { Backend, HostPlan, OpenContext } from "../backend/types.ts";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { type ResolvedNetwork, resolveNetwork } from "../backend/network.ts";
 import type { StatusDocument } from "../status/document.ts";
-import { type ReadSubnetFile, readSubnetFile } from "../config/subnet_file.ts";
+import { parseSubnetFile, type ReadSubnetFile } from "../config/subnet_file.ts";
 import { chooseExternal, KernelEnvironment } from "../daemon/external.ts";
 import { leaseFilePath, readLeaseFile } from "../daemon/lease_file.ts";
 import { openContext } from "../daemon/open_context.ts";
@@ -29,6 +29,7 @@ import { NetlinkSocket } from "../netlink/socket.ts";
 import { openLog } from "../observe/log.ts";
 import { noMetrics, noProblems, silentLog } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
+import { HostFiles } from "./host_files.ts";
 import { KernelView } from "./kernel_view.ts";
 import { NotKnown } from "./not_known.ts";
 
@@ -50,6 +51,7 @@ interface StoreFacts {
 /** The host, its store and its daemon as they are now. */
 export class Scene implements Disposable {
   readonly kernel: KernelView;
+  readonly files = new HostFiles();
   readonly run: CommandRunner = systemRunner({ timeout: PROGRAM_TIMEOUT_MS });
   readonly #socket: NetlinkSocket;
   readonly #parts = new Map<string, unknown>();
@@ -190,7 +192,11 @@ export class Scene implements Disposable {
 
   /** The subnet file; undefined where there is none, or none that can be read. */
   subnetFile(): Promise<ReadSubnetFile | undefined> {
-    return this.#once("subnet file", () => readSubnetFile(this.options.subnetFile).catch(() => undefined));
+    const { subnetFile } = this.options;
+    return this.#once("subnet file", async () => {
+      const text = await this.files.text(subnetFile);
+      return text === undefined ? undefined : parseSubnetFile(text);
+    });
   }
 
   /** What a running daemon says of itself; the reason where none answers, and whether that is because none runs. */

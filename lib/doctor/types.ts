@@ -23,6 +23,8 @@ export interface Check<Facts = unknown> {
   /** A word or two; unique. */
   readonly name: string;
   readonly group: Group;
+  /** What it shows is what other checks met with: it is carried out when they are done. */
+  readonly comesLast?: true;
   /** Its evidence is worth reading also where all is well. */
   readonly explains?: true;
   /** What it looks at, in words: what documents and `-json` say. */

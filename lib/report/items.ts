@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { messageOf } from "../errors.ts";
 import { CHECKS } from "../doctor/checks.ts";
 import { examine } from "../doctor/examine.ts";
 import { findingsJson, formatFindings } from "../doctor/report_text.ts";
@@ -142,14 +143,15 @@ async function givenOptions(): Promise<string> {
 async function subnetFiles({ options }: Scene): Promise<string> {
   const { subnetFile } = options;
   const base = subnetFile.replace(/\/[^/]*$/, "");
-  const names = await listFolder(base || "/");
+  const names = await listFolder(base || "/").catch((error) => [`# ${messageOf(error)}`]);
   return [
     ...await Promise.all([subnetFile, leaseFilePath(options)].map(fileSection)),
     `# ${base}`,
     ...await Promise.all(names.map(async (name) => {
-      const stat = await Deno.lstat(`${base}/${name}`).catch(() => undefined);
-      return `${((stat?.mode ?? 0) & 0o7777).toString(8).padStart(4, "0")} ${stat?.uid}:${stat?.gid} ` +
-        `${stat?.size} ${stat?.mtime?.toISOString()} ${name}`;
+      const stat = await Deno.lstat(`${base}/${name}`).catch(messageOf);
+      if (typeof stat === "string") return `${name}: ${stat}`;
+      return `${((stat.mode ?? 0) & 0o7777).toString(8).padStart(4, "0")} ${stat.uid}:${stat.gid} ` +
+        `${stat.size} ${stat.mtime?.toISOString()} ${name}`;
     })),
   ].join("\n");
 }
@@ -200,13 +202,18 @@ async function versions(scene: Scene): Promise<string> {
 
 async function folder(path: string): Promise<string> {
   const names = await listFolder(path);
-  if (names.length === 0) throw new Error(`${path} isn't there, or empty`);
+  if (names.length === 0) throw new Error(`${path} is empty`);
   return (await Promise.all(names.map((name) => fileSection(`${path}/${name}`)))).join("\n");
 }
 
+/** @throws {Error} If there is no such folder, or it can't be read: the item's problem is that. */
 async function listFolder(path: string): Promise<string[]> {
-  const entries = await Array.fromAsync(Deno.readDir(path)).catch(() => []);
-  return entries.map(({ name }) => name).sort();
+  try {
+    return (await Array.fromAsync(Deno.readDir(path))).map(({ name }) => name).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) throw new Error(`${path} isn't there`, { cause: error });
+    throw new Error(`Cannot read ${path}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /** A file's text below its path, or why it isn't there. */

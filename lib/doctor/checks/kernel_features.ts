@@ -8,6 +8,7 @@ import type { DesiredLink } from "../../kernel/desired_link.ts";
 import { NetlinkError } from "../../netlink/error.ts";
 import { createLink, deleteLink } from "../../netlink/link.ts";
 import type { KernelView } from "../kernel_view.ts";
+import type { Scene } from "../scene.ts";
 import { type Check, type Finding, ok } from "../types.ts";
 
 /** Where a feature is. */
@@ -50,13 +51,13 @@ export const kernelFeatures: Check<Features> = {
     const program = links.flatMap(programOf)[0];
     const features: Feature[] = [];
     for (const module of modules) {
-      features.push({ module, presence: await presenceOf(module, release, scene.kernel) });
+      features.push({ module, presence: await presenceOf(module, release, scene) });
     }
     return {
       ...{
         features,
         release,
-        hasModules: await readText(`/lib/modules/${release}/modules.dep`) !== undefined,
+        hasModules: await scene.files.text(`/lib/modules/${release}/modules.dep`) !== undefined,
       },
       ...(program === undefined ? {} : { wireguardProgram: program }),
     };
@@ -98,14 +99,14 @@ function programOf(link: DesiredLink): string[] {
     : [];
 }
 
-async function presenceOf(module: string, release: string, kernel: KernelView): Promise<Presence> {
+async function presenceOf(module: string, release: string, { kernel, files }: Scene): Promise<Presence> {
   if (kernel.folder(`/sys/module/${module}`).length > 0) return "there";
   // The TUN driver is a character device too, and that is all that is asked of it.
   if (module === "tun" && kernel.folder("/dev/net").includes("tun")) return "there";
-  const builtin = await readText(`/lib/modules/${release}/modules.builtin`);
+  const builtin = await files.text(`/lib/modules/${release}/modules.builtin`);
   if (builtin !== undefined) {
     if (hasModule(builtin, module)) return "there";
-    const modules = await readText(`/lib/modules/${release}/modules.dep`) ?? "";
+    const modules = await files.text(`/lib/modules/${release}/modules.dep`) ?? "";
     return hasModule(modules, module) ? "loadable" : "absent";
   }
   // No module can be loaded, and so none is by asking.
@@ -127,8 +128,4 @@ function isKindKnown(kind: string, { socket }: KernelView): boolean {
   } catch (error) {
     return error instanceof NetlinkError && error.errno !== EOPNOTSUPP;
   }
-}
-
-async function readText(path: string): Promise<string | undefined> {
-  return await Deno.readTextFile(path).catch(() => undefined);
 }

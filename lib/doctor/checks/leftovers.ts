@@ -7,6 +7,7 @@ import { linkAlias } from "../../kernel/own_links.ts";
 import { networkIdOf } from "../../daemon/store.ts";
 import { formatIp, type Ip } from "../../net/ip.ts";
 import { containsIp, formatPrefix, type Prefix, samePrefix } from "../../net/prefix.ts";
+import type { HostFiles } from "../host_files.ts";
 import { type Check, type Finding, ok } from "../types.ts";
 
 /** Devices of other programs that carry containers' packets, by their names. */
@@ -70,7 +71,7 @@ export const leftovers: Check<Leftovers> = {
         !networks.some((network) => samePrefix(network, one))
       ),
       subnetFile: options.subnetFile,
-      cniBefore: await configurationsBefore(),
+      cniBefore: await configurationsBefore(scene.files),
     };
   },
   judge(facts) {
@@ -169,12 +170,11 @@ function judgeCni({ cniBefore }: Leftovers): Finding[] {
   }));
 }
 
-async function configurationsBefore(): Promise<Leftovers["cniBefore"]> {
+async function configurationsBefore(files: HostFiles): Promise<Leftovers["cniBefore"]> {
   const found: { name: string; types: string; isFlannel: boolean }[] = [];
-  const names = await Array.fromAsync(Deno.readDir(CNI_FOLDER)).catch(() => []);
-  for (const { name } of names) {
+  for (const name of await files.names(CNI_FOLDER)) {
     if (!/\.(conf|conflist|json)$/.test(name)) continue;
-    const text = await Deno.readTextFile(`${CNI_FOLDER}/${name}`).catch(() => "");
+    const text = await files.text(`${CNI_FOLDER}/${name}`) ?? "";
     const types = [...text.matchAll(/"type"\s*:\s*"([\w.-]+)"/g)].map(([, type]) => type!);
     found.push({ name, types: types[0] ?? "no type", isFlannel: types.includes("flannel") });
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { HostFiles } from "../host_files.ts";
 import { type Check, type Finding, ok } from "../types.ts";
 
 /** What a manager says of one of our devices. */
@@ -44,13 +45,13 @@ export const networkManagers: Check<ManagerFacts> = {
     const devices: ManagedDevice[] = [];
     for (const { name, index } of present) {
       const networkd = `/run/systemd/netif/links/${index}`;
-      const state = await readText(networkd);
+      const state = await scene.files.text(networkd);
       if (state !== undefined) {
         const managed = !/^ADMIN_STATE=(unmanaged|initialized|pending|linger)$/m.test(state);
         devices.push({ name, file: networkd, manager: "systemd-networkd", managed });
       }
       const nm = `/run/NetworkManager/devices/${index}`;
-      const device = await readText(nm);
+      const device = await scene.files.text(nm);
       if (device !== undefined) {
         devices.push({
           name,
@@ -62,10 +63,10 @@ export const networkManagers: Check<ManagerFacts> = {
     }
     return {
       devices,
-      networkd: await exists("/run/systemd/netif/state"),
-      networkManager: await exists("/run/NetworkManager/devices"),
-      udev: await exists("/run/udev/control"),
-      linkFile: await findLinkFile(),
+      networkd: await scene.files.exists("/run/systemd/netif/state"),
+      networkManager: await scene.files.exists("/run/NetworkManager/devices"),
+      udev: await scene.files.exists("/run/udev/control"),
+      linkFile: await findLinkFile(scene.files),
       unpublished: present.flatMap(({ name, kind, mac }) =>
         kind === "vxlan" && mac !== undefined && published !== undefined && !published.includes(mac)
           ? [{ name, mac }]
@@ -129,29 +130,13 @@ function judgeMacs({ unpublished, udev, linkFile }: ManagerFacts): Finding[] {
   }];
 }
 
-async function findLinkFile(): Promise<string | undefined> {
+async function findLinkFile(files: HostFiles): Promise<string | undefined> {
   for (const folder of SYSTEMD_FOLDERS) {
-    for (const name of await listFolder(folder)) {
+    for (const name of await files.names(folder)) {
       if (!name.endsWith(".link")) continue;
-      const text = await readText(`${folder}/${name}`) ?? "";
+      const text = await files.text(`${folder}/${name}`) ?? "";
       if (/flannel/.test(text) && /^MACAddressPolicy=none/m.test(text)) return `${folder}/${name}`;
     }
   }
   return undefined;
-}
-
-async function listFolder(path: string): Promise<string[]> {
-  try {
-    return (await Array.fromAsync(Deno.readDir(path))).map(({ name }) => name);
-  } catch {
-    return []; // not there, or not for us to see
-  }
-}
-
-async function readText(path: string): Promise<string | undefined> {
-  return await Deno.readTextFile(path).catch(() => undefined);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
 }

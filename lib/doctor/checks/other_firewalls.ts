@@ -6,6 +6,7 @@
 import { isUdpTunnel } from "../../net/tunnel.ts";
 import type { Scene } from "../scene.ts";
 import { formatPrefix } from "../../net/prefix.ts";
+import type { HostFiles } from "../host_files.ts";
 import { type Check, type Finding, ok } from "../types.ts";
 
 interface FirewallManagers {
@@ -30,17 +31,20 @@ export const otherFirewalls: Check<FirewallManagers> = {
   group: "firewall",
   looksAt: "ufw, firewalld and INPUT policies, and whether they let the tunnel in",
   async read(scene) {
+    const { files } = scene;
     const { tunnel } = await scene.openedBackend();
     const closedInputs: FirewallManagers["closedInputs"][number][] = [];
     for (const [program, rules] of await scene.savedTables("filter")) {
       if (/^:INPUT DROP/m.test(rules)) closedInputs.push({ program, rules });
     }
-    const ufw = await readText("/etc/ufw/ufw.conf");
+    const ufw = await files.text("/etc/ufw/ufw.conf") ?? "";
     return {
       ufw: /^\s*ENABLED\s*=\s*yes/im.test(ufw) && (await isInForce(scene)),
-      ufwForward: /^\s*DEFAULT_FORWARD_POLICY\s*=\s*"?(\w+)/m.exec(await readText("/etc/default/ufw"))?.[1],
-      firewalld: await exists("/run/firewalld.pid") || await exists("/run/firewalld/firewalld.pid"),
-      zones: await readZones(),
+      ufwForward: /^\s*DEFAULT_FORWARD_POLICY\s*=\s*"?(\w+)/m.exec(await files.text("/etc/default/ufw") ?? "")
+        ?.[1],
+      firewalld: await files.exists("/run/firewalld.pid") ||
+        await files.exists("/run/firewalld/firewalld.pid"),
+      zones: await readZones(files),
       closedInputs,
       ports: tunnel && isUdpTunnel(tunnel) ? tunnel.udpPorts : [],
       networks: (await scene.network()).config.families.map(({ network }) => formatPrefix(network)),
@@ -115,23 +119,9 @@ function judgeInputs({ closedInputs, ports, ufw }: FirewallManagers): Finding[] 
   });
 }
 
-async function readZones(): Promise<string> {
+async function readZones(files: HostFiles): Promise<string> {
   const folder = "/etc/firewalld/zones";
-  const texts: string[] = [];
-  try {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (name.endsWith(".xml")) texts.push(await readText(`${folder}/${name}`));
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  const zones = (await files.names(folder)).filter((name) => name.endsWith(".xml"));
+  const texts = await Promise.all(zones.map((name) => files.text(`${folder}/${name}`)));
   return texts.join("\n");
-}
-
-async function readText(path: string): Promise<string> {
-  return await Deno.readTextFile(path).catch(() => "");
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
 }

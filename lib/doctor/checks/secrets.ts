@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { HostFiles } from "../host_files.ts";
 import { type Check, type Finding, ok } from "../types.ts";
 
 /** A file that holds a secret. */
@@ -30,8 +31,8 @@ export const secrets: Check<readonly SecretFile[]> = {
     ];
     const files: SecretFile[] = [];
     for (const path of new Set(paths)) {
-      const mode = path ? (await Deno.stat(path).catch(() => undefined))?.mode : undefined;
-      if (path && mode !== null && mode !== undefined && await holdsSecret(path)) {
+      const mode = path ? await scene.files.mode(path) : undefined;
+      if (path && mode !== undefined && await holdsSecret(path, scene.files)) {
         files.push({ path, mode: mode & 0o777 });
       }
     }
@@ -50,8 +51,8 @@ export const secrets: Check<readonly SecretFile[]> = {
 };
 
 /** A file of settings holds one only where it sets a password. */
-async function holdsSecret(path: string): Promise<boolean> {
+async function holdsSecret(path: string, files: HostFiles): Promise<boolean> {
   if (!path.startsWith("/etc/default/") && !path.startsWith("/etc/sysconfig/")) return true;
-  const text = await Deno.readTextFile(path).catch(() => "");
+  const text = await files.text(path) ?? "";
   return /^\s*[^#\n]*(PASSWORD|SECRET|TOKEN|-etcd-password)\S*\s*=\s*\S/m.test(text);
 }
