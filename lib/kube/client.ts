@@ -66,12 +66,14 @@ export interface ApiCall {
   readonly contentType?: string;
   readonly body?: string;
   readonly accept?: string;
+  /** How long the head of the answer may take, in milliseconds; default: {@link ApiLimits.headMs}. */
+  readonly headMs?: number;
 }
 
-/** A connection, and what sees to it that it lives. */
+/** A connection, and what sees to it that it lives, where it has pings. */
 interface Opened {
   readonly connection: Connection;
-  readonly lifeline: Lifeline;
+  readonly lifeline: Lifeline | undefined;
 }
 
 /** One client of one API server. Connects when it is first used, and again after a connection is lost. */
@@ -127,6 +129,11 @@ export class ApiClient {
     }
   }
 
+  /** Whether a connection that dies while nothing comes on it is noticed. @throws {Error} If the server can't be reached. */
+  async hasPings(signal: AbortSignal): Promise<boolean> {
+    return (await this.#open(signal)).connection.ping !== undefined;
+  }
+
   /** Ends the connection: what is under way fails, and what comes connects anew. */
   dropConnection(reason: Error): void {
     const connection = this.#connection;
@@ -154,9 +161,9 @@ export class ApiClient {
     const { method, path, contentType, body, accept } = call;
     const authorization = await this.#access.authorization(refused);
     const { connection, lifeline } = await this.#open(signal);
-    const { headMs } = this.#limits;
+    const headMs = Math.min(this.#limits.headMs, call.headMs ?? Infinity);
     using limit = deadline(signal, headMs, this.#noAnswer(call, headMs));
-    const use = lifeline.use();
+    const use = lifeline?.use();
     try {
       const answer = await connection.request({
         method,
@@ -171,9 +178,9 @@ export class ApiClient {
         },
         ...(body === undefined ? {} : { body }),
       });
-      return { ...answer, [Symbol.dispose]: () => use[Symbol.dispose]() };
+      return { ...answer, [Symbol.dispose]: () => use?.[Symbol.dispose]() };
     } catch (error) {
-      use[Symbol.dispose]();
+      use?.[Symbol.dispose]();
       // One that answers pings and no requests is of no use to the next request either.
       if (limit.signal.aborted && !signal.aborted) connection.close(limit.signal.reason as Error);
       throw error;
@@ -192,7 +199,10 @@ export class ApiClient {
 
   #connect(): Promise<Opened> {
     const opening = connect(this.#access, this.#end.signal).then(
-      (connection) => ({ connection, lifeline: new Lifeline(connection, this.description) }),
+      (connection) => {
+        const { ping } = connection;
+        return { connection, lifeline: ping && new Lifeline({ connection, ping, server: this.description }) };
+      },
       (error) => {
         if (this.#connection === opening) this.#connection = undefined;
         throw new Error(`cannot connect to ${this.description}: ${(error as Error).message}`, {

@@ -2,8 +2,7 @@
  * One connection to an API server: HTTP/2 where the server speaks it, else HTTP/1.1.
  *
  * A watch is silent for minutes where nothing changes, so that silence doesn't distinguish a dead connection from a quiet
- * one. HTTP/2 has pings for that, which cost the server nothing; over HTTP/1.1 a request of the server's version on
- * a second connection stands in.
+ * one. HTTP/2 has pings for that, which cost the server nothing; HTTP/1.1 has none (see `watch_pace.ts`).
  *
  * @module
  */
@@ -41,8 +40,8 @@ export interface Connection {
   request(request: HttpRequest): Promise<HttpResponse>;
   /** Whether new requests can't be made any more: the server said goodbye, or it broke. */
   readonly isClosed: boolean;
-  /** Resolves when the other side answers. */
-  ping(): Promise<void>;
+  /** Resolves when the other side answers; undefined where the protocol has no such thing. */
+  readonly ping?: () => Promise<void>;
   /** Ends it with everything that is under way. */
   close(reason: Error): void;
 }
@@ -154,11 +153,11 @@ class Http2Connection implements Connection {
     return promise;
   }
 
-  async ping(): Promise<void> {
+  readonly ping = (): Promise<void> => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#session.ping((error) => error ? reject(error) : resolve());
-    await promise;
-  }
+    return promise;
+  };
 
   close(reason: Error): void {
     this.#closing = true;
@@ -206,16 +205,6 @@ class Http1Connection implements Connection {
     });
     request.end(body);
     return promise;
-  }
-
-  async ping(): Promise<void> {
-    const { body } = await this.request({
-      method: "GET",
-      path: "/version",
-      headers: {},
-      signal: this.#ended.signal,
-    });
-    body.resume();
   }
 
   close(reason: Error): void {

@@ -21,13 +21,19 @@ const FAREWELL_MS = 5_000;
  */
 export class Lifeline {
   readonly #connection: Connection;
+  readonly #ping: () => Promise<void>;
   readonly #server: string;
   #users = 0;
   #isAsking = false;
 
   /** @param server For messages: `https://192.0.2.10:6443`. */
-  constructor(connection: Connection, server: string) {
+  constructor({ connection, ping, server }: {
+    readonly connection: Connection;
+    readonly ping: () => Promise<void>;
+    readonly server: string;
+  }) {
     this.#connection = connection;
+    this.#ping = ping;
     this.#server = server;
   }
 
@@ -56,7 +62,7 @@ export class Lifeline {
   async #answers(): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const timer = setTimeout(() => resolve(false), PONG_MS);
-    this.#connection.ping().then(() => resolve(true), () => resolve(false));
+    this.#ping().then(() => resolve(true), () => resolve(false));
     const isAlive = await promise.finally(() => clearTimeout(timer));
     if (!isAlive && !this.#connection.isClosed) {
       this.#connection.close(new Error(`${this.#server} gave no answer for ${PONG_MS / 1000} s`));

@@ -19,6 +19,7 @@ import {
   type NodeSource,
   watchNodes,
 } from "./nodes.ts";
+import { WatchPace } from "./watch_pace.ts";
 
 /** A watch that the server ended sooner than this is a failure: asking again at once would never stop. */
 const SHORTEST_WATCH_MS = 1_000;
@@ -62,6 +63,7 @@ export class NodeFollower {
   readonly #source: NodeSource;
   readonly #sink: NodeSink;
   readonly #log: Log;
+  readonly #pace = new WatchPace();
   #version: string | undefined;
   #connected = false;
   #since = performance.now();
@@ -135,13 +137,19 @@ export class NodeFollower {
     const began = performance.now();
     const lasted = () => performance.now() - began >= SHORTEST_WATCH_MS;
     try {
-      await watchNodes(this.#source, from, (events, version) => {
-        this.#answered();
-        // A server that takes watches and ends them at once is as good as none: waits grow all the same.
-        if (events.length > 0 || lasted()) this.#tries = 0;
-        this.#version = version;
-        if (events.length > 0) this.#sink.events(events);
-      }, signal);
+      await watchNodes(
+        this.#source,
+        from,
+        (events, version) => {
+          this.#answered();
+          // A server that takes watches and ends them at once is as good as none: waits grow all the same.
+          if (events.length > 0 || lasted()) this.#tries = 0;
+          this.#version = version;
+          if (events.length > 0) this.#sink.events(events);
+        },
+        signal,
+        this.#pace,
+      );
     } finally {
       if (lasted()) this.#tries = 0;
     }

@@ -6,10 +6,9 @@
  * @module
  */
 import type { Readable } from "node:stream";
-import { deadline } from "../time/deadline.ts";
 import { type ApiClient, ApiError } from "./client.ts";
 import { JsonSkimmer, type Pick, type SkimmedJson } from "./json_skim.ts";
-import { Silence } from "./silence.ts";
+import { Silence, WatchPace } from "./watch_pace.ts";
 
 /** What is kept of a Node. */
 export interface NodeRecord {
@@ -36,8 +35,8 @@ const PAGE = 500;
 /** How long a page may take, in milliseconds: the API server ends a request after a minute. */
 const PAGE_MS = 90_000;
 
-/** The server ends a watch after a time within these bounds, in seconds, as client-go asks for. */
-const WATCH_SECONDS = { min: 300, max: 600 } as const;
+/** How long nothing of a page may come once it has begun, in milliseconds: over HTTP/1.1 nothing else shows its end. */
+const PAGE_SILENCE_MS = 30_000;
 
 const NODE: Pick = {
   keys: {
@@ -80,11 +79,13 @@ export async function listNodes(
   let next = "";
   do {
     const query = new URLSearchParams({ limit: String(PAGE), ...(next === "" ? {} : { continue: next }) });
-    using limit = deadline(signal, PAGE_MS, `the list of Nodes is not complete after ${PAGE_MS / 1000} s`);
+    const late = `the list of Nodes stopped, or is not complete after ${PAGE_MS / 1000} s`;
+    using limit = new Silence(PAGE_MS, PAGE_SILENCE_MS, late);
     const page = await client.stream(
       { method: "GET", path: `/api/v1/nodes?${query}` },
-      limit.signal,
+      AbortSignal.any([signal, limit.signal]),
       async (body) => {
+        limit.broken();
         let list: SkimmedJson = null;
         const pick: Pick = {
           keys: {
@@ -92,7 +93,7 @@ export async function listNodes(
             items: { each: NODE, onElement: (node) => onNode(recordOf(node, annotationPrefix)) },
           },
         };
-        await skim(body, new JsonSkimmer(pick, (value) => list = value));
+        await skim(body, new JsonSkimmer(pick, (value) => list = value), () => limit.broken());
         return list;
       },
     );
@@ -107,6 +108,7 @@ export async function listNodes(
  *
  * @param from The version that a list or an earlier watch ended with.
  * @param onEvents Gets the changes of one chunk of the stream, in their order; and the version up to which all is known.
+ * @param pace Of this watch and those before it.
  * @throws {ApiError} With {@link isGone} where the version is too old. @throws {Error} If the connection breaks.
  */
 export async function watchNodes(
@@ -114,18 +116,24 @@ export async function watchNodes(
   from: string,
   onEvents: (events: readonly NodeEvent[], version: string) => void,
   signal: AbortSignal,
+  pace = new WatchPace(),
 ): Promise<void> {
-  const seconds = WATCH_SECONDS.min + Math.floor(Math.random() * (WATCH_SECONDS.max - WATCH_SECONDS.min));
+  const bounds = pace.next(await client.hasPings(signal));
   const query = new URLSearchParams({
     watch: "true",
     allowWatchBookmarks: "true",
     resourceVersion: from,
-    timeoutSeconds: String(seconds),
+    timeoutSeconds: String(bounds.seconds),
   });
-  using silence = new Silence((seconds + 30) * 1000);
-  const limit = AbortSignal.any([signal, silence.signal]);
+  const { headMs, longestMs, silenceMs, isProof } = bounds;
+  const late = `${client.description} gave no sign of life for ${silenceMs / 1000} s`;
+  using silence = new Silence(longestMs, silenceMs, late);
+  const call = { method: "GET", path: `/api/v1/nodes?${query}`, ...(headMs ? { headMs } : {}) } as const;
+  let count = 0;
   try {
-    await client.stream({ method: "GET", path: `/api/v1/nodes?${query}` }, limit, async (body) => {
+    const limit = AbortSignal.any([signal, silence.signal]);
+    await client.stream(call, limit, async (body) => {
+      silence.broken();
       onEvents([], from);
       let events: NodeEvent[] = [];
       let version = from;
@@ -136,12 +144,19 @@ export async function watchNodes(
       });
       await skim(body, skimmer, () => {
         silence.broken();
+        count += events.length;
         onEvents(events, version);
         events = [];
       });
     });
   } catch (error) {
     if (!silence.signal.aborted) throw error;
+    if (!isProof) return;
+    // What else is under way to this server gets no answer either.
+    client.dropConnection(silence.signal.reason as Error);
+    throw error;
+  } finally {
+    pace.ended({ events: count, beganAt: silence.beganAt, isLate: silence.signal.aborted });
   }
 }
 

@@ -82,6 +82,8 @@ export interface KubeLabOptions {
   readonly backend?: JsonObject;
   /** The network config in the place of that of the families and the backend. */
   readonly config?: JsonObject;
+  /** The API server speaks HTTP/1.1 only, as behind some proxies. */
+  readonly http1Only?: boolean;
 }
 
 /** The lab, and its API server. */
@@ -124,7 +126,7 @@ export async function withKubeLab(
     config: options.config ?? networkConfig(families, backend),
     store: (place) => {
       folder = `${place.folder}/kube`;
-      return startServer(place, folder);
+      return startServer(place, folder, options.http1Only ? ["http1"] : []);
     },
   });
   const kube = new KubeServer(folder);
@@ -143,7 +145,11 @@ export async function withKubeLab(
   }
 }
 
-async function startServer({ middle, address }: StorePlace, folder: string): Promise<LabStore> {
+async function startServer(
+  { middle, address }: StorePlace,
+  folder: string,
+  args: readonly string[],
+): Promise<LabStore> {
   await Deno.mkdir(folder);
   const files = await makeCertificates(folder, {
     addresses: [address.includes(":") ? "127.0.0.1" : address],
@@ -156,7 +162,7 @@ async function startServer({ middle, address }: StorePlace, folder: string): Pro
   ) {
     if (from !== `${folder}/${to}`) await Deno.copyFile(from!, `${folder}/${to}`);
   }
-  const child = middle.spawn([Deno.execPath(), "run", "-A", SERVER, address, folder]);
+  const child = middle.spawn([Deno.execPath(), "run", "-A", SERVER, address, folder, ...args]);
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const { value } = await reader.read();
   if (!value?.includes("ready")) throw new Error("the fake API server didn't start");

@@ -101,3 +101,33 @@ kubeTest("kube: 50 watches cut at random while nodes change: nothing is missed",
   await kube.call("create", "nodes", peer(99, 99));
   await untilRight(kubeLab, "all changes", 15_000);
 });
+
+for (const http1Only of [false, true]) {
+  kubeTest(
+    `kube: packets to the API server that go nowhere are noticed within 10 s over HTTP/${
+      http1Only ? 1.1 : 2
+    }`,
+    {
+      hosts: 2,
+      http1Only,
+    },
+    async (kubeLab) => {
+      const { lab, kube, startAll } = kubeLab;
+      await startAll();
+      await untilRight(kubeLab, "the peers", 5_000);
+      for (let round = 0; round < 2; round++) {
+        const before = lab.host(1).daemon.log.length;
+        const rule = "type filter hook input priority 0; tcp dport 1024-65535 drop";
+        await lab.switch.exec(["nft", `add table inet hole; add chain inet hole in { ${rule}; }`]);
+        await until(
+          "it is noticed",
+          () => /Cannot follow the Nodes/.test(lab.host(1).daemon.log.slice(before)),
+          10_000,
+        );
+        await kube.call("create", "nodes", peer(10 + round, 10 + round));
+        await lab.switch.exec(["nft", "delete table inet hole"]);
+        await untilRight(kubeLab, "the change", 10_000);
+      }
+    },
+  );
+}

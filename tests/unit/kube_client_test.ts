@@ -6,7 +6,7 @@ import type { ApiAccess } from "../../lib/kube/access.ts";
 import { ApiClient, ApiError } from "../../lib/kube/client.ts";
 import { NodeFollower } from "../../lib/kube/node_follower.ts";
 import { currentVersion, type NodeEvent, watchNodes } from "../../lib/kube/nodes.ts";
-import { Silence } from "../../lib/kube/silence.ts";
+import { Silence, WatchPace } from "../../lib/kube/watch_pace.ts";
 import { silentLog } from "../../lib/observe/types.ts";
 import { makeCertificates } from "../../scripts/lab/certificates.ts";
 import { ADMIN_RULES } from "../fakes/kube/access.ts";
@@ -38,6 +38,7 @@ async function openServer(options: FakeServerOptions = {}): Promise<FakeApiServe
 async function openTlsServer(
   hostname = "127.0.0.1",
   certified = hostname,
+  options: FakeServerOptions = {},
 ): Promise<{ server: FakeApiServer; ca: string }> {
   const folder = await Deno.makeTempDir();
   try {
@@ -45,7 +46,10 @@ async function openTlsServer(
     const [key, cert, ca] = await Promise.all(
       [files.serverKey, files.serverCert, files.ca].map((path) => Deno.readTextFile(path)),
     );
-    return { server: await openServer({ hostname, tls: { key: key!, cert: cert!, ca: ca! } }), ca: ca! };
+    return {
+      server: await openServer({ hostname, tls: { key: key!, cert: cert!, ca: ca! }, ...options }),
+      ca: ca!,
+    };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -97,6 +101,42 @@ Deno.test("kube client: a connection that died silently is noticed within 10 s",
   proxy.heal();
   await until("the watch stands again", () => follower.health().connected);
 });
+
+/** Servers without HTTP/2, and what is to be trusted. */
+const HTTP1_SERVERS = {
+  "plain HTTP": async () => ({ server: await openServer({ bookmarkMs: 60_000 }), ca: undefined }),
+  "TLS": () => openTlsServer("127.0.0.1", "127.0.0.1", { http1Only: true, bookmarkMs: 60_000 }),
+};
+
+// Signs of life came from another connection than the watch's: its own death was noticed after 150 s.
+for (const [name, open] of Object.entries(HTTP1_SERVERS)) {
+  Deno.test(`kube client: a watch over HTTP/1.1 (${name}) that falls silent alone misses nothing for 10 s`, async () => {
+    const { server, ca } = await open();
+    await using _server = server;
+    using client = new ApiClient(accessTo(server.url, ca));
+    await using follower = follow(client);
+    await until("the watch stands", () => follower.health().connected);
+    for (let round = 0; round < 2; round++) {
+      server.silenceWatches();
+      server.store.create("nodes", { metadata: { name: `node${round}` } });
+      await until("the change", () => follower.health().version === String(server.store.version), 9.5);
+    }
+    assert.equal(follower.health().lists, 1);
+  });
+
+  Deno.test(`kube client: a dead connection with HTTP/1.1 (${name}) is noticed within 10 s`, async () => {
+    const { server, ca } = await open();
+    await using _server = server;
+    await using proxy = new TcpProxy(`127.0.0.1:${server.port}`);
+    using client = new ApiClient(accessTo(server.url.replace(`:${server.port}`, `:${proxy.port}`), ca));
+    await using follower = follow(client);
+    await until("the watch stands", () => follower.health().connected);
+    proxy.mute();
+    await until("the silence is noticed", () => !follower.health().connected, 9.5);
+    proxy.heal();
+    await until("the watch stands again", () => follower.health().connected);
+  });
+}
 
 // Behind a proxy that answers pings by itself, a request without an answer was waited for without an end.
 Deno.test("kube client: a server that takes requests and never answers is left for another connection", async () => {
@@ -157,9 +197,10 @@ Deno.test("kube client: a bookmark without a version, and an event of a kind to 
 });
 
 Deno.test("kube client: a watch on which nothing comes ends, one on which something comes doesn't", async () => {
-  using silent = new Silence(60_000, 100);
-  using lively = new Silence(60_000, 100);
-  using long = new Silence(150, 60_000 / 1_000);
+  using silent = new Silence(60_000, 100, "late");
+  using lively = new Silence(60_000, 100, "late");
+  using long = new Silence(150, 60_000, "late");
+  silent.broken();
   const talking = setInterval(() => (lively.broken(), long.broken()), 10);
   try {
     await until("the silent one ends", () => silent.signal.aborted, 2);
@@ -168,6 +209,24 @@ Deno.test("kube client: a watch on which nothing comes ends, one on which someth
   } finally {
     clearInterval(talking);
   }
+});
+
+// Events are a sign of life, and where they come the server is not asked for more than over HTTP/2.
+Deno.test("kube client: over HTTP/1.1 watches are short while they are quiet, and a slow server gets more time", () => {
+  const pace = new WatchPace(() => 0);
+  assert.deepEqual([pace.next(true).seconds, pace.next(true).silenceMs], [300, 150_000]);
+  const went = (events: number, lastedMs: number | undefined, isLate = false) => {
+    const beganAt = lastedMs === undefined ? undefined : performance.now() - lastedMs;
+    pace.ended({ events, beganAt, isLate });
+    const { seconds, headMs, isProof } = pace.next(false);
+    return isProof ? [seconds, headMs] : "long";
+  };
+  assert.deepEqual(went(11, 4_000), [4, 6_000]);
+  assert.equal(went(13, 4_000), "long");
+  assert.equal(went(5_000, 300_000), "long");
+  assert.deepEqual(went(50, 10_000, true), [4, 6_000], "silence ends a long one");
+  for (const head of [12_000, 24_000, 30_000, 30_000]) assert.deepEqual(went(0, undefined), [4, head]);
+  assert.deepEqual(went(0, 7_000, true), [4, 6_000], "what began late isn't slow");
 });
 
 Deno.test("kube client: an API server with an IPv6 address, and a certificate for another address", async () => {

@@ -1,7 +1,7 @@
 /**
  * The fake API server as a process of its own, for labs: in the namespace where the hosts look for it.
  *
- *     deno run -A tests/fakes/kube/main.ts ADDRESS FOLDER
+ *     deno run -A tests/fakes/kube/main.ts ADDRESS FOLDER [http1]
  *
  * It takes commands on FOLDER/control.sock, one JSON array `[name, ...arguments]` a line, and answers each with a line:
  * `{"value": …}` or `{"error": "…"}`. A Unix socket works across network namespaces.
@@ -28,7 +28,9 @@ export type Command =
   | readonly ["addToken", string, string, number?]
   | readonly ["revokeToken", string]
   | readonly ["fill" | "churn", number, number]
-  | readonly ["cut" | "endWatches" | "compact" | "stop" | "listen" | "requests" | "port" | "pid"];
+  | readonly [
+    "cut" | "endWatches" | "silenceWatches" | "compact" | "stop" | "listen" | "requests" | "port" | "pid",
+  ];
 
 class Control {
   readonly #server: FakeApiServer;
@@ -76,6 +78,8 @@ class Control {
         return server.cut();
       case "endWatches":
         return server.endWatches();
+      case "silenceWatches":
+        return server.silenceWatches();
       case "compact":
         return store.compact();
       case "stop":
@@ -124,10 +128,15 @@ class Control {
 }
 
 if (import.meta.main) {
-  const [hostname = "127.0.0.1", folder = "."] = Deno.args;
+  const [hostname = "127.0.0.1", folder = ".", version] = Deno.args;
   const read = (name: string) => Deno.readTextFileSync(`${folder}/${name}`);
   const tls = { key: read("server.key"), cert: read("server.crt"), ca: read("ca.crt") };
-  const server = await FakeApiServer.start({ hostname, tls, bookmarkMs: 1_000 });
+  const server = await FakeApiServer.start({
+    hostname,
+    tls,
+    bookmarkMs: 1_000,
+    http1Only: version === "http1",
+  });
   server.access.addToken("admin", "admin");
   server.access.setRules("admin", ADMIN_RULES);
   server.access.addToken("flannel", FLANNEL_USER);

@@ -6,6 +6,7 @@
  */
 import http from "node:http";
 import http2 from "node:http2";
+import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { gzipSync } from "node:zlib";
@@ -74,9 +75,9 @@ export class FakeApiServer implements AsyncDisposable {
   readonly requests: LoggedRequest[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #sessions = new Set<http2.ServerHttp2Session>();
-  readonly #watches = new Set<() => void>();
+  readonly #watches = new Set<{ end(): void; isSilent: boolean }>();
   readonly #options: FakeServerOptions;
-  #server: http.Server | http2.Http2SecureServer | undefined;
+  #server: http.Server | https.Server | http2.Http2SecureServer | undefined;
 
   private constructor(options: FakeServerOptions) {
     this.#options = options;
@@ -94,14 +95,12 @@ export class FakeApiServer implements AsyncDisposable {
     const { tls, hostname = "127.0.0.1", http1Only } = this.#options;
     const handler = (request: unknown, response: unknown) =>
       void this.#answer(request as Request, response as Response);
-    const server = tls
-      ? http2.createSecureServer({
-        ...tls,
-        allowHTTP1: true,
-        ...(http1Only ? { ALPNProtocols: ["http/1.1"] } : {}),
-        ...(tls.ca ? { requestCert: true, rejectUnauthorized: false } : {}),
-      }, handler)
-      : http.createServer(handler);
+    const options = { ...tls, ...(tls?.ca ? { requestCert: true, rejectUnauthorized: false } : {}) };
+    const server = !tls
+      ? http.createServer(handler)
+      : http1Only
+      ? https.createServer(options, handler)
+      : http2.createSecureServer({ ...options, allowHTTP1: true }, handler);
     server.on(tls ? "secureConnection" : "connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
@@ -140,7 +139,12 @@ export class FakeApiServer implements AsyncDisposable {
 
   /** Ends all watches as the server does when their time is up. */
   endWatches(): void {
-    for (const end of [...this.#watches]) end();
+    for (const watch of [...this.#watches]) watch.end();
+  }
+
+  /** The watches that are under way say nothing more and never end; new ones, and other requests, are answered. */
+  silenceWatches(): void {
+    for (const watch of this.#watches) watch.isSilent = true;
   }
 
   /** Stops listening and breaks all connections. What it holds stays, for {@link listen}. */
@@ -289,23 +293,25 @@ export class FakeApiServer implements AsyncDisposable {
     },
   ): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
+    const watch = { isSilent: false, end: () => watch.isSilent || resolve() };
     const seconds = Number(query.get("timeoutSeconds") || 1_800);
-    const timer = setTimeout(resolve, seconds * 1000);
+    const timer = setTimeout(watch.end, seconds * 1000);
     const bookmark = () => {
+      if (watch.isSilent) return;
       const metadata = { resourceVersion: String(this.store.version), creationTimestamp: null };
       write("BOOKMARK", { kind, apiVersion: "v1", metadata, spec: {}, status: {} });
     };
     const wantsBookmarks = query.get("allowWatchBookmarks") === "true";
     const bookmarks = wantsBookmarks ? setInterval(bookmark, this.#options.bookmarkMs ?? 60_000) : undefined;
-    using _watching = this.store.watch(notify);
-    this.#watches.add(resolve);
+    using _watching = this.store.watch((event) => watch.isSilent || notify(event));
+    this.#watches.add(watch);
     response.on("close", resolve);
     try {
       await promise;
     } finally {
       clearTimeout(timer);
       clearInterval(bookmarks);
-      this.#watches.delete(resolve);
+      this.#watches.delete(watch);
       response.end();
     }
   }
