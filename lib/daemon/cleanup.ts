@@ -25,6 +25,7 @@ import { noMetrics, noProblems } from "../observe/types.ts";
 import { type KeptLease, leaseFilePath, readLeaseFile } from "./lease_file.ts";
 import { contextOf, leavingHost } from "./leaving_host.ts";
 import { DaemonLock, LockedError } from "./lock.ts";
+import { claimNetwork } from "./network_claim.ts";
 import { statusSocketPath } from "./status_server.ts";
 import { networkIdOf, openSubnetManager } from "./store.ts";
 
@@ -40,7 +41,7 @@ const ORIGINALS: Readonly<Record<string, RegExp>> = {
 
 /** Removes everything of this network. @returns Whether all of it is gone. @throws {Error} If a daemon still runs. */
 export async function cleanUp(options: Options, backends: BackendRegistry, log: PartLog): Promise<boolean> {
-  using _lock = await lockOut(options);
+  using _locks = await lockOut(options, log);
   const cleaner = new Cleaner(options, backends, log);
   await using store = await openSubnetManager(options, { log, metrics: noMetrics, problems: noProblems });
   await cleaner.readNetwork(store);
@@ -53,11 +54,17 @@ export async function cleanUp(options: Options, backends: BackendRegistry, log: 
   return cleaner.failures === 0;
 }
 
-/** Keeps daemons from starting meanwhile. Undefined where no daemon can have run: there is no folder for its files. */
-async function lockOut(options: Options): Promise<DaemonLock | undefined> {
-  if (!await Deno.stat(dirname(options.subnetFile)).catch(() => undefined)) return undefined;
+/** Keeps daemons from starting meanwhile. */
+async function lockOut(options: Options, log: PartLog): Promise<Disposable> {
+  const { signal } = new AbortController();
+  using locks = new DisposableStack();
   try {
-    return await DaemonLock.take(options, "flanneld cleanup", new AbortController().signal);
+    // Without a folder for its files no daemon can have run with them.
+    if (await Deno.stat(dirname(options.subnetFile)).catch(() => undefined)) {
+      locks.use(await DaemonLock.take(options, "flanneld cleanup", signal));
+    }
+    locks.use(await claimNetwork(options, log, signal));
+    return locks.move();
   } catch (error) {
     if (!(error instanceof LockedError)) throw error;
     throw new Error(

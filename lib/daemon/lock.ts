@@ -12,10 +12,10 @@ import type { Options } from "../options/table.ts";
 import { pause } from "../time/pause.ts";
 
 /** How long a holder may take to end: one daemon replaces another, in milliseconds. */
-const PATIENCE_MS = 2_000;
+export const LOCK_PATIENCE_MS = 2_000;
 
 /** Pause between two tries, in milliseconds. */
-const RETRY_MS = 50;
+export const LOCK_RETRY_MS = 50;
 
 /** Another process uses the same files. The message says which one, and what to do. */
 export class LockedError extends Error {
@@ -54,7 +54,7 @@ export class DaemonLock implements Disposable {
     signal: AbortSignal,
   ): Promise<DaemonLock> {
     const path = lockPath(options);
-    const deadline = performance.now() + PATIENCE_MS;
+    const deadline = performance.now() + LOCK_PATIENCE_MS;
     for (;;) {
       const lock = DaemonLock.#try(path, who);
       if (lock instanceof DaemonLock) return lock;
@@ -63,7 +63,7 @@ export class DaemonLock implements Disposable {
           "-subnet-file and -etcd-prefix";
         throw new LockedError(lock, message);
       }
-      await pause(RETRY_MS, signal);
+      await pause(LOCK_RETRY_MS, signal);
       signal.throwIfAborted();
     }
   }

@@ -13,6 +13,7 @@ import { waitForNetwork } from "./config_feed.ts";
 import { settleExternal } from "./external.ts";
 import { attributesOf, evidenceOf, leaseFilePath, readLeaseFile } from "./lease_file.ts";
 import { DaemonLock } from "./lock.ts";
+import { claimNetwork } from "./network_claim.ts";
 import { Member } from "./member.ts";
 import { memberStatus } from "./status.ts";
 import { reportProcess } from "./process_metrics.ts";
@@ -58,6 +59,7 @@ export async function runDaemon(options: Options, services: DaemonServices): Pro
   log.info("flanneld starts", { version: VERSION_TEXT });
   try {
     using _lock = await DaemonLock.take(options, "flanneld", services.signal);
+    using _network = await claimNetwork(options, log, services.signal);
     await runGroup(options, services);
   } catch (error) {
     // An end that was asked for is no failure, wherever it interrupted us.

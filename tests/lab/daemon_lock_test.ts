@@ -1,6 +1,6 @@
 /** One daemon for one set of files. */
 import assert from "node:assert/strict";
-import { flanneldCommand } from "../../scripts/lab/daemon.ts";
+import { Daemon, flanneldCommand } from "../../scripts/lab/daemon.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 
@@ -25,6 +25,41 @@ labTest(
     const cleanup = await host.exec([...flanneldCommand(), "cleanup", ...host.commonArgs], { mayFail: true });
     assert.equal(cleanup.code, 1);
     assert.match(cleanup.stderr, new RegExp(`flanneld \\(process ${first.pid}\\) is running`));
+    await lab.pingAll();
+  },
+);
+
+// Both kept the same device and lease: each removed what the other one made, and neither said why.
+labTest(
+  "a second daemon on the same network with other files ends and names the first; another network is no matter",
+  { hosts: 2 },
+  async (lab) => {
+    const host = lab.host(1);
+    await lab.startAll();
+    await lab.connect();
+    const first = host.daemon;
+    const others = [
+      ...host.commonArgs.filter((arg) => !arg.startsWith("-subnet-file")),
+      `-subnet-file=${lab.folder}/other/subnet.env`,
+    ];
+    const command = (...words: string[]) => host.exec([...flanneldCommand(), ...words], { mayFail: true });
+    const second = await command(...others);
+    assert.equal(second.code, 1);
+    assert.match(
+      second.stderr,
+      new RegExp(`flanneld \\(process ${first.pid}\\) runs network /coreos.com/network on this host already`),
+    );
+    const cleanup = await command("cleanup", ...others);
+    assert.equal(cleanup.code, 1);
+    assert.match(cleanup.stderr, new RegExp(`flanneld \\(process ${first.pid}\\) is running`));
+    const elsewhere = new Daemon(host, [...others, "-etcd-prefix=/blue/network"]);
+    await until(
+      "the other network's daemon to wait for its config",
+      () => Promise.resolve(/no network config/.test(elsewhere.log)),
+      10_000,
+    );
+    assert.equal((await elsewhere.stop()).code, 0);
+    assert.ok(first.isRunning);
     await lab.pingAll();
   },
 );
