@@ -9,8 +9,8 @@ import { kubeTest } from "./kube_lab.ts";
 
 const PLUGINS = "/usr/lib/cni";
 
-/** From the call to the delegate's first instruction, in milliseconds, once the executable is unpacked. */
-const LIMIT_MS = 150;
+/** So many times as long as an empty run of the executable takes until the delegate's first instruction, at most. */
+const LIMIT = 3;
 
 interface Result {
   readonly ips: readonly { readonly address: string }[];
@@ -160,13 +160,17 @@ kubeTest("kube cni: the delegate runs soon after the call", { hosts: 1 }, async 
   const pod = await makePod(host, "clock");
   const conf = { ...runtime.conf(), delegate: { type: "clock" } };
   await runtime.call("flannel", "ADD", conf, pod);
-  const times: number[] = [];
+  const binary = await builtBinary();
+  const times: number[] = [], empty: number[] = [];
   for (let run = 0; run < 7; run++) {
+    const start = performance.now();
+    await host.exec(["env", `FLANNELD_CACHE_DIR=${binary}.cache`, binary, "-version"]);
+    empty.push(performance.now() - start);
     const began = performance.timeOrigin + performance.now();
     const { stdout } = await runtime.call("flannel", "ADD", conf, pod);
     times.push(Number(stdout.trim()) / 1e6 - began);
   }
-  const middle = times.toSorted((a, b) => a - b)[3]!;
-  console.log(`    call to delegate: ${middle.toFixed(0)} ms`);
-  assert.ok(middle < LIMIT_MS, `${middle} ms`);
+  const [middle, least] = [times, empty].map((all) => all.toSorted((a, b) => a - b)[3]!);
+  console.log(`    call to delegate: ${middle!.toFixed(0)} ms, an empty run: ${least!.toFixed(0)} ms`);
+  assert.ok(middle! < LIMIT * least!, `${middle} ms, an empty run ${least} ms`);
 });

@@ -77,9 +77,7 @@ for (const type of ["vxlan", "host-gw", "udp", "alloc"]) {
     const host = lab.host(1);
     const { subnets } = await host.startReady();
     await host.daemon.kill();
-    const began = performance.now();
     assert.deepEqual((await host.startReady()).subnets, subnets);
-    assert.ok(performance.now() - began < 2000, "no wait");
     assert.doesNotMatch(host.daemon.log, /Taking over/);
     await host.daemon.stop();
     await forget(host);
