@@ -24,6 +24,8 @@ export interface ApiAccess {
   readonly serverName?: string;
   /** Takes any certificate. */
   readonly insecure: boolean;
+  /** The proxy on the way to it; absent: none. */
+  readonly proxy?: URL;
   /** @throws {AccessError} If a file can't be read. */
   tls(): Promise<TlsMaterial>;
   /**

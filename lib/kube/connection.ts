@@ -6,14 +6,14 @@
  *
  * @module
  */
-import { lookup } from "node:dns/promises";
 import http from "node:http";
 import http2 from "node:http2";
-import https from "node:https";
-import { isIP } from "node:net";
-import type { Readable } from "node:stream";
-import tls from "node:tls";
+import type { Socket } from "node:net";
+import type { Duplex, Readable } from "node:stream";
+import { TLSSocket } from "node:tls";
 import type { ApiAccess } from "./access.ts";
+import { forwardingProxy, HTTP1_ONLY, openSocket } from "./socket.ts";
+import { proxyAuthorization } from "./tunnel.ts";
 
 /** A request, with all that the server needs. */
 export interface HttpRequest {
@@ -46,81 +46,22 @@ export interface Connection {
   close(reason: Error): void;
 }
 
-/** How long one address of the server may take to connect, TLS included, in milliseconds. */
-const CONNECT_MS = 3_000;
-
 /**
- * Connects to the first address of the server that answers; of several the order is by chance, so that hosts spread
- * over the servers behind one name.
+ * Connects.
  *
  * @throws {Error} That names each address and why it failed. @throws {AccessError} If a certificate can't be read.
  */
 export async function connect(access: ApiAccess, signal: AbortSignal): Promise<Connection> {
-  const { server } = access;
-  if (server.protocol === "http:") return new Http1Connection(server, {});
-  const material = await access.tls();
-  const host = server.hostname.replace(/^\[|\]$/g, "");
-  const options: tls.ConnectionOptions = {
-    ...material,
-    port: Number(server.port || 443),
-    rejectUnauthorized: !access.insecure,
-    ALPNProtocols: ["h2", "http/1.1"],
-    ...identity(access.serverName ?? host),
-  };
-  const failures: string[] = [];
-  for (const { address } of shuffled(await lookup(host, { all: true }))) {
-    signal.throwIfAborted();
-    try {
-      const socket = await connectTls({ ...options, host: address }, signal);
-      if (socket.alpnProtocol === "h2") return new Http2Connection(server, socket);
-      socket.destroy();
-      return new Http1Connection(server, options);
-    } catch (error) {
-      signal.throwIfAborted();
-      failures.push(`${address}: ${(error as Error).message}`);
-    }
-  }
-  throw new Error(failures.join("; "));
-}
-
-/**
- * The name that the certificate must have. SNI takes names only (RFC 6066, section 3); an address is checked all the
- * same.
- */
-function identity(name: string): tls.ConnectionOptions {
-  if (!isIP(name)) return { servername: name };
-  return { checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(name, certificate) };
-}
-
-function shuffled<T>(list: readonly T[]): T[] {
-  return list.map((value) => ({ value, at: Math.random() })).sort((a, b) => a.at - b.at).map(({ value }) =>
-    value
-  );
-}
-
-function connectTls(options: tls.ConnectionOptions, signal: AbortSignal): Promise<tls.TLSSocket> {
-  const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
-  const socket = tls.connect(options);
-  const give = (error: Error) => {
-    socket.destroy();
-    reject(error);
-  };
-  const timer = setTimeout(() => give(new Error(`no answer in ${CONNECT_MS / 1000} s`)), CONNECT_MS);
-  const onAbort = () => give(signal.reason as Error);
-  signal.addEventListener("abort", onAbort, { once: true });
-  socket.once("secureConnect", () => resolve(socket));
-  socket.once("error", give);
-  return promise.finally(() => {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
-  });
+  const socket = await openSocket(access, signal);
+  const isHttp2 = socket instanceof TLSSocket && socket.alpnProtocol === "h2";
+  return isHttp2 ? new Http2Connection(access.server, socket) : new Http1Connection(access, socket);
 }
 
 class Http2Connection implements Connection {
   readonly #session: http2.ClientHttp2Session;
   #closing = false;
 
-  constructor(server: URL, socket: tls.TLSSocket) {
+  constructor(server: URL, socket: TLSSocket) {
     this.#session = http2.connect(server.origin, { createConnection: () => socket });
     // The streams that are under way fail with the same error: nothing is lost here.
     this.#session.on("error", () => this.#closing = true);
@@ -165,20 +106,53 @@ class Http2Connection implements Connection {
   }
 }
 
-class Http1Connection implements Connection {
-  readonly #server: URL;
-  readonly #agent: http.Agent;
-  readonly #secure: boolean;
-  readonly #ended = new AbortController();
+/** Sockets for HTTP/1.1: the one that there is, then others as they are needed. */
+class Sockets extends http.Agent {
+  readonly #open: () => Promise<Socket>;
+  #first: Socket | undefined;
 
-  constructor(server: URL, options: tls.ConnectionOptions) {
-    this.#server = server;
-    this.#secure = server.protocol === "https:";
-    const { ca, cert, key, rejectUnauthorized, servername } = options;
-    const agentOptions = { ca, cert, key, rejectUnauthorized, servername, keepAlive: true };
-    this.#agent = this.#secure
-      ? new https.Agent(agentOptions as https.AgentOptions)
-      : new http.Agent({ keepAlive: true });
+  constructor(first: Socket, open: () => Promise<Socket>) {
+    super({ keepAlive: true });
+    this.#first = first;
+    this.#open = open;
+  }
+
+  override createConnection(
+    _options: unknown,
+    done?: (error: Error | null, socket: Duplex) => void,
+  ): Duplex {
+    const first = this.#first;
+    this.#first = undefined;
+    const opening = first && !first.destroyed ? Promise.resolve(first) : this.#open();
+    // Without a socket where there is an error, and without one to return: the types know neither.
+    const none = undefined as unknown as Duplex;
+    opening.then((socket) => done?.(null, socket), (error) => done?.(error, none));
+    return none;
+  }
+
+  override destroy(): void {
+    this.#first?.destroy();
+    super.destroy();
+  }
+}
+
+class Http1Connection implements Connection {
+  readonly #sockets: Sockets;
+  readonly #ended = new AbortController();
+  /** What stands before a path, and which headers are added: a proxy without a tunnel wants the whole URL. */
+  readonly #prefix: string;
+  readonly #headers: Readonly<Record<string, string>>;
+
+  constructor(access: ApiAccess, socket: Socket) {
+    const { server, proxy } = access;
+    this.#sockets = new Sockets(socket, () => openSocket(access, this.#ended.signal, HTTP1_ONLY));
+    const forwards = forwardingProxy(access) !== undefined;
+    this.#prefix = forwards ? server.origin : "";
+    const authorization = forwards ? proxyAuthorization(proxy!) : undefined;
+    this.#headers = {
+      host: server.host,
+      ...(authorization === undefined ? {} : { "proxy-authorization": authorization }),
+    };
   }
 
   get isClosed(): boolean {
@@ -187,9 +161,12 @@ class Http1Connection implements Connection {
 
   request({ method, path, headers, body, signal }: HttpRequest): Promise<HttpResponse> {
     const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
-    const url = new URL(path, this.#server);
-    const options = { method, agent: this.#agent, headers: { ...headers } };
-    const request = this.#secure ? https.request(url, options) : http.request(url, options);
+    const request = http.request({
+      method,
+      agent: this.#sockets,
+      path: this.#prefix + path,
+      headers: { ...this.#headers, ...headers },
+    });
     const either = AbortSignal.any([signal, this.#ended.signal]);
     const onAbort = () => {
       reject(either.reason);
@@ -209,7 +186,7 @@ class Http1Connection implements Connection {
 
   close(reason: Error): void {
     this.#ended.abort(reason);
-    this.#agent.destroy();
+    this.#sockets.destroy();
   }
 }
 

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { dirname, isAbsolute, join } from "node:path";
 import { AccessError, type ApiAccess, parseServer, readText, type TlsMaterial, TokenFile } from "./access.ts";
+import { parseProxy } from "./proxy.ts";
 
 /** The part of a kubeconfig that says where the server is. */
 interface Cluster {
@@ -55,15 +56,16 @@ export async function accessFrom(text: string, path: string, serverOverride = ""
   const config = await parseText(text, path);
   const { cluster, user, context } = currentContext(config, path);
   const source = `kubeconfig ${path}${context === "" ? "" : `, context ${JSON.stringify(context)}`}`;
-  refuseUnsupported(cluster, user, source);
+  refuseUnsupported(user, source);
   const server = serverOverride !== "" ? serverOverride : cluster.server;
   if (!server) throw new AccessError(`${source}: its cluster has no server; add one, or set -kube-api-url`);
   const token = user.tokenFile ? new TokenFile(resolve(path, user.tokenFile)) : undefined;
-  const serverName = cluster["tls-server-name"];
+  const { "tls-server-name": serverName, "proxy-url": proxy } = cluster;
   return {
     server: parseServer(server, source, speaksTls(cluster, user) ? "https" : "http"),
     source,
     ...(serverName ? { serverName } : {}),
+    ...(proxy ? { proxy: parseProxy(proxy, `${source}: proxy-url of its cluster`) } : {}),
     insecure: cluster["insecure-skip-tls-verify"] === true,
     tls: () => tlsMaterial(cluster, user, { path, source }),
     authorization: async (refused) => {
@@ -161,7 +163,7 @@ function named<T extends { name?: string }>(
 }
 
 /** What would need programs or protocols that a daemon on every host should not run. */
-function refuseUnsupported(cluster: Cluster, user: User, source: string): void {
+function refuseUnsupported(user: User, source: string): void {
   const instead = "use a token file or a client certificate, or a service account in the cluster";
   if (user.exec) {
     throw new AccessError(
@@ -176,11 +178,6 @@ function refuseUnsupported(cluster: Cluster, user: User, source: string): void {
   if (user.as) {
     throw new AccessError(
       `${source}: its user impersonates another (as), which flanneld doesn't: ${instead}`,
-    );
-  }
-  if (cluster["proxy-url"]) {
-    throw new AccessError(
-      `${source}: its cluster has a proxy-url; flanneld connects to the API server itself`,
     );
   }
 }

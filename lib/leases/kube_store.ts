@@ -8,6 +8,7 @@ import { AccessError, type ApiAccess } from "../kube/access.ts";
 import { ApiClient, retryAfterOf } from "../kube/client.ts";
 import { inClusterAccess } from "../kube/in_cluster.ts";
 import { kubeconfigAccess } from "../kube/kubeconfig.ts";
+import { describeProxy, proxyFromEnvironment } from "../kube/proxy.ts";
 import { parseServer } from "../kube/access.ts";
 import { listNodes, type NodeRecord } from "../kube/nodes.ts";
 import type { FamilyConfig } from "../config/types.ts";
@@ -81,7 +82,16 @@ function checkQueueDepth(env: KubeOptions["env"]): void {
   );
 }
 
-async function findAccess({ apiUrl, kubeconfigFile, env }: KubeOptions): Promise<ApiAccess> {
+/** The access that the options and the environment give, with the proxy on the way. */
+async function findAccess(options: KubeOptions): Promise<ApiAccess> {
+  const access = await findServer(options);
+  const proxy = access.proxy ?? proxyFromEnvironment(access.server, options.env);
+  if (!proxy) return access;
+  options.log.info(`The API server is reached through the proxy ${describeProxy(proxy)}`);
+  return { ...access, proxy };
+}
+
+async function findServer({ apiUrl, kubeconfigFile, env }: KubeOptions): Promise<ApiAccess> {
   if (kubeconfigFile !== "") return await kubeconfigAccess(kubeconfigFile, apiUrl);
   if (apiUrl !== "") {
     return {

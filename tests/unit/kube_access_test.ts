@@ -141,7 +141,10 @@ Deno.test("kubeconfig: what flanneld can't do is refused, with the way out", () 
       [{ cluster, user: {}, current: "" }, /no current-context; contexts: a, b, c/],
       [{ cluster, user: {}, current: "z" }, /current-context z isn't in it; contexts: a, b, c/],
       [{ cluster, user: {}, current: "c" }, /context c names the cluster absent/],
-      [{ cluster: { ...cluster, "proxy-url": "http://p" }, user: {} }, /proxy-url/],
+      [
+        { cluster: { ...cluster, "proxy-url": "ftp://u:s3cret@p" }, user: {} },
+        /proxy-url of its cluster: the proxy of scheme "ftp" can't be used; (?!.*s3cret).*http, https or socks5/,
+      ],
     ];
     for (const [parts, message] of cases) {
       const path = await writeConfig(folder, parts);
