@@ -23,6 +23,7 @@ import { overlap } from "./checks/overlap.ts";
 import { resources } from "./checks/resources.ts";
 import { rpFilter } from "./checks/rp_filter.ts";
 import { secrets } from "./checks/secrets.ts";
+import { staleEntries } from "./checks/stale_entries.ts";
 import { store } from "./checks/store.ts";
 import { tunnelPort } from "./checks/tunnel_port.ts";
 import { user } from "./checks/user.ts";
@@ -37,6 +38,7 @@ export const CHECKS: readonly Check[] = [
   backendCheck,
   cloud,
   daemon,
+  staleEntries,
   mtu,
   checksumOffload,
   tunnelPort,

@@ -128,8 +128,12 @@ export function rulePrefixes(rule: string, family: Family): Prefix[] {
 
 /** Whether the rule takes every packet. What follows the target are the target's own options, no conditions. */
 export function isUnconditional(rule: string, family: Family): boolean {
-  const conditions = withoutComments(rule).split(/(?:^|\s)-[jg] /, 1)[0]!;
-  return ruleOptions(conditions, family).every((option) => option.startsWith("--comment"));
+  return ruleConditions(rule, family).every((option) => option.startsWith("--comment"));
+}
+
+/** The options that a packet must fulfil, as {@link ruleOptions} has them. */
+export function ruleConditions(rule: string, family: Family): string[] {
+  return ruleOptions(withoutComments(rule).split(/(?:^|\s)-[jg] /, 1)[0]!, family);
 }
 
 /** What the rule says of a packet's mark, as `--mark 0x4000/0x4000` or `! --mark 0x4000/0x4000`. */

@@ -1,57 +1,11 @@
 /** `doctor` on real hosts: a healthy one has no fault and no warning, and each fault that is made is found. */
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
-import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Host } from "../../scripts/lab/host.ts";
 import { networkConfig } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
+import { assertFound, examine } from "./doctor_lab.ts";
 import { labTest } from "./lab_test_case.ts";
-
-interface ShownFinding {
-  readonly check: string;
-  readonly severity: string;
-  readonly text: string;
-  readonly evidence: readonly string[];
-  readonly remedy: readonly string[];
-}
-
-interface Examined {
-  readonly code: number;
-  readonly all: readonly ShownFinding[];
-  /** Warnings and faults, a line each. */
-  readonly bad: readonly string[];
-}
-
-interface ExamineOptions {
-  readonly args?: readonly string[];
-  /** A script that runs first, in a mount namespace of its own. */
-  readonly before?: string;
-}
-
-async function examine(host: Host, { args = [], before = "" }: ExamineOptions = {}): Promise<Examined> {
-  const command = [...flanneldCommand(), "doctor", "-json", ...host.commonArgs, ...args];
-  const script = `set -e\n${before}\nexec "$@"`;
-  const { stdout, stderr, code } = await host.exec(["sh", "-c", script, "sh", ...command], { mayFail: true });
-  assert.equal(stderr, "");
-  const { checks } = JSON.parse(stdout);
-  const all: ShownFinding[] = checks.flatMap((
-    { name, findings }: { name: string; findings: ShownFinding[] },
-  ) => findings.map((finding) => ({ ...finding, check: name })));
-  const bad = all.filter(({ severity }) => severity === "warning" || severity === "fault")
-    .map(({ check, severity, text }) => `${severity} ${check}: ${text}`);
-  return { code, all, bad };
-}
-
-/** Asserts that each pattern is the text of one bad finding, which has evidence and a remedy. */
-function assertFound({ all, bad }: Examined, patterns: readonly RegExp[]): void {
-  for (const pattern of patterns) {
-    assert.ok(bad.some((line) => pattern.test(line)), `${pattern} is not in\n${bad.join("\n")}`);
-  }
-  for (const { check, severity, text, remedy } of all) {
-    const isOurs = patterns.some((pattern) => pattern.test(`${severity} ${check}: ${text}`));
-    if (isOurs && check !== "backend") assert.notDeepEqual(remedy, [], text);
-  }
-}
 
 /** Everything that doctor could have changed. */
 async function kernelOf(host: Host): Promise<string> {
@@ -134,7 +88,7 @@ labTest(
       /^warning leftovers: docker0 has 10\.5\.250\.1\/24/,
       /^warning leftovers: the device flannel\.9 \(vxlan\) is of an earlier network/,
       /^warning leftovers: devices of Calico are here/,
-      /^warning managers: INPUT of iptables has policy DROP, and no rule names UDP port 8472/,
+      /^warning managers: INPUT of iptables drops the tunnel's packets of 1 peer \(UDP port 8472\)/,
       /^warning forward: nftables chain inet strict forwarding drops forwarded packets/,
     ]);
     assert.ok(examined.all.some(({ check, text }) => check === "port" && /flannel\.9 \(VNI 9\)/.test(text)));

@@ -118,7 +118,13 @@ Deno.test("doctor: FORWARD with policy DROP, with our rules, without them, befor
     "COMMIT",
   ].join("\n");
   const held = parseForward(saved, "FLANNEL-FWD", "iptables")!;
-  assert.deepEqual(held, { program: "iptables", policy: "DROP", acceptsOurs: true, hasDocker: true });
+  assert.deepEqual(held, {
+    program: "iptables",
+    policy: "DROP",
+    acceptsOurs: true,
+    hasDocker: true,
+    hasUfw: false,
+  });
   assert.equal(parseForward("", "FLANNEL-FWD", "iptables"), undefined);
   const base = { dropping: [], hasOwnTable: false, wanted: true, networks: ["10.5.0.0/16"] };
   const judge = (acceptsOurs: boolean, running: boolean) =>
@@ -126,6 +132,20 @@ Deno.test("doctor: FORWARD with policy DROP, with our rules, without them, befor
   assert.match(judge(true, true), /^ok: FORWARD of iptables has policy DROP \(Docker sets it\)/);
   assert.match(judge(false, true), /^fault: .*aren't in it/);
   assert.match(judge(false, false), /^note: .*adds accept rules/);
+  const remedy = (chain: Partial<typeof held>, networks = ["10.5.0.0/16", "fc00::/48"]) =>
+    forwardPolicy.judge({
+      ...{ ...base, networks, running: true },
+      chains: [{ ...held, acceptsOurs: false, ...chain }],
+    })[0]!.remedy!.slice(1);
+  assert.deepEqual(remedy({ hasUfw: true }), [
+    "ufw route allow from 10.5.0.0/16",
+    "ufw route allow to 10.5.0.0/16",
+  ]);
+  // Its remedy gave ip6tables the IPv4 network, which ip6tables refuses.
+  assert.deepEqual(remedy({ program: "ip6tables" }), [
+    "ip6tables -I FORWARD -s fc00::/48 -j ACCEPT",
+    "ip6tables -I FORWARD -d fc00::/48 -j ACCEPT",
+  ]);
 });
 
 Deno.test("doctor: the tunnel's port: another program, the kernel's own socket, flanneld", () => {
@@ -238,21 +258,40 @@ Deno.test("doctor: docs/observing.md lists every check with what it looks at, in
   assert.deepEqual(rows.slice(first, first + checks.length), checks);
 });
 
-Deno.test("doctor: ufw, and a MAC address that the lease doesn't publish", () => {
-  const ufw = otherFirewalls.judge({
-    ...{
-      ufw: true,
-      ufwForward: "DROP",
-      firewalld: false,
-      zones: "",
-      closedInputs: [],
-      devices: ["flannel.1"],
-    },
-    ...{ ports: [8472], networks: ["10.5.0.0/16"] },
-  });
-  assert.match(shown(ufw), /^note: ufw is active/);
-  assert.match(ufw[0]!.remedy!.join("\n"), /^ufw allow 8472\/udp/m);
-  assert.match(ufw[0]!.remedy!.join("\n"), /^ufw route allow from 10\.5\.0\.0\/16$/m);
+Deno.test("doctor: firewalls: ufw's remedy is ufw's, iptables' and nftables' their own", () => {
+  const base = {
+    ufw: true,
+    firewalld: false,
+    zones: "",
+    devices: ["flannel.1"],
+    ports: [8472],
+    networks: [],
+  };
+  const closed = {
+    chain: "INPUT of iptables",
+    by: "-P INPUT DROP",
+    port: 8472,
+    ipProtocol: 17,
+    peers: ["a", "b"],
+  };
+  const remedy = (insert: string, ufw: boolean) =>
+    otherFirewalls.judge({ ...base, ufw, closed: [{ ...closed, insert }] })[0]!.remedy;
+  assert.deepEqual(remedy("iptables -I INPUT", true), ["ufw allow 8472/udp comment flannel"]);
+  assert.deepEqual(remedy("iptables -I INPUT", false), ["iptables -I INPUT -p udp --dport 8472 -j ACCEPT"]);
+  assert.deepEqual(remedy("nft insert rule inet f i", true), [
+    "nft insert rule inet f i udp dport 8472 accept",
+  ]);
+  const { port: _, ...ipip } = { ...closed, ipProtocol: 4, peers: [], insert: "iptables -I INPUT" };
+  const [finding] = otherFirewalls.judge({ ...base, ufw: false, ports: [], closed: [ipip] });
+  assert.equal(finding!.text, "INPUT of iptables drops the tunnel's packets (IP protocol 4)");
+  assert.deepEqual(finding!.remedy, ["iptables -I INPUT -p 4 -j ACCEPT"]);
+  assert.equal(
+    shown(otherFirewalls.judge({ ...base, closed: [] })),
+    "ok: ufw is active and lets the tunnel in",
+  );
+});
+
+Deno.test("doctor: a MAC address that the lease doesn't publish", () => {
   const links = { devices: [], networkd: true, networkManager: false, udev: true, linkFile: "/etc/x.link" };
   assert.match(shown(networkManagers.judge({ ...links, unpublished: [] })), /^ok: .*systemd-networkd, udev$/);
   const unpublished = [{ name: "flannel.1", mac: "02:00:00:00:00:99" }];

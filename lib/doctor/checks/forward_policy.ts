@@ -18,6 +18,8 @@ export interface ForwardChain {
   readonly acceptsOurs: boolean;
   /** Docker's chains are in it. */
   readonly hasDocker: boolean;
+  /** ufw's chains are in it. */
+  readonly hasUfw: boolean;
 }
 
 interface ForwardFacts {
@@ -77,14 +79,15 @@ export function parseForward(saved: string, ownChain: string, program: string): 
     ...{ program, policy },
     acceptsOurs: new RegExp(`^-A (FORWARD|DOCKER-USER) .*-j ${ownChain}$`, "m").test(saved),
     hasDocker: /^:DOCKER/m.test(saved),
+    hasUfw: /^:ufw6?-/m.test(saved),
   };
 }
 
 function judgeChain(
-  { program, policy, acceptsOurs, hasDocker }: ForwardChain,
+  { program, policy, acceptsOurs, hasDocker, hasUfw }: ForwardChain,
   facts: ForwardFacts,
 ): Finding[] {
-  const by = hasDocker ? " (Docker sets it)" : "";
+  const by = hasUfw ? " (ufw sets it)" : hasDocker ? " (Docker sets it)" : "";
   const evidence = [`${program} -S FORWARD: -P FORWARD ${policy}`];
   if (policy === "ACCEPT") return [];
   if (acceptsOurs) {
@@ -99,10 +102,13 @@ function judgeChain(
     const text = `FORWARD of ${program} has policy ${policy}${by}: flanneld adds accept rules when it starts`;
     return [{ severity: "note", text, evidence }];
   }
-  const rules = facts.networks.flatMap((network) => [
-    `${program} -I FORWARD -s ${network} -j ACCEPT`,
-    `${program} -I FORWARD -d ${network} -j ACCEPT`,
-  ]);
+  const ofFamily = facts.networks.filter((network) => network.includes(":") === program.startsWith("ip6"));
+  const rules = ofFamily.flatMap((network) =>
+    hasUfw ? [`ufw route allow from ${network}`, `ufw route allow to ${network}`] : [
+      `${program} -I FORWARD -s ${network} -j ACCEPT`,
+      `${program} -I FORWARD -d ${network} -j ACCEPT`,
+    ]
+  );
   const text = `FORWARD of ${program} has policy ${policy}${by}, and flanneld's accept rules aren't in it: ` +
     "packets between containers and other hosts are dropped";
   const remedy = facts.wanted
@@ -113,12 +119,15 @@ function judgeChain(
 
 function judgeForeign({ family, table, name }: DroppingChain, networks: readonly string[]): Finding {
   const add = `nft insert rule ${family} ${table} ${name} ip`;
+  const seen = networks.filter((network) =>
+    family === "inet" || (family === "ip6") === network.includes(":")
+  );
   return {
     severity: "warning",
     text: `nftables chain ${family} ${table} ${name} drops forwarded packets by its policy, ` +
       "whatever other chains accept",
     evidence: [`nft list chain ${family} ${table} ${name}: policy drop`],
-    remedy: networks.flatMap((network) => {
+    remedy: seen.flatMap((network) => {
       const command = network.includes(":") ? `${add}6` : add;
       return [`${command} saddr ${network} accept`, `${command} daddr ${network} accept`];
     }),
