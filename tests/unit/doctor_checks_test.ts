@@ -166,6 +166,13 @@ Deno.test("doctor: checksum offload: faulty driver, old kernel, another state th
   const base = { devices: [device], external: "ens192", driver: "e1000", release: "6.1.0-13-amd64" };
   assert.match(shown(checksumOffload.judge(base)), /^ok/);
   assert.match(shown(checksumOffload.judge({ ...base, driver: "vmxnet3" })), /^warning: .*vmxnet3/);
+  const remedyOf = (setting: "auto" | "on") =>
+    checksumOffload.judge({ ...base, driver: "vmxnet3", devices: [{ ...device, setting }] })[0]!.remedy!.join(
+      "\n",
+    );
+  assert.match(remedyOf("auto"), /^ethtool -K flannel\.1/);
+  // The daemon would switch it on again.
+  assert.doesNotMatch(remedyOf("on"), /ethtool/);
   const onIana = { ...base, driver: "vmxnet3", devices: [{ ...device, port: 4789 }] };
   assert.match(shown(checksumOffload.judge(onIana)), /^ok/);
   assert.match(shown(checksumOffload.judge({ ...base, release: "4.19.0-25" })), /^warning: .*63 s/);

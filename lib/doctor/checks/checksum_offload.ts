@@ -66,7 +66,8 @@ function judgeDevice(
     `TxChecksumOffload: ${setting}`,
   ];
   const off = [
-    `ethtool -K ${name} tx-checksum-ip-generic off`,
+    // The daemon switches on again what the config asks for.
+    ...(setting === "on" ? [] : [`ethtool -K ${name} tx-checksum-ip-generic off`]),
     '# for good: "TxChecksumOffload": "off" in the Backend of the network config',
   ];
   if (active && driver !== undefined && FAULTY_DRIVERS.has(driver) && port !== IANA_PORT) {
