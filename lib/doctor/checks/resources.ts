@@ -102,8 +102,7 @@ async function daemonDescriptors(scene: Scene): Promise<Usage[]> {
   const { kernel, options } = scene;
   // The lock's file stays when the daemon is gone, and its number may be another process's then.
   if ((await scene.daemon()).isAway) return [];
-  // Only root may open the lock, and see the descriptors of another's process.
-  const lock = await Deno.readTextFile(lockPath(options)).catch(() => "");
+  const lock = await scene.files.text(lockPath(options)) ?? "";
   const pid = /process (\d+)/.exec(lock)?.[1];
   const limits = kernel.file(`/proc/${pid}/limits`) ?? "";
   const limit = Number(/^Max open files +(\d+)/m.exec(limits)?.[1]);
