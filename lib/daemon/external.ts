@@ -24,9 +24,12 @@ import type { Log } from "../observe/types.ts";
 import type { Options } from "../options/table.ts";
 import { pause } from "../time/pause.ts";
 
-/** How long the start waits for duplicate address detection, which takes 1 to 2 s (RFC 4862, 5.4). */
-const TENTATIVE_LIMIT_MS = 3_000;
-const TENTATIVE_POLL_MS = 100;
+/**
+ * How long the start waits for duplicate address detection, which takes 1 to 2 s (RFC 4862, 5.4), and for an interface or
+ * address that is away for a moment.
+ */
+const SETTLE_LIMIT_MS = 3_000;
+const SETTLE_POLL_MS = 100;
 
 /** The options that the choice depends on. */
 export type InterfaceOptions = Pick<
@@ -82,8 +85,11 @@ export function chooseExternal(
 }
 
 /**
- * As {@link chooseExternal}, with every candidate and its reason in the log. Waits a moment while an address that
- * fits is tentative: the kernel doesn't use it before, and may find that another host has it.
+ * As {@link chooseExternal}, with every candidate and its reason in the log. Waits a moment while none fits (it may get
+ * another address just now), and while an address that fits is tentative: the kernel doesn't use it before, and may find
+ * that another host has it.
+ *
+ * @throws {InterfaceError} If none fits after {@link SETTLE_LIMIT_MS}. @throws The signal's reason.
  */
 export async function settleExternal(
   socket: NetlinkSocket,
@@ -91,28 +97,47 @@ export async function settleExternal(
   families: readonly Family[],
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<ExternalInterface> {
-  const logChoice = (candidates: InterfaceChoice["candidates"]) => {
-    for (const { name, addresses, taken, reason } of candidates) {
-      log.info(`Interface ${name}: ${taken ? "taken" : "not taken"}, ${reason}`, {
-        addresses: addresses.join(" "),
-      });
-    }
-  };
-  try {
-    const deadline = performance.now() + TENTATIVE_LIMIT_MS;
-    for (;;) {
-      const { external, candidates } = chooseExternal(socket, options, families);
-      if (isTentative(socket, external) && performance.now() < deadline) {
-        await pause(TENTATIVE_POLL_MS, signal);
-        signal.throwIfAborted();
-        continue;
+  const deadline = performance.now() + SETTLE_LIMIT_MS;
+  let isWarned = false;
+  for (;;) {
+    const choice = tryChoose(socket, options, families);
+    const isLate = performance.now() >= deadline;
+    if (choice instanceof InterfaceError) {
+      if (isLate) {
+        logCandidates(choice.candidates, log);
+        throw choice;
       }
-      logChoice(candidates);
-      return external;
+      if (!isWarned) {
+        log.warn(`Waiting up to ${SETTLE_LIMIT_MS / 1000} s for an interface: ${choice.message}`);
+      }
+      isWarned = true;
+    } else if (isLate || !isTentative(socket, choice.external)) {
+      logCandidates(choice.candidates, log);
+      return choice.external;
     }
+    await pause(SETTLE_POLL_MS, signal);
+    signal.throwIfAborted();
+  }
+}
+
+function tryChoose(
+  socket: NetlinkSocket,
+  options: InterfaceOptions,
+  families: readonly Family[],
+): InterfaceChoice | InterfaceError {
+  try {
+    return chooseExternal(socket, options, families);
   } catch (error) {
-    if (error instanceof InterfaceError) logChoice(error.candidates);
+    if (error instanceof InterfaceError) return error;
     throw error;
+  }
+}
+
+function logCandidates(candidates: InterfaceChoice["candidates"], log: Log): void {
+  for (const { name, addresses, taken, reason } of candidates) {
+    log.info(`Interface ${name}: ${taken ? "taken" : "not taken"}, ${reason}`, {
+      addresses: addresses.join(" "),
+    });
   }
 }
 

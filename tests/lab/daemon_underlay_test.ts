@@ -84,3 +84,21 @@ for (const backend of BACKENDS) {
     },
   );
 }
+
+// A daemon that started while its host got another address ended at once.
+labTest("the start waits for an interface that is away for a moment, and says so; without one it ends", {
+  hosts: 1,
+}, async (lab) => {
+  const host = lab.host(1);
+  await host.ip("route del default");
+  const daemon = host.start();
+  const warning = /warning interface: Waiting up to 3 s for an interface: No interface/;
+  await until("the warning", () => Promise.resolve(daemon.count(warning) > 0), HEAL_LIMIT);
+  await host.ip(`route add default via ${GATEWAY}`);
+  await host.waitReady();
+  await daemon.stop();
+  await host.ip("route del default");
+  const { code } = await host.start().ended();
+  assert.equal(code, 1);
+  assert.match(host.daemon.log, /can't go on: No interface with an address for IPv4 found/);
+});
