@@ -3,14 +3,15 @@
  *
  * @module
  */
+import { equalSteps } from "./equal_steps.ts";
 import { ipipSteps } from "./ipip_steps.ts";
 import type { Step } from "./step.ts";
 import { wireguardSteps } from "./wireguard_steps.ts";
 
-const steps: readonly Step[] = [...wireguardSteps, ...ipipSteps];
+const steps: readonly Step[] = [...wireguardSteps, ...ipipSteps, ...equalSteps];
 let failures = 0;
-for (const { name, run } of steps) {
-  if (!Deno.args.every((word) => name.includes(word))) continue;
+for (const { name, run, isAskedFor = false } of steps) {
+  if (!Deno.args.every((word) => name.includes(word)) || (isAskedFor && Deno.args.length === 0)) continue;
   const began = performance.now();
   try {
     const detail = await run();

@@ -10,6 +10,8 @@ export const PATIENCE_MS = 120_000;
 /** See the module's text. */
 export interface Step {
   readonly name: string;
+  /** It takes minutes: it is run only where a word of the command line names it. */
+  readonly isAskedFor?: boolean;
   /** @returns What was measured, if anything. @throws {Error} If something isn't as it is to be. */
   run(): Promise<string | void>;
 }

@@ -25,8 +25,8 @@ function subnet(host: Host): string {
   return `10.5.${host.number}`;
 }
 
-/** Devices whose program puts its socket into a folder that all hosts share: names of their own. */
-function deviceOf(lab: Lab, host: Host): string {
+/** The device of a host: names of their own, since programs put their sockets into a folder that all hosts share. */
+export function handDevice(lab: Lab, host: Host): string {
   return `hand${lab.prefix.slice(-5, -1)}${host.number}`;
 }
 
@@ -35,7 +35,7 @@ export async function connectTunnelsByHand(lab: Lab, type: "wireguard" | "ipip")
   const keys = new Map(lab.hosts.map((host) => [host, generatePrivateKey()]));
   const isKernel = await hasKind(type);
   for (const host of lab.hosts) {
-    const device = deviceOf(lab, host);
+    const device = handDevice(lab, host);
     const peers = lab.hosts.filter((peer) => peer !== host);
     await Deno.mkdir(host.folder, { recursive: true });
     if (type === "ipip") {

@@ -32,8 +32,17 @@ const COLUMNS: readonly Column[] = [
   { title: "ratio", align: "right" },
 ];
 
-/** The ratio is the median of each round's: its two halves are seconds apart. */
-async function compare(type: "wireguard" | "ipip", rounds: number, seconds: number): Promise<string[]> {
+/**
+ * What a backend carries and what a device made by hand carries, in turns. The ratio is the median of each round's: its
+ * two halves are seconds apart.
+ *
+ * @returns The backend, both in Mbit/s, and the ratio, as text.
+ */
+export async function compare(
+  type: "wireguard" | "ipip",
+  rounds: number,
+  seconds: number,
+): Promise<string[]> {
   const config = networkConfig(["ipv4"], { Type: type });
   await using ours = await Lab.create({ hosts: 2, store: "sqlite", config });
   await using byHand = await Lab.create({ hosts: 2, store: "sqlite", config: null });
