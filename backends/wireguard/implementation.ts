@@ -11,12 +11,15 @@ import type { WireguardControl } from "../../lib/wireguard/types.ts";
 import { UserspaceWireguard } from "../../lib/wireguard/uapi.ts";
 import type { WireguardOptions } from "./options.ts";
 
+/** boringtun gives up root by itself, and writes its log to a file in /tmp, unless it is asked not to. */
+const BORINGTUN = ["--disable-drop-privileges", "--log=/dev/null"];
+
 /** Programs that carry a device, with the arguments that come before its name; the first that is there is taken. */
-const PROGRAMS = [
+const PROGRAMS: readonly { readonly name: string; readonly args: readonly string[] }[] = [
   { name: "wireguard-go", args: [] },
-  { name: "boringtun-cli", args: ["--disable-drop-privileges"] },
-  { name: "boringtun", args: ["--disable-drop-privileges"] },
-] as const;
+  { name: "boringtun-cli", args: BORINGTUN },
+  { name: "boringtun", args: BORINGTUN },
+];
 
 /** An implementation that is there, and how it is spoken to. */
 export interface FoundImplementation {

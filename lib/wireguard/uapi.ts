@@ -37,8 +37,18 @@ export class UapiError extends Error {
 
 /** See the module's text. */
 export class UserspaceWireguard implements WireguardControl {
+  /**
+   * By device, where a key is set: the endpoints as last read, if its program is one that can't change a peer; else
+   * nothing.
+   */
+  readonly #limited = new Map<string, ReadonlyMap<string, Endpoint> | undefined>();
+
   async read(device: string): Promise<WireguardDevice> {
-    return parseDevice(await converse(device, "get=1\n\n"));
+    const answer = await converse(device, "get=1\n\n");
+    const read = parseDevice(answer);
+    if (read.publicKey === undefined) this.#limited.delete(device);
+    else this.#limited.set(device, isLimited(answer) ? endpointsOf(read) : undefined);
+    return read;
   }
 
   async configure(device: string, { privateKey, listenPort }: WireguardDeviceChange): Promise<void> {
@@ -49,6 +59,10 @@ export class UserspaceWireguard implements WireguardControl {
   }
 
   async apply(device: string, changes: readonly PeerChange[]): Promise<PeerFailure[]> {
+    // Before there was a key nothing showed which program it is.
+    if (!this.#limited.has(device)) await this.read(device);
+    const endpoints = this.#limited.get(device);
+    if (endpoints) return await this.#replace(device, changes, endpoints);
     const failures: PeerFailure[] = [];
     for (let start = 0; start < changes.length; start += PEERS_PER_REQUEST) {
       const some = changes.slice(start, start + PEERS_PER_REQUEST);
@@ -64,6 +78,31 @@ export class UserspaceWireguard implements WireguardControl {
     return failures;
   }
 
+  /**
+   * boringtun stops answering when a peer that is there is set (its issue 40), and takes what a request says of one
+   * peer for the next one's, too: each peer is removed and made, one a request. Its session begins anew.
+   */
+  async #replace(
+    device: string,
+    changes: readonly PeerChange[],
+    endpoints: ReadonlyMap<string, Endpoint>,
+  ): Promise<PeerFailure[]> {
+    const failures: PeerFailure[] = [];
+    for (const change of changes) {
+      const publicKey = change.verb === "set" ? change.peer.publicKey : change.publicKey;
+      let error = await this.#set(device, [{ verb: "remove", publicKey }]);
+      if (!error && change.verb === "set") {
+        const endpoint = change.peer.endpoint ?? endpoints.get(publicKey);
+        error = await this.#set(device, [{
+          verb: "set",
+          peer: { ...change.peer, ...endpoint ? { endpoint } : {} },
+        }]);
+      }
+      if (error) failures.push({ change, error });
+    }
+    return failures;
+  }
+
   async #set(device: string, changes: readonly PeerChange[]): Promise<Error | undefined> {
     try {
       const text = ["set=1", ...changes.flatMap(changeLines)].join("\n");
@@ -73,6 +112,15 @@ export class UserspaceWireguard implements WireguardControl {
       return error as Error;
     }
   }
+}
+
+/** Whether the answer to a get is boringtun's: it gives the public key, not the private one. */
+function isLimited(answer: string): boolean {
+  return /^own_public_key=/m.test(answer);
+}
+
+function endpointsOf({ peers }: WireguardDevice): Map<string, Endpoint> {
+  return new Map(peers.flatMap(({ publicKey, endpoint }) => endpoint ? [[publicKey, endpoint]] : []));
 }
 
 function changeLines(change: PeerChange): string[] {
@@ -143,26 +191,43 @@ type PeerLines = { -readonly [key in keyof WireguardPeerState]: WireguardPeerSta
   allowedIps: Prefix[];
 };
 
-/** The answer to a get. @throws {SystemError} If it is an error. @throws {UapiError} If it is no answer at all. */
-export function parseDevice(answer: string): WireguardDevice {
+/**
+ * The answer to a get.
+ *
+ * @param now The time, in milliseconds since 1970: boringtun gives the age of a handshake in the place of its time.
+ * @throws {SystemError} If it is an error. @throws {UapiError} If it is no answer at all.
+ */
+export function parseDevice(answer: string, now: number = Date.now()): WireguardDevice {
   refuseErrno(answer, "read the device");
   const device = { publicKey: undefined as string | undefined, listenPort: 0, peers: [] as PeerLines[] };
+  const givesAge = isLimited(answer);
   for (const line of answer.split("\n")) {
     const at = line.indexOf("=");
     if (at < 0) continue;
     const key = line.slice(0, at), value = line.slice(at + 1);
-    if (key === "private_key") device.publicKey = value;
+    if (key === "private_key") device.publicKey = publicKeyFrom(value);
+    else if (key === "own_public_key") device.publicKey = readKey(value);
     else if (key === "listen_port") device.listenPort = numberIn(line, 65535);
     else if (key === "public_key") device.peers.push(newPeer(readKey(value)));
-    else if (device.peers.length > 0) readPeerLine(device.peers.at(-1)!, key, value, line);
+    else if (device.peers.length > 0) {
+      const peer = device.peers.at(-1)!;
+      if (givesAge && key === "last_handshake_time_sec") {
+        peer.lastHandshake = handshakeTime(numberIn(line), now);
+      } else readPeerLine(peer, key, value, line);
+    }
   }
-  return { listenPort: device.listenPort, peers: device.peers, ...publicKeyFrom(device.publicKey) };
+  const { publicKey, listenPort, peers } = device;
+  return { listenPort, peers, ...publicKey === undefined ? {} : { publicKey } };
 }
 
 /** The interface gives the private key only; nobody else needs to see it. */
-function publicKeyFrom(privateHex: string | undefined): { publicKey?: string } {
-  if (privateHex === undefined || privateHex === NO_KEY) return {};
-  return { publicKey: publicKeyOf(readKey(privateHex)) };
+function publicKeyFrom(privateHex: string): string | undefined {
+  return privateHex === NO_KEY ? undefined : publicKeyOf(readKey(privateHex));
+}
+
+/** When a handshake was, in seconds since 1970. No handshake is as old as that: a small number is an age. */
+function handshakeTime(seconds: number, now: number): number {
+  return seconds < 1e9 ? Math.floor(now / 1000) - seconds : seconds;
 }
 
 /** The messages of faults never hold a key. */
