@@ -75,10 +75,17 @@ export class TokenFile {
 /** A file's text. @throws {AccessError} That names the file and the cause. */
 export async function readText(path: string): Promise<string> {
   try {
-    return await Deno.readTextFile(path);
+    // A byte order mark, which editors elsewhere put there, hides the first line from who reads it.
+    return (await Deno.readTextFile(path)).replace(/^\uFEFF/, "");
   } catch (cause) {
     throw new AccessError(`Cannot read ${path}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** @param where For the message. @throws {AccessError} If a text holds no certificate: all servers would be refused. */
+export function checkAuthorities(pem: string, where: string): void {
+  if (/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/.test(pem)) return;
+  throw new AccessError(`${where} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)`);
 }
 
 /**

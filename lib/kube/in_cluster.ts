@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { type ApiAccess, parseServer, readText, TokenFile } from "./access.ts";
+import {
+  type ApiAccess,
+  checkAuthorities,
+  parseServer,
+  readText,
+  type TlsMaterial,
+  TokenFile,
+} from "./access.ts";
 
 /** Where the kubelet puts a service account's files. */
 const SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -29,7 +36,20 @@ export function inClusterAccess(
     server,
     source,
     insecure: false,
-    tls: async () => ({ ca: await readText(`${folder}/ca.crt`) }),
+    tls: () => authorities(`${folder}/ca.crt`),
     authorization: async (refused) => `Bearer ${await token.read(refused)}`,
   };
+}
+
+/** The cluster's CA; where the Pod was given none, the system's, as client-go has it. */
+async function authorities(path: string): Promise<TlsMaterial> {
+  let ca: string;
+  try {
+    ca = await readText(path);
+  } catch (error) {
+    if ((error as Error).cause instanceof Deno.errors.NotFound) return {};
+    throw error;
+  }
+  checkAuthorities(ca, path);
+  return { ca };
 }

@@ -5,7 +5,15 @@
  */
 import { Buffer } from "node:buffer";
 import { dirname, isAbsolute, join } from "node:path";
-import { AccessError, type ApiAccess, parseServer, readText, type TlsMaterial, TokenFile } from "./access.ts";
+import {
+  AccessError,
+  type ApiAccess,
+  checkAuthorities,
+  parseServer,
+  readText,
+  type TlsMaterial,
+  TokenFile,
+} from "./access.ts";
 import { parseProxy } from "./proxy.ts";
 
 /** The part of a kubeconfig that says where the server is. */
@@ -54,9 +62,12 @@ export async function kubeconfigAccess(path: string, serverOverride = ""): Promi
 /** As {@link kubeconfigAccess}, with the file's text. */
 export async function accessFrom(text: string, path: string, serverOverride = ""): Promise<ApiAccess> {
   const config = await parseText(text, path);
-  const { cluster, user, context } = currentContext(config, path);
+  // With a server from elsewhere a file need not choose one; as client-go has it, it then says nothing of users either.
+  const isBare = serverOverride !== "" && textOf(config["current-context"]) === "";
+  const { cluster, user, context } = isBare ? NO_CONTEXT : currentContext(config, path);
   const source = `kubeconfig ${path}${context === "" ? "" : `, context ${JSON.stringify(context)}`}`;
   refuseUnsupported(user, source);
+  refuseContradiction(cluster, source);
   const server = serverOverride !== "" ? serverOverride : cluster.server;
   if (!server) throw new AccessError(`${source}: its cluster has no server; add one, or set -kube-api-url`);
   const token = user.tokenFile ? new TokenFile(resolve(path, user.tokenFile)) : undefined;
@@ -69,7 +80,9 @@ export async function accessFrom(text: string, path: string, serverOverride = ""
     insecure: cluster["insecure-skip-tls-verify"] === true,
     tls: () => tlsMaterial(cluster, user, { path, source }),
     authorization: async (refused) => {
-      if (token) return `Bearer ${await token.read(refused)}`;
+      if (token) {
+        return `Bearer ${await token.read(refused).catch((error) => user.token || Promise.reject(error))}`;
+      }
       if (user.token) return `Bearer ${user.token}`;
       // RFC 7617, 2.1: UTF-8.
       const login = Buffer.from(`${user.username}:${user.password ?? ""}`);
@@ -77,6 +90,16 @@ export async function accessFrom(text: string, path: string, serverOverride = ""
     },
   };
 }
+
+/** What one context says. */
+interface CurrentContext {
+  readonly cluster: Cluster;
+  readonly user: User;
+  /** Its name; empty: none is chosen. */
+  readonly context: string;
+}
+
+const NO_CONTEXT: CurrentContext = { cluster: {}, user: {}, context: "" };
 
 /** A server without a scheme is one with TLS if anything of TLS is given, as client-go has it. */
 function speaksTls(cluster: Cluster, user: User): boolean {
@@ -106,7 +129,7 @@ async function parseText(text: string, path: string): Promise<Kubeconfig> {
   throw new AccessError(`${path} isn't a kubeconfig: it has no clusters, users and contexts`);
 }
 
-function currentContext(config: Kubeconfig, path: string): { cluster: Cluster; user: User; context: string } {
+function currentContext(config: Kubeconfig, path: string): CurrentContext {
   const context = textOf(config["current-context"]);
   const found = named(config.contexts, context)?.context;
   if (!found) {
@@ -129,6 +152,10 @@ function currentContext(config: Kubeconfig, path: string): { cluster: Cluster; u
     throw new AccessError(
       `kubeconfig ${path}: context ${context} names the user ${found.user}, who isn't in it`,
     );
+  }
+  if (!["boolean", "undefined"].includes(typeof (cluster["insecure-skip-tls-verify"] ?? undefined))) {
+    const rule = "insecure-skip-tls-verify must be true or false, without quotes";
+    throw new AccessError(`kubeconfig ${path}: in cluster ${found.cluster}: ${rule}`);
   }
   checkTypes(cluster, CLUSTER_TEXTS, `kubeconfig ${path}: in cluster ${found.cluster}`);
   checkTypes(user ?? {}, USER_TEXTS, `kubeconfig ${path}: in user ${found.user}`);
@@ -182,6 +209,15 @@ function refuseUnsupported(user: User, source: string): void {
   }
 }
 
+/** @throws {AccessError} As client-go: one who names a CA wants the server checked. */
+function refuseContradiction(cluster: Cluster, source: string): void {
+  const hasCa = cluster["certificate-authority"] || cluster["certificate-authority-data"];
+  if (!cluster["insecure-skip-tls-verify"] || !hasCa) return;
+  throw new AccessError(
+    `${source}: its cluster has a certificate-authority and insecure-skip-tls-verify: remove one of them`,
+  );
+}
+
 async function tlsMaterial(
   cluster: Cluster,
   user: User,
@@ -196,12 +232,13 @@ async function tlsMaterial(
     cluster["certificate-authority"],
     "certificate-authority",
   );
+  if (ca !== undefined) checkAuthorities(ca, `${source}: certificate-authority`);
   const cert = await pem(user["client-certificate-data"], user["client-certificate"], "client-certificate");
   const key = await pem(user["client-key-data"], user["client-key"], "client-key");
   if ((cert === undefined) !== (key === undefined)) {
     throw new AccessError(`${source}: its user needs both client-certificate and client-key`);
   }
-  return { ...(ca ? { ca } : {}), ...(cert && key ? { cert, key } : {}) };
+  return { ...(ca === undefined ? {} : { ca }), ...(cert && key ? { cert, key } : {}) };
 }
 
 function decodeBase64(text: string, what: string): string {

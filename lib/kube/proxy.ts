@@ -36,12 +36,17 @@ export function parseProxy(text: string, source: string): URL {
   // As Go: what names no scheme, or has no host after it, is an HTTP proxy's host and port.
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
-  if (url?.hostname && url.protocol in DEFAULT_PORTS) return url;
+  if (url?.hostname && url.protocol in DEFAULT_PORTS && isEncoded(url)) return url;
   const scheme = url?.protocol.slice(0, -1) ?? "";
   const what = url && !(url.protocol in DEFAULT_PORTS) ? ` of scheme ${JSON.stringify(scheme)}` : "";
   throw new AccessError(
     `${source}: the proxy${what} can't be used; it must be a URL like http://192.0.2.1:3128, with http, https or socks5`,
   );
+}
+
+/** Whether user and password can be decoded: a `%` in one must be `%25`. */
+function isEncoded({ username, password }: URL): boolean {
+  return !/%(?![0-9a-f]{2})/i.test(username + password);
 }
 
 /**

@@ -122,12 +122,42 @@ async function tlsOptions(
   access: ApiAccess,
   protocols: readonly string[],
 ): Promise<tls.ConnectionOptions> {
+  const material = await access.tls();
+  const ca = access.insecure ? undefined : material.ca ?? await systemAuthorities();
   return {
-    ...await access.tls(),
+    ...material,
+    ...(ca === undefined ? {} : { ca }),
     rejectUnauthorized: !access.insecure,
     ALPNProtocols: [...protocols],
     ...identity(access.serverName ?? hostOf(access.server)),
   };
+}
+
+/** Where distributions keep the authorities that the host trusts, as Go looks for them. */
+const AUTHORITIES = [
+  "/etc/ssl/certs/ca-certificates.crt",
+  "/etc/pki/tls/certs/ca-bundle.crt",
+  "/etc/ssl/ca-bundle.pem",
+  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+  "/etc/ssl/cert.pem",
+];
+
+/**
+ * The authorities that the host trusts: SSL_CERT_FILE, else the distribution's. Deno would take the list that it was
+ * built with, in which a company's own authority never is.
+ *
+ * @returns Undefined where the host has none.
+ */
+async function systemAuthorities(): Promise<string | undefined> {
+  const named = Deno.env.get("SSL_CERT_FILE");
+  for (const path of named ? [named] : AUTHORITIES) {
+    try {
+      return await Deno.readTextFile(path);
+    } catch {
+      // The next one; without any it is Deno's list.
+    }
+  }
+  return undefined;
 }
 
 /**

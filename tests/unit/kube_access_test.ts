@@ -107,12 +107,13 @@ Deno.test("kubeconfig: a server without a scheme is one with TLS if anything of 
 
 Deno.test("kubeconfig: base64 with line breaks, and a password beyond Latin-1", () =>
   withFolder(async (folder) => {
-    const data = btoa("a certificate").replace(/.{4}/g, "$&\n");
+    const ca = "-----BEGIN CERTIFICATE-----\nMII=\n";
+    const data = btoa(ca).replace(/.{4}/g, "$&\n");
     const cluster = { server: "https://192.0.2.1", "certificate-authority-data": data };
     const access = await kubeconfigAccess(
       await writeConfig(folder, { cluster, user: { username: "u", password: "€" } }),
     );
-    assert.deepEqual(await access.tls(), { ca: "a certificate" });
+    assert.deepEqual(await access.tls(), { ca });
     assert.equal(await access.authorization(), "Basic dTrigqw=");
   }));
 
@@ -145,12 +146,96 @@ Deno.test("kubeconfig: what flanneld can't do is refused, with the way out", () 
         { cluster: { ...cluster, "proxy-url": "ftp://u:s3cret@p" }, user: {} },
         /proxy-url of its cluster: the proxy of scheme "ftp" can't be used; (?!.*s3cret).*http, https or socks5/,
       ],
+      [
+        {
+          cluster: { ...cluster, "insecure-skip-tls-verify": true, "certificate-authority": "ca.crt" },
+          user: {},
+        },
+        /has a certificate-authority and insecure-skip-tls-verify: remove one of them/,
+      ],
+      [
+        { cluster: { ...cluster, "insecure-skip-tls-verify": "true" }, user: {} },
+        /in cluster mine: insecure-skip-tls-verify must be true or false, without quotes/,
+      ],
     ];
     for (const [parts, message] of cases) {
       const path = await writeConfig(folder, parts);
       const refused = (error: unknown) => error instanceof AccessError && message.test(error.message);
       await assert.rejects(kubeconfigAccess(path), refused, String(message));
     }
+  }));
+
+// A token beside a token file was of no use while the file couldn't be read.
+Deno.test("kubeconfig: a token stands in for a token file that can't be read", () =>
+  withFolder(async (folder) => {
+    const cluster = { server: "https://192.0.2.1" };
+    const file = { tokenFile: "absent" };
+    const both = await kubeconfigAccess(
+      await writeConfig(folder, { cluster, user: { ...file, token: "t" } }),
+    );
+    assert.equal(await both.authorization(), "Bearer t");
+    await Deno.writeTextFile(`${folder}/absent`, "from the file\n");
+    assert.equal(await both.authorization(), "Bearer from the file");
+    await Deno.remove(`${folder}/absent`);
+    const alone = await kubeconfigAccess(await writeConfig(folder, { cluster, user: file }));
+    await assert.rejects(alone.authorization(), /Cannot read .*absent/);
+  }));
+
+// "unable to verify the first certificate" said nothing of a file that held none.
+Deno.test("kubeconfig: a CA with a byte order mark is read, one without a certificate is named", () =>
+  withFolder(async (folder) => {
+    const { server, files, ca } = await openServer(folder);
+    await using _server = server;
+    const cluster = { server: server.url, "certificate-authority": files.ca };
+    await Deno.writeTextFile(files.ca, `\uFEFF${ca}`);
+    const access = async () =>
+      await kubeconfigAccess(await writeConfig(folder, { cluster, user: { token: "good" } }));
+    assert.equal(await version(await access()), String(server.store.version));
+    for (const text of ["", "not a certificate"]) {
+      await Deno.writeTextFile(files.ca, text);
+      await assert.rejects(version(await access()), /certificate-authority holds no certificate in PEM/);
+    }
+  }));
+
+// Deno's own list of authorities was taken, in which a company's is not.
+Deno.test("kubeconfig: without a CA the host's authorities are trusted, also by a Pod that was given none", () =>
+  withFolder(async (folder) => {
+    const { server, files } = await openServer(folder);
+    await using _server = server;
+    await Deno.writeTextFile(`${folder}/token`, "good");
+    const path = await writeConfig(folder, { cluster: { server: server.url }, user: { token: "good" } });
+    const { hostname, port } = new URL(server.url);
+    const env = { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port };
+    const ways = [
+      () => kubeconfigAccess(path),
+      () => inClusterAccess((name) => env[name as keyof typeof env], folder)!,
+    ];
+    const before = Deno.env.get("SSL_CERT_FILE");
+    try {
+      for (const way of ways) {
+        Deno.env.delete("SSL_CERT_FILE");
+        await assert.rejects(version(await way()), /certificate/);
+        Deno.env.set("SSL_CERT_FILE", files.ca);
+        assert.equal(await version(await way()), String(server.store.version));
+      }
+    } finally {
+      if (before === undefined) Deno.env.delete("SSL_CERT_FILE");
+      else Deno.env.set("SSL_CERT_FILE", before);
+    }
+  }));
+
+Deno.test("kubeconfig: one without a context serves where the server is given", () =>
+  withFolder(async (folder) => {
+    const path = await writeConfig(folder, {
+      cluster: { server: "https://192.0.2.1" },
+      user: {},
+      current: "",
+    });
+    const access = await kubeconfigAccess(path, "http://192.0.2.7:8080");
+    assert.deepEqual([access.server.href, await access.authorization()], [
+      "http://192.0.2.7:8080/",
+      undefined,
+    ]);
   }));
 
 // The parser's message quoted the text around the fault: a token in the log.

@@ -68,7 +68,15 @@ Deno.test("kube proxy: its URL, and one that can't be used", () => {
   assert.equal(port("http://u:secret@p:80"), "http://p:80");
   assert.equal(port("https://[2001:db8::1]"), "https://[2001:db8::1]:443");
   assert.equal(port("socks5://p"), "socks5://p:1080");
-  for (const text of ["ftp://u:s3cret@p", "http://", "http://u:s3cret@p:99999", "socks4://p"]) {
+  for (
+    const text of [
+      "ftp://u:s3cret@p",
+      "http://",
+      "http://u:s3cret@p:99999",
+      "socks4://p",
+      "http://u:s3cret%@p",
+    ]
+  ) {
     const refused = (error: unknown) =>
       error instanceof AccessError && /^HTTPS_PROXY: the proxy .*http, https or socks5/.test(error.message) &&
       !error.message.includes("s3cret");
