@@ -90,7 +90,9 @@ export class Vpc {
   /** All route tables of a VPC. */
   async tables(vpcId: string, signal: AbortSignal): Promise<AliTable[]> {
     const tables: AliTable[] = [];
+    const pages = new PageCount("Alibaba Cloud's list of route tables");
     for (let pageNumber = 1;; pageNumber++) {
+      pages.next();
       const page = await this.#call("DescribeRouteTableList", vpcId, signal, async (client, module) => {
         const input = { regionId: this.#region, vpcId, pageNumber, pageSize: 50 };
         return (await client.describeRouteTableList(new module.DescribeRouteTableListRequest(input))).body;

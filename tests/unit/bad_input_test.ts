@@ -2,6 +2,8 @@
  * What fuzzing has found: each test names its bug. The inputs stand in tests/fuzz/corpus, too.
  */
 import assert from "node:assert/strict";
+import { AliMetadata } from "../../backends/ali_vpc/metadata.ts";
+import { Vpc } from "../../backends/ali_vpc/vpc.ts";
 import { PageCount } from "../../backends/cloud/pages.ts";
 import { CloudError } from "../../backends/cloud/errors.ts";
 import { parseKeptLease } from "../../lib/daemon/lease_file.ts";
@@ -124,6 +126,29 @@ Deno.test("clouds: a list whose pages never end is given up", () => {
     () => pages.next(),
     new CloudError("unavailable", "the list of routes has more than 100 pages"),
   );
+});
+
+Deno.test("ali-vpc: a list of tables whose total is never reached is given up; it was asked for until the pass ended", async () => {
+  let asked = 0;
+  const answer = {
+    TotalCount: 2 ** 64,
+    RouterTableList: { RouterTableListType: [{ RouteTableId: "vtb-1" }] },
+  };
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+    asked++;
+    return Response.json(answer);
+  });
+  const env: Record<string, string> = {
+    ALIBABA_CLOUD_VPC_ENDPOINT: `http://127.0.0.1:${server.addr.port}`,
+  };
+  const vpc = new Vpc("cn-beijing", {
+    options: { keys: { id: "id", secret: "secret" }, routeTableIds: [] },
+    env: (name) => env[name],
+    metadata: new AliMetadata("http://127.0.0.1:1", Date.now),
+    now: Date.now,
+  });
+  await assert.rejects(vpc.tables("vpc-1", AbortSignal.timeout(20_000)), CloudError);
+  assert.equal(asked, 100);
 });
 
 Deno.test("udp: a checksum that is to be written into the IP header drops the packet", () => {

@@ -21,12 +21,16 @@ Deno.test("launcher: it becomes the program: same pid, its name in ps, no parent
   await using lab = await LauncherLab.create();
   const program = await lab.build(
     "some-other-name",
-    `trap 'exit 7' TERM; echo $$; ps -o comm= $$; sleep 30 & wait`,
+    `trap 'exit 7' TERM; echo $$; cat /proc/$$/comm; sleep 30 & wait`,
   );
   const child = lab.spawn([program]);
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   let said = "";
-  while (!/\n.*\n/.test(said)) said += (await reader.read()).value ?? "";
+  for (let end = false; !end && !/\n.*\n/.test(said);) {
+    const { value, done } = await reader.read();
+    said += value ?? "";
+    end = done;
+  }
   assert.equal(said, `${child.pid}\nflanneld\n`);
   child.kill("SIGTERM");
   assert.equal((await child.status).code, 7);
