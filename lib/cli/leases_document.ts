@@ -33,8 +33,8 @@ export interface PoolDocument {
   readonly total: number;
   readonly used: number;
   readonly reserved: number;
-  /** Of the used ones, those with less than an hour left. */
-  readonly expiring: number;
+  /** Of the used ones, those with less than an hour left; null where that wasn't asked (-expiry=false). */
+  readonly expiring: number | null;
   readonly free: number;
   /** The longest run of free subnets; null where nothing is free. */
   readonly largestFree: { readonly first: string; readonly last: string; readonly count: number } | null;
@@ -54,7 +54,7 @@ export interface LeaseDocument {
   readonly backendType: string | null;
   /** leased: expires unless it is renewed; reserved: never expires; assigned: by the cluster; malformed: see `fault`. */
   readonly state: "leased" | "reserved" | "assigned" | "malformed";
-  /** Null where it doesn't expire, or isn't known. */
+  /** Null where it doesn't expire, isn't known, or wasn't asked (-expiry=false). */
   readonly secondsLeft: number | null;
   /** Since it last got its whole time; null where the store doesn't know. */
   readonly renewedSecondsAgo: number | null;
@@ -71,14 +71,16 @@ export function leasesDocument(
   { store, revision, pools, leases }: NetworkLeases,
   names: HostNames,
 ): LeasesDocument {
+  const isKnown = leases.every(({ expires, secondsLeft }) => !expires || secondsLeft !== undefined);
   return {
     ...{ schemaVersion: 1, time: new Date().toISOString(), store, revision },
-    pools: pools.map(poolDocument),
+    pools: pools.map((pool) => poolDocument(pool, isKnown)),
     leases: leases.map((lease) => leaseDocument(lease, names)),
   };
 }
 
-function poolDocument({ config, family, largestFree, ...pool }: PoolMap): PoolDocument {
+/** @param isKnown Whether it is known when leases expire. */
+function poolDocument({ config, family, largestFree, ...pool }: PoolMap, isKnown: boolean): PoolDocument {
   return {
     family: family.name,
     network: formatPrefix(config.network),
@@ -86,7 +88,7 @@ function poolDocument({ config, family, largestFree, ...pool }: PoolMap): PoolDo
     total: Number(pool.total),
     used: Number(pool.used),
     reserved: Number(pool.reserved),
-    expiring: Number(pool.expiring),
+    expiring: isKnown ? Number(pool.expiring) : null,
     free: Number(pool.free),
     largestFree: largestFree
       ? {

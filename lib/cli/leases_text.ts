@@ -30,7 +30,7 @@ export function listText(document: LeasesDocument, view: View): string {
   const now = Date.parse(document.time);
   const rows = leases.map((lease) => cellsOf(lease, now, view));
   const table = rows.length === 0 ? ["No leases."] : tableLines(COLUMNS, rows, view);
-  return [...table, "", ...poolLines(pools)].join("\n");
+  return [...table, "", ...poolLines(pools), ...notAsked(pools)].join("\n");
 }
 
 function cellsOf(lease: LeaseDocument, now: number, { style }: View): Cell[] {
@@ -50,20 +50,28 @@ function cellsOf(lease: LeaseDocument, now: number, { style }: View): Cell[] {
 /** A word for what doesn't expire, else the time that is left. */
 function expiry({ state, secondsLeft }: LeaseDocument, style: View["style"]): Cell {
   if (state === "reserved" || state === "assigned") return state;
-  if (secondsLeft === null) return "?";
+  if (secondsLeft === null) return "not known";
   return { text: duration(secondsLeft), paint: secondsLeft < SOON ? style.warning : (text) => text };
 }
 
 /** A line for each family, and its largest free range. */
 export function poolText(document: LeasesDocument): string {
-  return poolLines(document.pools).join("\n");
+  return [...poolLines(document.pools), ...notAsked(document.pools)].join("\n");
+}
+
+/** Says how to get what is missing, where something is. */
+function notAsked(pools: readonly PoolDocument[]): string[] {
+  if (pools.every(({ expiring }) => expiring !== null)) return [];
+  return ["When leases expire isn't known: asking costs etcd a request each (-expiry)."];
 }
 
 function poolLines(pools: readonly PoolDocument[]): string[] {
   return pools.flatMap((pool) => {
     const { network, subnetLength, total, used, reserved, expiring, free, largestFree, outside } = pool;
     const share = total > 0 ? ` (${percent(free / total)})` : "";
-    const soon = expiring > 0 ? `, ${number(expiring)} of them within the hour unless renewed` : "";
+    const soon = expiring !== null && expiring > 0
+      ? `, ${number(expiring)} of them within the hour unless renewed`
+      : "";
     const parts = [
       `${number(used)} leased${soon}`,
       `${number(reserved)} reserved`,

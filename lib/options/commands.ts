@@ -41,6 +41,11 @@ function counted(
 /** For programs: what a command prints is then part of what stays the same. */
 const JSON_OUTPUT = own("JSON instead of text");
 
+/** For stores in which each lease's time costs a request. */
+const EXPIRY = own(
+  "Ask when leases expire: each costs a request to etcd; with -json and -csv, and up to 2000 leases, it is done unless -expiry=false",
+);
+
 /** For scripts. */
 const YES = own("Don't ask");
 
@@ -143,7 +148,11 @@ export const COMMANDS = {
   },
   "leases list": {
     help: "List all leases of the network, from the store, and what is left of the pool",
-    options: { "json": JSON_OUTPUT, "csv": own("Comma-separated values (RFC 4180) instead of a table") },
+    options: {
+      "json": JSON_OUTPUT,
+      "csv": own("Comma-separated values (RFC 4180) instead of a table"),
+      "expiry": EXPIRY,
+    },
     uses: STORE,
   },
   "leases show": {
@@ -154,7 +163,7 @@ export const COMMANDS = {
   },
   "leases pool": {
     help: "Show how much of the network is used, reserved, about to expire and free",
-    options: { "json": JSON_OUTPUT },
+    options: { "json": JSON_OUTPUT, "expiry": EXPIRY },
     uses: STORE,
   },
   "leases reserve": {

@@ -43,6 +43,21 @@ const NETWORK: NetworkLeases = {
 };
 const POOL = { config: CONFIG.families, leases: LEASES };
 
+Deno.test("leases list, leases pool: expiry that wasn't asked is neither shown nor counted", () => {
+  const leases = LEASES.map(({ secondsLeft: _, renewedAgo: __, ...lease }) => lease);
+  const pools = mapPools(CONFIG.families, leases);
+  const document = leasesDocument({ ...NETWORK, leases, pools }, NAMES);
+  assert.equal(document.pools[0]!.expiring, null);
+  const lines = listText(document, { width: 200, style: PLAIN }).split("\n");
+  assert.deepEqual(lines.slice(0, 2), [
+    "SUBNET        HOST    ADDRESS     BACKEND  EXPIRES    FAULT",
+    "10.5.2.0/24   host-2  172.30.0.2  vxlan    not known",
+  ]);
+  assert.match(lines.at(-3)!, /: 3 leased, 2 reserved, 10 free \(67%\)$/);
+  assert.equal(lines.at(-1), "When leases expire isn't known: asking costs etcd a request each (-expiry).");
+  assert.equal(poolText(document).split("\n").at(-1), lines.at(-1));
+});
+
 Deno.test("leases list: a table that ends with the pool, at 200 and 80 columns", () => {
   const document = leasesDocument(NETWORK, NAMES);
   assert.deepEqual(listText(document, { width: 200, style: PLAIN }).split("\n"), [
