@@ -31,14 +31,12 @@ import { firstIp } from "../../lib/net/prefix.ts";
 import type { Tunnel } from "../../lib/net/tunnel.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
 import type { WireguardControl } from "../../lib/wireguard/types.ts";
+import { type DeviceNames, deviceNames } from "./device_name.ts";
 import { type OwnEnd, peerOfBoth, peerOfFamily } from "./endpoint.ts";
 import { findImplementation, type FoundImplementation } from "./implementation.ts";
 import { findKey, keepKey, KeyFileError, keyPlace, ownKeyFiles, readKey } from "./key_file.ts";
 import { OVERHEAD, parseWireguardOptions, type WireguardOptions } from "./options.ts";
 import { type DeviceSetup, WireguardSession } from "./session.ts";
-
-/** The devices, as the original names them. */
-const DEVICE = "flannel-wg", DEVICE_V6 = "flannel-wg-v6";
 
 /** The wireguard backend for the registry. */
 export const wireguard: BackendType<WireguardOptions> = {
@@ -51,8 +49,9 @@ export const wireguard: BackendType<WireguardOptions> = {
       `${env("PATH") ?? ""}:/usr/local/bin:/usr/bin:/usr/sbin`,
     );
     const privateKey = await findKey(keyPlace(env));
-    await refuseForeign(found.control, context, publicKeyOf(privateKey));
-    return new Wireguard(options, context, { privateKey, found });
+    const names = deviceNames(context.links, context.networkId);
+    await refuseForeign(found.control, names, context, publicKeyOf(privateKey));
+    return new Wireguard(options, context, { privateKey, found, names });
   },
   files: () => ownKeyFiles((name) => Deno.env.get(name)),
 };
@@ -81,7 +80,7 @@ class Wireguard implements SessionBackend {
   constructor(
     options: WireguardOptions,
     context: OpenContext,
-    { privateKey, found }: { privateKey: string; found: FoundImplementation },
+    { privateKey, found, names }: { privateKey: string; found: FoundImplementation; names: DeviceNames },
   ) {
     this.#options = options;
     this.#context = context;
@@ -89,7 +88,7 @@ class Wireguard implements SessionBackend {
     this.#privateKey = privateKey;
     this.#publicKey = publicKeyOf(privateKey);
     this.#external = context.external;
-    this.#devices = devicesOf(context.config.families.map(({ family }) => family), options);
+    this.#devices = devicesOf(context.config.families.map(({ family }) => family), names, options);
     this.tunnel = { udpPorts: this.#devices.map(({ listenPort }) => listenPort) };
   }
 
@@ -226,11 +225,12 @@ class Wireguard implements SessionBackend {
  */
 async function refuseForeign(
   control: WireguardControl,
+  names: DeviceNames,
   { links }: OpenContext,
   publicKey: string,
 ): Promise<void> {
   for (const link of links) {
-    if (![DEVICE, DEVICE_V6].includes(link.name) || link.alias !== undefined) continue;
+    if (![names.main, names.ipv6].includes(link.name) || link.alias !== undefined) continue;
     const device = await control.read(link.name).catch(() => undefined);
     const isOurs = device && (device.publicKey === undefined || device.publicKey === publicKey);
     if (!isOurs) throw strangerError(link);
@@ -238,12 +238,15 @@ async function refuseForeign(
 }
 
 /** One device for all families, or one each (Mode separate). */
-function devicesOf(families: readonly Family[], options: WireguardOptions): Device[] {
-  const { mode, listenPort, listenPortV6 } = options;
-  if (mode !== "separate") return [{ name: DEVICE, listenPort, portKey: "ListenPort", families }];
+function devicesOf(
+  families: readonly Family[],
+  { main, ipv6 }: DeviceNames,
+  { mode, listenPort, listenPortV6 }: WireguardOptions,
+): Device[] {
+  if (mode !== "separate") return [{ name: main, listenPort, portKey: "ListenPort", families }];
   return families.map((family) =>
     family.name === "ipv4"
-      ? { name: DEVICE, listenPort, portKey: "ListenPort", families: [family] }
-      : { name: DEVICE_V6, listenPort: listenPortV6, portKey: "ListenPortV6", families: [family] }
+      ? { name: main, listenPort, portKey: "ListenPort", families: [family] }
+      : { name: ipv6, listenPort: listenPortV6, portKey: "ListenPortV6", families: [family] }
   );
 }

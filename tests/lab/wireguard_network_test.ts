@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { Daemon } from "../../scripts/lab/daemon.ts";
+import type { Host } from "../../scripts/lab/host.ts";
 import { networkConfig } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 import { ownWireguard } from "../../scripts/lab/own_wireguard.ts";
-import { startWireguard, wg } from "./wireguard_lab.ts";
+import { dumpPeers, startWireguard, wg } from "./wireguard_lab.ts";
 
 const config = (families: readonly ("ipv4" | "ipv6")[], more = {}) =>
   networkConfig(families, { Type: "wireguard", ...more });
@@ -90,4 +92,42 @@ labTest("wireguard: a daemon that is killed and started again loses no packet", 
   await lab.host(1).waitReady();
   const { stdout } = await pinging;
   assert.match(stdout, /300 packets transmitted, 300 received/);
+});
+
+// The second network's daemon ended: "the device flannel-wg … marked … isn't ours. Delete it".
+labTest("wireguard: two networks on the same hosts have devices of their own, and find them again", {
+  hosts: 2,
+  config: config(["ipv4"]),
+}, async (lab) => {
+  await startWireguard(lab);
+  const blue = { Network: "10.9.0.0/16", Backend: { Type: "wireguard", ListenPort: 51900 } };
+  await lab.etcd.ctl("put", "/blue/network/config", JSON.stringify(blue));
+  const start = (host: Host) => {
+    const file = `${lab.folder}/blue-${host.number}/subnet.env`;
+    const args = [...lab.store.args, "-etcd-prefix=/blue/network", `-subnet-file=${file}`];
+    const { wrap, env } = ownWireguard(host);
+    return new Daemon(host, args, env, wrap);
+  };
+  const daemons = lab.hosts.map(start);
+  const endpoints = async (host: Host) =>
+    (await dumpPeers(host, "flannel-wg1").catch(() => [])).map(({ endpoint }) => endpoint);
+  for (const host of lab.hosts) {
+    const other = `172.30.0.${3 - host.number}:51900`;
+    await until("the second network's peer", async () => (await endpoints(host)).join() === other, 15_000);
+    assert.equal((await dumpPeers(host)).length, 1, "the first network's device is as it was");
+  }
+  await daemons[0]!.kill();
+  const again = start(lab.host(1));
+  await until(
+    "the daemon to be in its network",
+    () => Promise.resolve(again.count(/In the network/) > 0),
+    15_000,
+  );
+  assert.equal(
+    (await lab.host(1).ipJson("link", "show")).filter(({ ifname }) => String(ifname).startsWith("flannel-wg"))
+      .length,
+    2,
+  );
+  await lab.connect();
+  await lab.pingAll(10_000);
 });
