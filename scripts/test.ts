@@ -5,15 +5,18 @@
  *     deno run -A scripts/test.ts --filter=TEXT   only tests whose name has the text
  *     deno run -A scripts/test.ts --folder=PATH   the tests below another folder
  *
- * Types are checked first; then every file runs in a process of its own (three at a time), so that a crash or a
- * file that hangs costs one failure and not the run. A failure is a failure: nothing is tried twice. Status 0 only
- * if something ran and nothing failed.
+ * The executable is built once, for lab tests to start, in a folder that goes with the run; FLANNELD_BINARY names
+ * another one. Types are checked meanwhile; then every file runs in a process of its own (three at a time), so that
+ * a crash or a file that hangs costs one failure and not the run. A failure is a failure: nothing is tried twice.
+ * Status 0 only if something ran and nothing failed.
  *
  * @module
  */
 import { TextLineStream } from "./text_lines.ts";
 import { addCounts, type Counts, countsOf, formatCounts, NONE, parseTestLine } from "./test_summary.ts";
 import { removeLeftovers } from "./lab/leftovers.ts";
+import { longestFirst } from "./test_order.ts";
+import { RunFolder } from "./lab/run_folder.ts";
 
 const FOLDERS = ["tests/unit", "tests/lab"] as const;
 const AT_ONCE = 3;
@@ -67,13 +70,14 @@ const CHILD_ENV = {
   PATH: `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`,
 };
 
-async function checkTypes(files: readonly string[]): Promise<{ ok: boolean; output: string }> {
+/** @throws {Error} With what is wrong. */
+async function checkTypes(files: readonly string[]): Promise<void> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["check", "--quiet", ...files],
     env: CHILD_ENV,
   }).output();
   const text = new TextDecoder();
-  return { ok: success, output: text.decode(stdout) + text.decode(stderr) };
+  if (!success) throw new Error(text.decode(stdout) + text.decode(stderr));
 }
 
 /** Sends SIGTERM (the lab then takes its namespaces away), and SIGKILL to one that doesn't end. */
@@ -91,12 +95,17 @@ async function end(child: Deno.ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
-async function runFile(path: string, options: Options, stop: AbortSignal): Promise<FileResult> {
+async function runFile(
+  path: string,
+  options: Options,
+  env: Readonly<Record<string, string>>,
+  stop: AbortSignal,
+): Promise<FileResult> {
   const args = ["test", "-A", "--no-check"];
   if (options.filter !== undefined) args.push(`--filter=${options.filter}`);
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args, path],
-    env: CHILD_ENV,
+    env,
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -106,14 +115,15 @@ async function runFile(path: string, options: Options, stop: AbortSignal): Promi
   limit.addEventListener("abort", onLimit, { once: true });
   const lines: string[] = [];
   const skipped: string[] = [];
-  const isLab = !path.startsWith("tests/unit/");
   const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
     for await (const line of stream.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream())) {
       lines.push(line);
       const test = parseTestLine(line);
       if (test === undefined) continue;
       if (test.result === "ignored") skipped.push(test.name);
-      else if (isLab) console.log(`    ${shortName(path)}: ${test.name} ... ${test.result} (${test.time})`);
+      else if (!isUnit(path)) {
+        console.log(`    ${shortName(path)}: ${test.name} ... ${test.result} (${test.time})`);
+      }
     }
   };
   const [{ success }] = await Promise.all([child.status, read(child.stdout), read(child.stderr)]);
@@ -125,6 +135,11 @@ async function runFile(path: string, options: Options, stop: AbortSignal): Promi
     output: lines.join("\n"),
     skipped,
   };
+}
+
+/** Whether a file needs no executable; also its results are too many for a line each. */
+function isUnit(path: string): boolean {
+  return path.startsWith("tests/unit/");
 }
 
 function shortName(path: string): string {
@@ -141,19 +156,33 @@ function report(result: FileResult, milliseconds: number): void {
   if (result.counts.failed > 0) console.log(result.output.replaceAll(/^/gm, "     | "));
 }
 
-/** Runs the files, {@link AT_ONCE} at a time. */
-async function runAll(files: readonly string[], options: Options, stop: AbortSignal): Promise<FileResult[]> {
-  const waiting = [...files];
+/**
+ * Runs the files, {@link AT_ONCE} at a time: one worker begins with what needs no executable, the others wait for
+ * it. Files that need it don't run if it can't be built.
+ */
+async function runAll(
+  files: readonly string[],
+  built: Promise<boolean>,
+  run: (path: string) => Promise<FileResult>,
+  stop: AbortSignal,
+): Promise<FileResult[]> {
+  const unit = files.filter(isUnit);
+  const lab = longestFirst(files.filter((path) => !isUnit(path)));
   const results: FileResult[] = [];
-  const worker = async () => {
-    for (let path = waiting.shift(); path !== undefined && !stop.aborted; path = waiting.shift()) {
-      const began = performance.now();
-      const result = await runFile(path, options, stop);
-      report(result, performance.now() - began);
-      results.push(result);
+  const worker = async (queues: readonly string[][]) => {
+    for (const queue of queues) {
+      if (queue === lab && !(await built)) continue;
+      for (let path = queue.shift(); path !== undefined && !stop.aborted; path = queue.shift()) {
+        const began = performance.now();
+        const result = await run(path);
+        report(result, performance.now() - began);
+        results.push(result);
+      }
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, (_, index) => worker(index === 0 ? [unit, lab] : [lab, unit])),
+  );
   return results;
 }
 
@@ -184,6 +213,17 @@ async function cleanUp(): Promise<void> {
   if (removed.length > 0) console.log(`removed what a killed run left: ${removed.join(", ")}`);
 }
 
+/** Waits for what tests need; a failure of it is printed, and counts as a failed test. */
+async function succeeds(what: string, work: Promise<void>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (error) {
+    console.log(`FAIL ${what}\n${error instanceof Error ? error.message : error}`);
+    return false;
+  }
+}
+
 /** @returns The exit status. */
 async function main(): Promise<number> {
   const options = parseOptions(Deno.args);
@@ -192,15 +232,24 @@ async function main(): Promise<number> {
   const files = all.filter((path) =>
     options.words.length === 0 || options.words.some((word) => path.includes(word))
   );
-  await cleanUp();
-  let counts = NONE;
-  const types = files.length > 0 ? await checkTypes(files) : { ok: true, output: "" };
-  if (!types.ok) {
-    console.log(`FAIL types\n${types.output}`);
-    counts = addCounts(counts, { ...NONE, failed: 1 });
+  if (files.length === 0) {
+    console.log("no test ran");
+    return 1;
   }
-  const results = await runAll(files, options, stop);
-  counts = results.reduce((sum, result) => addCounts(sum, result.counts), counts);
+  await cleanUp();
+  await using folder = await RunFolder.create();
+  const build = Deno.uid() === 0 && !Deno.env.get("FLANNELD_BINARY") && !files.every(isUnit);
+  const env = {
+    ...CHILD_ENV,
+    ...(build ? folder.environment : {}),
+    // Hosts with systemd keep their root in the usual folder for temporary files.
+    ...(options.folders === FOLDERS ? { TMPDIR: folder.temporary } : {}),
+  };
+  const types = succeeds("types", checkTypes(files));
+  const built = succeeds("build", build ? folder.build(stop) : Promise.resolve());
+  const results = await runAll(files, built, (path) => runFile(path, options, env, stop), stop);
+  const unready = [await types, await built].filter((ok) => !ok).length;
+  const counts = results.reduce((sum, result) => addCounts(sum, result.counts), { ...NONE, failed: unready });
   const unrun = files.length - results.length;
   if (unrun > 0) console.log(`${unrun} files didn't run`);
   await cleanUp();

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { delay } from "./process.ts";
 
 /** Namespaces and folders of the lab are named `flt-<pid of the owner>-<random>-…`. */
 const NAME = /^flt-(\d+)-/;
@@ -59,6 +60,39 @@ export async function removeCgroup(name: string): Promise<void> {
   }
 }
 
+/** How long a process that was killed may still write into its folder, in milliseconds. */
+const REMOVE_LIMIT = 5_000;
+
+/**
+ * Removes a folder with all in it. What is gone already is no error, and neither is a file that appears meanwhile:
+ * processes that were killed have not ended yet, and a reaper may remove the same folder.
+ *
+ * @throws {Error} If files keep appearing, or one can't be removed.
+ */
+export async function removeFolder(path: string): Promise<void> {
+  const end = performance.now() + REMOVE_LIMIT;
+  for (;;) {
+    try {
+      return await Deno.remove(path, { recursive: true });
+    } catch (error) {
+      if (!(await exists(path))) return;
+      const isChanging = error instanceof Deno.errors.NotFound ||
+        (error instanceof Error && "code" in error && error.code === "ENOTEMPTY");
+      if (!isChanging || performance.now() >= end) throw error;
+    }
+    await delay(20);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Removes the namespaces, cgroups and folders of owners that are dead.
  *
@@ -82,7 +116,7 @@ export async function removeLeftovers(): Promise<string[]> {
   }
   for (const name of await namesIn(labFolder())) {
     if (!(await isLeftover(name))) continue;
-    await Deno.remove(`${labFolder()}/${name}`, { recursive: true });
+    await removeFolder(`${labFolder()}/${name}`);
     removed.push(name);
   }
   return removed;

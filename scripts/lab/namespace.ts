@@ -8,10 +8,15 @@ import { type Finished, ipBatch, run, type RunOptions } from "./process.ts";
 /** Processes that end with the lab at the latest. */
 export type Children = Set<Deno.ChildProcess>;
 
+/** No option, but where the executable unpacks itself. */
+const CACHE_VARIABLE = "FLANNELD_CACHE_DIR";
+
 /** This process's environment without what would be options of the flanneld under test. */
 function inheritedEnvironment(): Record<string, string> {
   const entries = Object.entries(Deno.env.toObject());
-  return Object.fromEntries(entries.filter(([key]) => !key.startsWith("FLANNELD_")));
+  return Object.fromEntries(
+    entries.filter(([key]) => key === CACHE_VARIABLE || !key.startsWith("FLANNELD_")),
+  );
 }
 
 /** A named network namespace (`ip netns`). */
