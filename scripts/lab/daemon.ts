@@ -22,6 +22,9 @@ export function flanneldCommand(): readonly string[] {
   return [Deno.execPath(), "run", "--quiet", V8_FLAGS, ...PERMISSIONS, MAIN];
 }
 
+/** How long a daemon may take to end, in milliseconds: a test that waits for it says why it fails. */
+const END_LIMIT = 60_000;
+
 /** How a daemon ended. */
 export interface DaemonEnd {
   /** Exit status; for a signal 128 and its number. */
@@ -77,13 +80,22 @@ export class Daemon {
     return this.#signal("SIGKILL");
   }
 
-  /** Waits until it ends by itself. */
+  /** Waits until it ends by itself. @throws {Error} If it takes too long; with its log. */
   async ended(): Promise<DaemonEnd> {
     const began = performance.now();
-    const { code } = await this.#child.status;
-    const milliseconds = performance.now() - began;
-    await this.#reading;
-    return { code, milliseconds };
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => reject(new Error(`flanneld (pid ${this.pid}) hasn't ended after ${END_LIMIT} ms:\n${this.log}`)),
+      END_LIMIT,
+    );
+    try {
+      const { code } = await Promise.race([this.#child.status, late]);
+      const milliseconds = performance.now() - began;
+      await Promise.race([this.#reading, late]);
+      return { code, milliseconds };
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #signal(name: Deno.Signal): Promise<DaemonEnd> {

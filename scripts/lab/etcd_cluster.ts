@@ -107,6 +107,8 @@ export class EtcdCluster implements LabStore {
   #spawn(member: Member): Deno.ChildProcess {
     const command = [
       ...["etcd", "--name", member.name, "--data-dir", this.#dataFolder(member), "--logger", "zap"],
+      // As ./etcd.ts: slow disks don't count.
+      "--unsafe-no-fsync",
       ...["--listen-client-urls", clientUrl(member), "--advertise-client-urls", clientUrl(member)],
       ...["--listen-peer-urls", peerUrl(member), "--initial-advertise-peer-urls", peerUrl(member)],
       ...this.#clusterArgs,

@@ -5,6 +5,7 @@ import { labTest } from "./lab_test_case.ts";
 import { deleteLease, leaseKey } from "../../scripts/lab/leases.ts";
 import { ping } from "../../scripts/lab/measure.ts";
 import { delay, until } from "../../scripts/lab/process.ts";
+import { assertOrderly } from "./orderly_end.ts";
 
 const BACKENDS: readonly JsonObject[] = [{ Type: "vxlan" }, { Type: "host-gw" }];
 
@@ -40,9 +41,7 @@ for (const backend of BACKENDS) {
       await lab.pingAll();
       const pings = ping(first!, second!.addresses.ipv4!, { count: 200, interval: 10 });
       for (const host of lab.hosts) {
-        const { code, milliseconds } = await host.daemon.stop();
-        assert.equal(code, 0);
-        assert.ok(milliseconds < 1000, `it took ${milliseconds} ms`);
+        assertOrderly(host.daemon, await host.daemon.stop());
       }
       const { sent, received } = await pings;
       assert.equal(received, sent);

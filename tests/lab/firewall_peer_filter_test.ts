@@ -24,10 +24,8 @@ firewallTest("peer filter: 20,000 peers, and changes cost what they change", asy
   await filter.setPeers({ addresses: all });
   assert.equal(await listed(), 20_000);
   scripts.length = 0;
-  const begin = performance.now();
   await filter.setPeers({ addresses: all.slice(1) });
-  assert.ok(performance.now() - begin < 500, "one peer less takes no time");
-  assert.ok(scripts.length === 1 && scripts[0]! < 100, "and one line");
+  assert.ok(scripts.length === 1 && scripts[0]! < 100, "one peer less is one line");
   await filter.setPeers({ addresses: all.slice(1) });
   assert.equal(scripts.length, 1, "nothing changed, nothing written");
   // Many at once: what comes while one is under way is put together.

@@ -154,6 +154,7 @@ namespaceTest(import.meta, "a flush retries nothing of what failed before it", a
   assert.ok(first > performance.now() && first < performance.now() + 1_000);
   assert.deepEqual(await host.reconciler.retry(), { operations: 0, failures: 0 }, "not before it is due");
   await new Promise((resolve) => setTimeout(resolve, first - performance.now() + 1));
+  const again = performance.now();
   assert.deepEqual(await host.reconciler.retry(), { operations: 1, failures: 1 });
-  assert.ok(host.reconciler.retryAt - performance.now() > 900, "the second wait is longer");
+  assert.ok(host.reconciler.retryAt - again > 900, "the second wait is longer");
 });

@@ -7,6 +7,7 @@ import { run } from "../../scripts/lab/process.ts";
 import { builtBinary, useCommand } from "./built_binary.ts";
 import { kubeTest } from "./kube_lab.ts";
 import { hasCrun, unpackImage, writePod } from "./oci_pod.ts";
+import { assertOrderly } from "./orderly_end.ts";
 
 const MANIFEST = new URL("../../packaging/kubernetes/kube-flannel.yml", import.meta.url);
 
@@ -86,9 +87,7 @@ kubeTest(
     await lab.pingAll();
     const rules = await lab.host(1).exec(["iptables-save", "-t", "nat"]);
     assert.match(rules.stdout, /FLANNEL-POSTRTG/);
-    const { code, milliseconds } = await lab.host(1).daemon.stop();
-    assert.equal(code, 0);
-    assert.ok(milliseconds < 1_000, `${milliseconds} ms`);
+    assertOrderly(lab.host(1).daemon, await lab.host(1).daemon.stop());
     assert.doesNotMatch(lab.host(2).daemon.log, /WARN|error:/i);
   },
 );

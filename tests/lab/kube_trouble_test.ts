@@ -4,6 +4,7 @@ import { FLANNEL_USER } from "../fakes/kube/main.ts";
 import { FLANNEL_RULES } from "../fakes/kube/access.ts";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import { kubeTest, nodeObject, PREFIX, untilNode } from "./kube_lab.ts";
+import { assertOrderly } from "./orderly_end.ts";
 
 const TOKEN = "flannel";
 
@@ -58,9 +59,7 @@ kubeTest("kube: SIGTERM ends each wait in a second", { hosts: 1 }, async ({ lab,
   const host = lab.host(1);
   const stopsInTime = async (wait: string, log: RegExp) => {
     await until(wait, () => log.test(host.daemon.log), 10_000);
-    const { code, milliseconds } = await host.daemon.stop();
-    assert.equal(code, 0, wait);
-    assert.ok(milliseconds < 1_000, `${wait}: ${milliseconds} ms`);
+    assertOrderly(host.daemon, await host.daemon.stop());
   };
   const node = await kube.node("node1");
   await kube.call("delete", "nodes", "node1");
@@ -96,9 +95,7 @@ kubeTest("kube: a server that freezes is noticed within 10 s, and what changed m
   const pid = await kube.call<number>("pid");
   Deno.kill(pid, "SIGSTOP");
   try {
-    const began = performance.now();
     await until("it is noticed", () => /gave no answer for/.test(lab.host(1).daemon.log), 10_000);
-    assert.ok(performance.now() - began < 10_000);
     await lab.pingAll();
   } finally {
     Deno.kill(pid, "SIGCONT");

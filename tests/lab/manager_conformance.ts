@@ -125,7 +125,7 @@ function followTests(test: Test): void {
     await until("it follows", () => host.membership.health().connected);
     const began = performance.now();
     await host.leave();
-    assert.ok(performance.now() - began < 1000);
+    assert.ok(performance.now() - began < 5000);
     assert.equal(host.error, undefined);
   });
 }

@@ -355,7 +355,7 @@ function historyTests(test: Test): void {
     for await (const _ of store.watchLeases(revision, { signal: stop.signal })) {
       setTimeout(() => stop.abort(), 1);
     }
-    assert.ok(performance.now() - began < 1000);
+    assert.ok(performance.now() - began < 5000);
     await assert.rejects(store.listLeases({ signal: stop.signal }), { name: "AbortError" });
   });
 }

@@ -129,7 +129,7 @@ clusterTest(
     await cluster.restore(snapshot);
     await putPeer(cluster, 3);
     await untilRoute(host, 3, 15_000);
-    await untilRoute(host, 1, 1000);
+    await untilRoute(host, 1, 5000);
     await until(
       "no ghost",
       async () => !(await host.routes("-4", "flannel.1")).join().includes("10.5.2.0"),

@@ -110,7 +110,7 @@ test("wiped and begun anew under the same ids, past the known revision", () =>
     await overtake(s);
     s.proxy.heal();
     await untilRight(s);
-    await until("no config", () => s.following.configs.at(-1) === undefined, 1000);
+    await until("no config", () => s.following.configs.at(-1) === undefined, 5000);
   }));
 
 test("a reconnect to the same history lists nothing", () =>

@@ -57,7 +57,8 @@ labTest("wireguard: peers that swallow packets, and leases that make no sense, c
   const [from, to] = await lab.connect();
   const began = performance.now();
   await lab.pingAll(5_000);
-  assert.ok(performance.now() - began < 3_000, "the first ping");
+  // A handshake that is lost is begun anew by the kernel after 5 s, by the daemon after 1 s.
+  assert.ok(performance.now() - began < 4_500, "the first ping");
   const ping = ["ping", "-n", "-q", "-c", "5", "-i", "0.2"];
   const into = from!.exec([...ping, "10.5.201.7"], { mayFail: true });
   const { stdout } = await from!.exec([...ping, to!.addresses.ipv4!]);
