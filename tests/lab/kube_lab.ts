@@ -62,6 +62,17 @@ export class KubeServer {
     return this.call<NodeObject>("get", "nodes", name);
   }
 
+  /** Writes a changed Node; the daemon may write it at the same time, and the one that comes second asks again. */
+  async changeNode(name: string, change: (node: NodeObject) => NodeObject): Promise<void> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await this.call("update", "nodes", change(await this.node(name)));
+      } catch (error) {
+        if (attempt === 5 || !/has been modified/.test(String(error))) throw error;
+      }
+    }
+  }
+
   /** The Node's annotations of flannel's, without the prefix. */
   async annotations(name: string): Promise<Record<string, string>> {
     const { metadata } = await this.node(name);

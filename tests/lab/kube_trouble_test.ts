@@ -15,11 +15,8 @@ kubeTest(
   },
   async ({ lab, kube, start, startAll }) => {
     await startAll();
-    const node = await kube.node("node1");
-    await kube.call("update", "nodes", {
-      ...node,
-      spec: { podCIDR: "10.5.9.0/24", podCIDRs: ["10.5.9.0/24"] },
-    });
+    const spec = { podCIDR: "10.5.9.0/24", podCIDRs: ["10.5.9.0/24"] };
+    await kube.changeNode("node1", (node) => ({ ...node, spec }));
     const { code } = await lab.host(1).daemon.ended();
     assert.equal(code, 1);
     assert.match(lab.host(1).daemon.log, /node1 has podCIDR 10\.5\.9\.0\/24 now, and had 10\.5\.1\.0\/24/);
@@ -210,7 +207,7 @@ kubeTest(
     const node = await kube.node("node1");
     assert.equal(node.status!.conditions!.length, 2, "the others stay");
     const taken = { ...other, status: "True", reason: "NoRouteCreated" };
-    await kube.call("update", "nodes", { ...node, status: { conditions: [ready, taken] } });
+    await kube.changeNode("node1", (node) => ({ ...node, status: { conditions: [ready, taken] } }));
     await untilNode(kube, "node1", "our word again", isOurs);
     await lab.host(1).daemon.stop();
     const said = (await kube.requests()).filter(({ body }) => body.includes("NetworkUnavailable"));
