@@ -1,5 +1,5 @@
 /**
- * Opens the lease store on etcd: the only way to npm:etcd3.
+ * Opens the lease store on etcd: what loads node:http2.
  *
  * @module
  */
@@ -19,8 +19,7 @@ export interface EtcdStoreOptions extends CredentialOptions {
 const PROBLEM = "etcd certificates";
 
 /**
- * Opens the store. Returns at once: etcd3 is loaded in the background, and nothing is connected before the
- * first call. Certificates are read again when their files change.
+ * Opens the store. Nothing is connected before the first call. Certificates are read again when their files change.
  *
  * @throws {StoreError} If an endpoint or a certificate file can't be used.
  */

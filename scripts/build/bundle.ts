@@ -6,7 +6,6 @@
  *
  *     app/main.js         the entry
  *     app/**            workers, chunks, assets
- *     proto/*.proto       etcd's, where the etcd package looks for them: beside the folder of its code
  *
  * @module
  */
@@ -21,7 +20,6 @@ import {
 } from "./rewrite.ts";
 import { run } from "./run.ts";
 import { trimPackages } from "./trim.ts";
-import { trimProtos } from "./trim_protos.ts";
 
 /** A file of the program that is named by `import.meta.url`: a worker, or an asset. */
 interface NamedFile {
@@ -89,22 +87,6 @@ async function filesUnder(folder: string, prefix = ""): Promise<string[]> {
     else found.push(path);
   }
   return found.sort();
-}
-
-/** The folder of an npm package in the cache of the Deno that runs the build. */
-async function packageFolder(root: string, name: string): Promise<string> {
-  const code = `console.log(import.meta.resolve(${JSON.stringify(`${name}/package.json`)}))`;
-  return dirname(fromFileUrl((await run(root, [Deno.execPath(), "eval", code])).trim()));
-}
-
-async function writeProtoFiles(root: string, stage: string): Promise<void> {
-  const from = join(await packageFolder(root, "etcd3"), "proto");
-  await Deno.mkdir(join(stage, "proto"));
-  const files = new Map<string, string>();
-  for (const file of (await filesUnder(from)).filter((name) => name.endsWith(".proto"))) {
-    files.set(basename(file), await Deno.readTextFile(join(from, file)));
-  }
-  for (const [name, text] of trimProtos(files)) await Deno.writeTextFile(join(stage, "proto", name), text);
 }
 
 /**
@@ -175,5 +157,4 @@ export async function bundle(options: BundleOptions): Promise<void> {
     new Map(named.map((file) => [file.specifier, placeInApp(root, file)] as const)),
     options.commit,
   );
-  await writeProtoFiles(root, stage);
 }

@@ -31,7 +31,7 @@ export function compileCommand(options: CompileOptions): [string, ...string[]] {
     ...["--quiet", "--no-check", "--no-config", "--no-lock", "--no-remote", "--no-npm"],
     V8_FLAGS,
     ...PERMISSIONS,
-    ...["--target", options.target, "--include", "app", "--include", "proto"],
+    ...["--target", options.target, "--include", "app"],
     ...["--output", options.out, join("app", "main.js")],
   ];
 }

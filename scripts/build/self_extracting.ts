@@ -49,7 +49,7 @@ export async function selfExtracting(options: SelfExtractingOptions): Promise<vo
   const archive = `${stage}.tar`;
   await run(stage, [
     ...["tar", "--create", "--file", archive, "--format=ustar", "--sort=name", "--mtime=@0"] as const,
-    ...["--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=", "app", "flanneld", "proto"],
+    ...["--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=", "app", "flanneld"],
   ]);
   const payload = gzipSync(await Deno.readFile(archive), { level: 9 });
   await Deno.remove(archive);

@@ -21,28 +21,9 @@ interface TextChange {
   readonly replacement: string;
 }
 
-/** proto-loader adds these to what .proto files may import; etcd's import none of them. */
-const NO_COMMON_PROTOS = "module.exports = { nested: { google: { nested: { protobuf: { nested: {} } } } } };";
-
 const UNUSED_MODULES: readonly UnusedModule[] = [
   { path: /\/@googleapis\/compute\/[^/]+\/build\/alpha\.js$/, body: "exports.compute_alpha = {};" },
   { path: /\/@googleapis\/compute\/[^/]+\/build\/beta\.js$/, body: "exports.compute_beta = {};" },
-  // Descriptors are for server reflection. Loading this resolves a schema of schemas, which takes 10 ms.
-  { path: /\/protobufjs\/[^/]+\/ext\/descriptor\/index\.js$/, body: "module.exports = {};" },
-  { path: /\/protobufjs\/[^/]+\/google\/protobuf\/api\.json$/, body: NO_COMMON_PROTOS },
-  { path: /\/protobufjs\/[^/]+\/google\/protobuf\/descriptor\.json$/, body: NO_COMMON_PROTOS },
-  { path: /\/protobufjs\/[^/]+\/google\/protobuf\/source_context\.json$/, body: NO_COMMON_PROTOS },
-  { path: /\/protobufjs\/[^/]+\/google\/protobuf\/type\.json$/, body: NO_COMMON_PROTOS },
-  // The program is a client.
-  { path: /\/@grpc\/grpc-js\/[^/]+\/build\/src\/server\.js$/, body: "" },
-  { path: /\/@grpc\/grpc-js\/[^/]+\/build\/src\/server-interceptors\.js$/, body: "" },
-  { path: /\/@grpc\/grpc-js\/[^/]+\/build\/src\/server-credentials\.js$/, body: "" },
-  // Balancing by load is for clients of many servers, and its reports (ORCA) for servers.
-  { path: /\/@grpc\/grpc-js\/[^/]+\/build\/src\/orca\.js$/, body: "" },
-  {
-    path: /\/@grpc\/grpc-js\/[^/]+\/build\/src\/load-balancer-weighted-round-robin\.js$/,
-    body: "exports.setup = () => {};",
-  },
 ];
 
 const TEXT_CHANGES: readonly TextChange[] = [
@@ -57,21 +38,6 @@ const TEXT_CHANGES: readonly TextChange[] = [
   if (module === undefined) throw new Error("Cannot find module " + id);
   return module;
 };`,
-  },
-  {
-    what: "@grpc/proto-loader makes no descriptors of messages",
-    pattern: /^ *const (?:message|enum)Descriptor = \w+\.toDescriptor\("proto3"\);\n/gm,
-    replacement: "",
-  },
-  {
-    what: "@grpc/proto-loader's definitions have no descriptors",
-    pattern: /\btype: (message|enum)Descriptor\.\$type\.toObject\(\1Descriptor, descriptorOptions\)/g,
-    replacement: "type: undefined",
-  },
-  {
-    what: "@grpc/proto-loader makes no descriptors of files",
-    pattern: /const descriptorList = root\.toDescriptor\("proto3"\)\.file;\n *const bufferList = [^;]+;/g,
-    replacement: "const bufferList = [];",
   },
   {
     what: "ip-address is loaded with the first text of an IPv6 address",

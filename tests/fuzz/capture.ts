@@ -10,7 +10,8 @@
 import { Buffer } from "node:buffer";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadEtcd3, openChannels } from "../../lib/leases/etcd/library.ts";
+import { GrpcClient } from "../../lib/leases/etcd/grpc.ts";
+import { METHODS, WATCH } from "../../lib/leases/etcd/layouts.ts";
 import { setSocketOption } from "../../lib/ffi/fd.ts";
 import * as c from "../../lib/netlink/constants.ts";
 import { filterScript, peerSets } from "../../lib/firewall/peer_filter_text.ts";
@@ -247,53 +248,31 @@ function captureFirewall(): void {
 async function captureEtcd(): Promise<void> {
   await using etcd = await Etcd.start();
   const prefix = "/coreos.com/network";
-  const { channels, close } = openChannels(
-    await loadEtcd3(),
-    { url: etcd.endpoint, secure: false } as never,
-    {},
-  );
-  // deno-lint-ignore no-explicit-any -- grpc-js's clients as they are
-  const call = (service: string, use: (client: any, metadata: any) => Promise<Uint8Array>) =>
-    channels.withConnection(service, ({ client, metadata }) => use(client, metadata));
-  // deno-lint-ignore no-explicit-any -- answers as they are
-  const unary = (client: any, method: string, name: string, request: unknown) =>
-    new Promise<Uint8Array>((resolve, reject) =>
-      client[method](
-        request,
-        (error: Error | null, answer: unknown) =>
-          error ? reject(error) : resolve(client.constructor.service[name].responseSerialize(answer)),
-      )
-    );
+  const client = new GrpcClient({ url: etcd.endpoint, target: etcd.endpoint.slice(7), secure: false }, {});
+  const limits = { deadlineMs: 5000, connectMs: 5000 };
   const value =
     '{"PublicIP":"172.30.0.2","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"3e:4b:bc:75:ce:43"}}';
   const put = (key: string, text: string) =>
-    call(
-      "KV",
-      (client) => unary(client, "put", "Put", { key: Buffer.from(prefix + key), value: Buffer.from(text) }),
-    );
+    client.unary(METHODS["KV.put"], { key: Buffer.from(prefix + key), value: Buffer.from(text) }, {}, limits);
   await put("/config", '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}');
   await put("/subnets/10.5.88.0-24", value);
   await put("/subnets/10.5.89.0-24&fc00:0:0:1::-64", value);
   const range = { key: Buffer.from(`${prefix}/`), range_end: Buffer.from(`${prefix}0`) };
-  keep("etcd-range", "leases", await call("KV", (client) => unary(client, "range", "Range", range)));
-  keep(
-    "etcd-range",
-    "nothing",
-    await call("KV", (client) => unary(client, "range", "Range", { key: Buffer.from("x") })),
-  );
-  await call("Watch", async (client) => {
-    const stream = client.watch();
-    stream.on("error", () => {});
-    stream.write({ create_request: { ...range, start_revision: "2" } });
-    let number = 0;
-    for await (const answer of stream) {
-      keep("etcd-watch", `answer-${number++}`, client.constructor.service.Watch.responseSerialize(answer));
-      if (answer.events.length > 0) break;
-    }
-    stream.cancel();
-    return new Uint8Array();
+  const read = METHODS["KV.range"];
+  for (const [name, request] of Object.entries({ leases: range, nothing: { key: Buffer.from("x") } })) {
+    keep("etcd-range", name, read.response.encode(await client.unary(read, request, {}, limits)));
+  }
+  const stream = await client.stream(WATCH, {}, limits);
+  stream.write({
+    create_request: { ...range, start_revision: "2", progress_notify: false, fragment: false },
   });
-  close();
+  let number = 0;
+  for await (const answer of stream) {
+    keep("etcd-watch", `answer-${number++}`, WATCH.response.encode(answer));
+    if (answer.events.length > 0) break;
+  }
+  stream.cancel();
+  client.close();
 }
 
 /** A device of wireguard-go with two peers, one of which has said nothing yet. */

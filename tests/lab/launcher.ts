@@ -39,7 +39,7 @@ export class LauncherLab implements AsyncDisposable {
     arch: string = Deno.build.arch,
   ): Promise<string> {
     const stage = this.path(`stage-${name}`);
-    for (const folder of ["app", "proto"]) await Deno.mkdir(join(stage, folder), { recursive: true });
+    await Deno.mkdir(join(stage, "app"), { recursive: true });
     await Deno.writeTextFile(join(stage, "app/main.js"), "");
     const runtime = this.path(`runtime-${name}`);
     const shift = `while [ $# -gt 0 ]; do case $1 in */app/main.js) shift; break ;; *) shift ;; esac; done`;

@@ -43,6 +43,16 @@ test("an endpoint that takes connections and never answers costs less than 2 s",
   assert.ok(second < 1000, `the second call took ${second} ms`);
 });
 
+/** Whether nobody listens: a listener that is being closed still takes connections, and resets them. */
+async function refuses(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ port })).close();
+    return false;
+  } catch (error) {
+    return error instanceof Deno.errors.ConnectionRefused;
+  }
+}
+
 // "The signal has been aborted": the commands' patience was shorter than that of the store, which knew more.
 test("who has little patience hears what each endpoint did", async () => {
   await using etcd = await Etcd.start();
@@ -50,6 +60,7 @@ test("who has little patience hears what each endpoint did", async () => {
   await using dead = new TcpProxy(etcd.endpoint);
   silent.mute();
   dead.cut();
+  await until("the listener's end", () => refuses(dead.port), 5000);
   const named = new RegExp(
     `${dead.endpoint}: connection refused; ${silent.endpoint}: no (answer|connection)`,
   );

@@ -12,7 +12,7 @@ import { planFilterTable } from "../../lib/firewall/nftables_filter_table.ts";
 import { AccessError } from "../../lib/kube/access.ts";
 import { accessFrom } from "../../lib/kube/kubeconfig.ts";
 import { decodeLeaseKey } from "../../lib/leases/codec.ts";
-import { CallError } from "../../lib/leases/etcd/client.ts";
+import { CallError } from "../../lib/leases/etcd/faults.ts";
 import type { WatchResponse } from "../../lib/leases/etcd/messages.ts";
 import { WatchCursor } from "../../lib/leases/etcd/watch.ts";
 import { decodeAddress } from "../../lib/netlink/address.ts";

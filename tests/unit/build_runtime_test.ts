@@ -42,12 +42,12 @@ Deno.test("build: the daemon doesn't get all permissions, and only the programs 
   }
 });
 
-Deno.test("build: deno compile gets the bundle, etcd's .proto files, the permissions and the target", () => {
+Deno.test("build: deno compile gets the bundle, the permissions and the target", () => {
   const command = compileCommand({ stage: "/s", out: "/o/flanneld", target: "aarch64-unknown-linux-gnu" });
   const text = command.join(" ");
   assert.match(
     text,
-    / --target aarch64-unknown-linux-gnu --include app --include proto --output \/o\/flanneld /,
+    / --target aarch64-unknown-linux-gnu --include app --output \/o\/flanneld /,
   );
   assert.equal(command.at(-1), "app/main.js");
   for (const permission of PERMISSIONS) assert.ok(command.includes(permission), permission);

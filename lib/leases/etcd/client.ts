@@ -1,60 +1,32 @@
 /**
- * One etcd endpoint through npm:etcd3: unary calls and streams.
+ * One etcd endpoint: its unary calls and streams, in a user's session.
  *
  * @module
  */
 import type { Credentials } from "./credentials.ts";
 import type { Endpoint } from "./endpoints.ts";
-import { classify, type RpcError } from "./faults.ts";
-import {
-  type CallStream,
-  type Channels,
-  type Metadata,
-  openChannels,
-  READY,
-  type StreamMethod,
-  type UnaryMethod,
-} from "./library.ts";
+import { CallError, classify } from "./faults.ts";
+import { type CallStream, GrpcClient, type Metadata } from "./grpc.ts";
+import { KEEP_ALIVE, type Method, METHODS, WATCH } from "./layouts.ts";
 import type { CallLimits } from "./limits.ts";
-import type { CallName, Calls, KeepAliveResponse, WatchResponse } from "./messages.ts";
+import type { CallName, Calls, WatchRequest, WatchResponse } from "./messages.ts";
 import { Session } from "./session.ts";
 
 /** The watch stream. */
-export type WatchStream = CallStream<WatchResponse>;
-
-/** A call's outcome that isn't an answer, with the name of who didn't answer. */
-export class CallError extends Error implements RpcError {
-  override readonly name = "CallError";
-  constructor(readonly code: number, readonly details: string) {
-    super(details);
-  }
-
-  /** From whatever grpc-js threw. */
-  static from(error: unknown): CallError {
-    if (error instanceof CallError) return error;
-    const { code, details } = error as { code?: unknown; details?: unknown };
-    return new CallError(
-      typeof code === "number" ? code : 14,
-      typeof details === "string" ? details : String(error),
-    );
-  }
-}
+export type WatchStream = CallStream<WatchRequest, WatchResponse>;
 
 /** Every answer of etcd has one. UNAVAILABLE: another endpoint may be an etcd. */
 const NO_HEADER = new CallError(14, "the answer has no header: is that an etcd?");
 
 /** A client of one endpoint. Nothing is connected before the first call. */
 export class EtcdClient {
-  readonly #channels: Channels;
-  readonly #close: () => void;
+  readonly #grpc: GrpcClient;
   readonly #session: Session;
 
   /** @throws {Error} If the certificates can't be used. */
-  constructor(etcd3: typeof import("etcd3"), readonly endpoint: Endpoint, credentials: Credentials) {
+  constructor(readonly endpoint: Endpoint, credentials: Credentials) {
     const { username, password } = credentials;
-    const { channels, close } = openChannels(etcd3, endpoint, credentials);
-    this.#channels = channels;
-    this.#close = close;
+    this.#grpc = new GrpcClient(endpoint, credentials);
     this.#session = new Session(
       username ? (limits) => this.#login({ name: username, password: password ?? "" }, limits) : undefined,
     );
@@ -80,7 +52,7 @@ export class EtcdClient {
    */
   watch<T>(start: (stream: WatchStream) => Promise<T>, limits: CallLimits): Promise<T> {
     return this.#inSession(limits, async (token) => {
-      const stream = await this.#stream<WatchResponse>("Watch.watch", token);
+      const stream = await this.#grpc.stream(WATCH, metadataWith(token), limits);
       try {
         return await start(stream);
       } catch (error) {
@@ -97,29 +69,23 @@ export class EtcdClient {
    */
   keepAlive(id: string, limits: CallLimits): Promise<number> {
     return this.#inSession(limits, async (token) => {
-      const stream = await this.#stream<KeepAliveResponse>(
-        "Lease.leaseKeepAlive",
-        token,
-        Date.now() + limits.deadlineMs,
-      );
-      const stop = () => stream.cancel();
-      limits.signal?.addEventListener("abort", stop, { once: true });
+      const { deadlineMs } = limits;
+      const stream = await this.#grpc.stream(KEEP_ALIVE, metadataWith(token), limits, deadlineMs);
       try {
         stream.write({ ID: id });
         for await (const { TTL } of stream) return Math.max(0, Number(TTL));
         throw new CallError(14, "etcd ended the keep-alive stream");
       } catch (error) {
         limits.signal?.throwIfAborted();
-        throw CallError.from(error);
+        throw error;
       } finally {
-        limits.signal?.removeEventListener("abort", stop);
-        stop();
+        stream.cancel();
       }
     });
   }
 
   close(): void {
-    this.#close();
+    this.#grpc.close();
   }
 
   async #inSession<T>(limits: CallLimits, use: (token: string | undefined) => Promise<T>): Promise<T> {
@@ -150,52 +116,12 @@ export class EtcdClient {
     name: N,
     request: Calls[N]["request"],
     token: string | undefined,
-    { deadlineMs, connectMs, signal }: CallLimits,
+    limits: CallLimits,
   ): Promise<Calls[N]["response"]> {
-    signal?.throwIfAborted();
-    const [service, method] = name.split(".") as [string, string];
-    return await this.#channels.withConnection(service, ({ client, metadata }) => {
-      prepare(metadata, token);
-      const unary = (client as unknown as Record<string, UnaryMethod>)[method]!;
-      return new Promise<Calls[N]["response"]>((resolve, reject) => {
-        let why: unknown;
-        const cancel = (reason: unknown) => {
-          why = reason;
-          call.cancel();
-        };
-        const onAbort = () => cancel(signal!.reason);
-        const timer = setTimeout(() => {
-          if (client.getChannel().getConnectivityState(false) !== READY) {
-            cancel(new CallError(14, `no connection within ${connectMs} ms`));
-          }
-        }, connectMs);
-        const deadline = Date.now() + deadlineMs;
-        const call = unary.call(client, request, metadata, { deadline }, (error, response) => {
-          clearTimeout(timer);
-          signal?.removeEventListener("abort", onAbort);
-          if (error) reject(why ?? CallError.from(error));
-          else if ((response as { header?: unknown }).header === null) reject(NO_HEADER);
-          else resolve(response as Calls[N]["response"]);
-        });
-        signal?.addEventListener("abort", onAbort, { once: true });
-      });
-    });
-  }
-
-  #stream<Response>(
-    name: "Watch.watch" | "Lease.leaseKeepAlive",
-    token: string | undefined,
-    deadline?: number,
-  ): Promise<CallStream<Response>> {
-    const [service, method] = name.split(".") as [string, string];
-    return this.#channels.withConnection(service, ({ client, metadata }) => {
-      prepare(metadata, token);
-      const open = (client as unknown as Record<string, StreamMethod>)[method]!;
-      const stream = open.call(client, metadata, deadline === undefined ? {} : { deadline });
-      // Before anybody iterates, an error would end the process.
-      stream.on("error", () => {});
-      return stream as CallStream<Response>;
-    });
+    const method: Method<Calls[N]["request"], Calls[N]["response"]> = METHODS[name];
+    const response = await this.#grpc.unary(method, request, metadataWith(token), limits);
+    if ((response as { header: unknown }).header === null) throw NO_HEADER;
+    return response;
   }
 }
 
@@ -203,9 +129,8 @@ export class EtcdClient {
  * What every call carries. `hasleader` (etcd, api/v3rpc/rpctypes/metadatafields.go): a member that is cut off
  * from its quorum refuses calls at once and ends streams after some 3 s, instead of keeping silent.
  */
-function prepare(metadata: Metadata, token: string | undefined): void {
-  metadata.set("hasleader", "true");
-  if (token !== undefined) metadata.set("token", token);
+function metadataWith(token: string | undefined): Metadata {
+  return { hasleader: "true", ...token === undefined ? {} : { token } };
 }
 
 /** Whether a new login may help. */

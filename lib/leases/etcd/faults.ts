@@ -4,11 +4,17 @@
  * @module
  */
 
-/** An error as grpc-js reports it. */
-export interface RpcError {
-  /** Status code (gRPC, "Status codes and their use"). */
-  readonly code: number;
-  readonly details: string;
+/** A call's outcome that isn't an answer. */
+export class CallError extends Error {
+  override readonly name = "CallError";
+
+  /**
+   * @param code Status code (gRPC, "Status codes and their use").
+   * @param details What the server said, or what became of the connection.
+   */
+  constructor(readonly code: number, readonly details: string) {
+    super(details);
+  }
 }
 
 /**
@@ -61,7 +67,7 @@ const SENTENCES: readonly (readonly [RegExp, FaultKind, string?])[] = [
 /** Causes that stand in the connection's error, where waiting won't help. */
 const TLS_CAUSES: readonly (readonly [RegExp, string])[] = [
   [
-    /ALTNAME_INVALID.*?altnames: (.*?)(?:\. Resolution note:.*)?$/,
+    /ALTNAME_INVALID.*?altnames: (.*)$/,
     "the server's certificate is for other names: $1",
   ],
   // The server's word for it may also be lost with the connection: then it is a broken pipe.
@@ -81,7 +87,7 @@ const TLS_CAUSES: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Classifies an error of a call to an endpoint. */
-export function classify(error: RpcError): Fault {
+export function classify(error: Pick<CallError, "code" | "details">): Fault {
   for (const [pattern, kind, cause] of SENTENCES) {
     if (pattern.test(error.details)) return { kind, cause: cause ?? error.details };
   }
@@ -93,18 +99,14 @@ export function classify(error: RpcError): Fault {
   return { kind: "endpoint", cause: connectionCause(error.details) };
 }
 
-/** The part of grpc-js's sentence that people need. */
+/** What people need of a connection's error. */
 function connectionCause(details: string): string {
   if (/ECONNREFUSED/.test(details)) return "connection refused";
-  if (/Deadline exceeded/.test(details)) return "no answer in time";
+  if (/^Deadline exceeded/.test(details)) return "no answer in time";
   // We end streams that way, to connect anew.
   if (/^Cancelled on client/.test(details)) return "the connection was given up";
-  const last = /Last error: (?:Error: )?(.*?)\.? ?(?:\(\d{4}-[^)]*\))?\. Resolution note:/.exec(details);
-  const cause = last?.[1] ?? details;
-  // grpc-js prints what it doesn't know.
-  if (/^(null|undefined|)$/.test(cause)) return "no connection";
-  if (/ECONNRESET|EPIPE|socket hang up|Failed to connect/.test(cause)) {
-    return `${cause}: the server closed the connection (does it want https:// or a client certificate?)`;
+  if (/ECONNRESET|EPIPE|socket hang up/.test(details)) {
+    return `${details}: the server closed the connection (does it want https:// or a client certificate?)`;
   }
-  return cause;
+  return details;
 }

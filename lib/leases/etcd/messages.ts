@@ -1,6 +1,6 @@
 /**
- * The parts of etcd's v3 API that are used, as proto-loader gives and takes them (64-bit numbers as decimal
- * text, bytes as Buffer, fields named as in rpc.proto).
+ * The parts of etcd's v3 API that are used, as protobuf.ts gives and takes them (64-bit numbers as decimal
+ * text, bytes as Buffer, fields named as in rpc.proto). Where each field stands is in layouts.ts.
  *
  * @module
  */
@@ -84,6 +84,17 @@ export interface WatchEvent {
   readonly kv: KeyValue;
 }
 
+/** Begins a watch. */
+export interface WatchRequest {
+  readonly create_request: {
+    readonly key: Buffer;
+    readonly range_end?: Buffer;
+    readonly start_revision: string;
+    readonly progress_notify: boolean;
+    readonly fragment: boolean;
+  };
+}
+
 export interface WatchResponse {
   readonly header: Header;
   readonly watch_id: string;
@@ -111,11 +122,12 @@ export interface Calls {
   };
   "Lease.leaseGrant": {
     request: { readonly TTL: string; readonly ID: string };
-    response: { readonly ID: string; readonly error: string };
+    response: { readonly header: Header; readonly ID: string; readonly error: string };
   };
   "Lease.leaseTimeToLive": {
     request: { readonly ID: string; readonly keys: boolean };
     response: {
+      readonly header: Header;
       readonly keys: readonly Buffer[];
       /** Seconds that are left; -1 where there is no such lease. */
       readonly TTL: string;
@@ -126,7 +138,7 @@ export interface Calls {
   "Lease.leaseRevoke": { request: { readonly ID: string }; response: { readonly header: Header } };
   "Auth.authenticate": {
     request: { readonly name: string; readonly password: string };
-    response: { readonly token: string };
+    response: { readonly header: Header; readonly token: string };
   };
 }
 

@@ -5,11 +5,10 @@
  */
 import { messageOf } from "../../errors.ts";
 import { CompactedError, ReplacedError, StoreError } from "../types.ts";
-import { CallError, EtcdClient, type WatchStream } from "./client.ts";
+import { EtcdClient, type WatchStream } from "./client.ts";
 import type { CredentialSource } from "./credentials.ts";
 import type { Endpoint } from "./endpoints.ts";
-import { classify, type Fault } from "./faults.ts";
-import { loadEtcd3 } from "./library.ts";
+import { CallError, classify, type Fault } from "./faults.ts";
 import { type CallLimits, left, type Patience } from "./limits.ts";
 import type { CallName, Calls } from "./messages.ts";
 
@@ -99,7 +98,7 @@ export class EtcdPool implements Disposable {
   /** Has {@link dropConnections} and the end of the pool end this stream. */
   track(stream: WatchStream): void {
     this.#watches.add(stream);
-    stream.on("status", () => this.#watches.delete(stream));
+    void stream.ended.then(() => this.#watches.delete(stream));
   }
 
   /** Ends all connections; calls and watches under way fail, later ones connect anew. */
@@ -144,13 +143,12 @@ export class EtcdPool implements Disposable {
   }
 
   async #client(endpoint: Endpoint): Promise<EtcdClient> {
-    const etcd3 = await loadEtcd3();
     await (this.#refreshing ??= this.#refresh());
     if (this.#closed) throw new Error("The store is closed");
     let client = this.#clients.get(endpoint);
     if (!client) {
       try {
-        client = new EtcdClient(etcd3, endpoint, this.credentials.current);
+        client = new EtcdClient(endpoint, this.credentials.current);
       } catch (cause) {
         const why = messageOf(cause);
         throw new StoreError(`Cannot use the certificates for ${endpoint.url}: ${why}`, { cause });

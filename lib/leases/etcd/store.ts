@@ -16,7 +16,6 @@ import {
   type StoredLease,
   type TimedLease,
 } from "../types.ts";
-import { loadEtcd3 } from "./library.ts";
 import type { CredentialSource } from "./credentials.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { follow } from "./follow.ts";
@@ -42,15 +41,13 @@ export class EtcdStore implements LeaseStore {
   readonly #grants: Grants;
   readonly #writer: LeaseWriter;
 
-  /** @param prefix Like `/coreos.com/network`. Nothing is asked of etcd yet; etcd3 begins to load. */
+  /** @param prefix Like `/coreos.com/network`. Nothing is connected before the first call. */
   constructor(endpoints: readonly Endpoint[], prefix: string, credentials: CredentialSource) {
     this.description = `etcd ${endpoints.map(({ url }) => url).join(",")}`;
     this.#pool = new EtcdPool(endpoints, credentials);
     this.#keys = new NetworkKeys(prefix);
     this.#grants = new Grants(this.#pool);
     this.#writer = new LeaseWriter(this.#pool, this.#keys, this.#grants);
-    // Who waits for it later sees the error; here it would end the process.
-    loadEtcd3().catch(() => {});
   }
 
   dropConnections(): void {

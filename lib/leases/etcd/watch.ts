@@ -14,7 +14,8 @@
  * @module
  */
 import { CompactedError, ReplacedError } from "../types.ts";
-import { CallError, type WatchStream } from "./client.ts";
+import type { WatchStream } from "./client.ts";
+import { CallError } from "./faults.ts";
 import { extend, type History } from "./history.ts";
 import type { KeyRange } from "./keys.ts";
 import type { CallLimits } from "./limits.ts";
@@ -171,11 +172,7 @@ export class WatchGroup {
 
 /** The next response. @throws {CallError} If the stream has ended, well or badly. */
 async function nextResponse(responses: AsyncIterator<WatchResponse>): Promise<WatchResponse> {
-  try {
-    const next = await responses.next();
-    if (!next.done) return next.value;
-  } catch (error) {
-    throw CallError.from(error);
-  }
+  const next = await responses.next();
+  if (!next.done) return next.value;
   throw new CallError(14, "etcd ended the watch stream");
 }

@@ -1,25 +1,20 @@
 /**
- * etcd's answers: protobuf as the gRPC library decodes it, then leases, events and the config as our code makes them.
+ * etcd's answers: protobuf, then leases, events and the config as our code makes them.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
-import { CallError } from "../../../lib/leases/etcd/client.ts";
+import { CallError } from "../../../lib/leases/etcd/faults.ts";
 import { extend, type History, historyOf, newestOf } from "../../../lib/leases/etcd/history.ts";
 import { configOf, NetworkKeys } from "../../../lib/leases/etcd/keys.ts";
-import { loadEtcd3, openChannels } from "../../../lib/leases/etcd/library.ts";
-import type { RangeResponse, WatchResponse } from "../../../lib/leases/etcd/messages.ts";
+import { METHODS, WATCH } from "../../../lib/leases/etcd/layouts.ts";
+import type { Layout } from "../../../lib/leases/etcd/protobuf.ts";
 import { WatchCursor } from "../../../lib/leases/etcd/watch.ts";
 import { decodeLease } from "../../../lib/leases/codec.ts";
 import { CompactedError } from "../../../lib/leases/types.ts";
 import { type FuzzOne, type FuzzTarget, property } from "../target.ts";
 
-/** grpc-js's client classes: what each method reads its answers with. */
-interface ClientClass {
-  readonly service: Readonly<Record<string, { responseDeserialize(bytes: Buffer): unknown }>>;
-}
-
-/** Bytes that aren't protobuf: gRPC makes an INTERNAL error of what its decoder throws. */
+/** Bytes that aren't protobuf. */
 class NotProtobufError extends Error {}
 
 const WORDS = [
@@ -48,33 +43,19 @@ export const ETCD_TARGETS: readonly FuzzTarget[] = [
   },
 ];
 
-/** The function that reads the answers of one method. */
-async function reader<T>(service: string, method: string): Promise<(input: Uint8Array) => T> {
-  const endpoint = { url: "http://127.0.0.1:1", secure: false };
-  const { channels, close } = openChannels(
-    await loadEtcd3(),
-    endpoint as Parameters<typeof openChannels>[1],
-    {},
-  );
-  const read = await channels.withConnection(service, ({ client }) => {
-    const { service: methods } = (client as unknown as { constructor: ClientClass }).constructor;
-    return methods[method]!.responseDeserialize;
-  });
-  close();
-  return (input) => {
-    try {
-      return read(Buffer.from(input)) as T;
-    } catch (cause) {
-      throw new NotProtobufError("not protobuf", { cause });
-    }
-  };
+function read<T extends object>(layout: Layout<T>, input: Uint8Array): T {
+  try {
+    return layout.decode(Buffer.from(input));
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new NotProtobufError("not protobuf", { cause });
+  }
 }
 
-async function openRange(): Promise<FuzzOne> {
-  const read = await reader<RangeResponse>("KV", "Range");
+function openRange(): FuzzOne {
   const keys = new NetworkKeys("/coreos.com/network");
   return (input) => {
-    const { header, kvs, count } = read(input);
+    const { header, kvs, count } = read(METHODS["KV.range"].response, input);
     for (const kv of kvs) {
       decodeLease(keys.lease(kv));
       configOf(kv);
@@ -83,11 +64,10 @@ async function openRange(): Promise<FuzzOne> {
   };
 }
 
-async function openWatch(): Promise<FuzzOne> {
-  const read = await reader<WatchResponse>("Watch", "Watch");
+function openWatch(): FuzzOne {
   const keys = new NetworkKeys("/coreos.com/network");
   return (input) => {
-    const response = read(input);
+    const response = read(WATCH.response, input);
     const history: History = { clusterId: response.header?.cluster_id ?? "0", term: 1n, count: 3 };
     const cursor = new WatchCursor(7n, history);
     const batch = cursor.take(response);
