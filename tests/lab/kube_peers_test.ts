@@ -168,3 +168,31 @@ kubeTest("kube peers: changes, lists and errors of the store are counted", { hos
   await until("the other MAC", async () => (await entries(kubeLab)).includes(MACS[1]), 5_000);
   assert.equal(await value("lease_events_total"), before + 2);
 });
+
+kubeTest("kube peers: a Node whose podCIDR overlaps the own, and one that is everybody's, change no route", {
+  hosts: 1,
+}, async (kubeLab) => {
+  const { lab, kube, startAll } = kubeLab;
+  await startAll();
+  const node = (number: number, cidr: string) => ({
+    ...peer(number, v4(MACS[0]), ["ipv4"]),
+    spec: { podCIDR: cidr, podCIDRs: [cidr] },
+  });
+  const refused = {
+    80: "10.5.1.128/25",
+    81: "10.5.0.0/22",
+    82: "10.5.1.0/24",
+    83: "0.0.0.0/0",
+    84: "10.9.0.0/24",
+  };
+  for (const [number, cidr] of Object.entries(refused)) {
+    await kube.call("create", "nodes", node(Number(number), cidr));
+  }
+  await kube.call("create", "nodes", node(77, "10.5.77.0/24"));
+  await until("the good peer", async () => (await entries(kubeLab)).includes("10.5.77.0/24"), 5_000);
+  const routes = await lab.host(1).routes("-4", "flannel.1");
+  assert.equal(routes.length, 1, routes.join("\n"));
+  for (const number of Object.keys(refused)) {
+    assert.match(lab.host(1).daemon.log, new RegExp(`node${number}\\b`), "it says so");
+  }
+});

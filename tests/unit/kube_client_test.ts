@@ -250,3 +250,30 @@ Deno.test("kube client: an API server with an IPv6 address, and a certificate fo
     else await assert.rejects(asked, /certificate/i, what);
   }
 });
+
+// Certificates are renewed and authorities replaced while hosts run; files are read again for each connection.
+Deno.test("kube client: a server with another certificate of another authority is trusted once the CA's file says so", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const [old, anew] = [await openTlsServer(), await openTlsServer()];
+    const { port } = old.server;
+    await anew.server.stop();
+    const access = {
+      ...accessTo(old.server.url),
+      tls: async () => ({ ca: await Deno.readTextFile(`${folder}/ca.crt`) }),
+    };
+    await Deno.writeTextFile(`${folder}/ca.crt`, old.ca);
+    using client = new ApiClient(access);
+    await using follower = follow(client);
+    await until("the watch stands", () => follower.health().connected);
+    await old.server.stop();
+    await using server = anew.server;
+    await server.listen(port);
+    await until("it is refused", () => /certificate/.test(follower.health().lastError ?? ""));
+    // Both, as while authorities are replaced.
+    await Deno.writeTextFile(`${folder}/ca.crt`, old.ca + anew.ca);
+    await until("it is trusted", () => follower.health().connected, 10);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -22,6 +22,7 @@ import { annotationChanges, ANNOTATIONS, annotationsOf, type AnnotationValues } 
 import { CONDITION, type OwnNode, patchAnnotations, patchCondition, readOwnNode } from "./node_api.ts";
 import { NodeFeed } from "./node_feed.ts";
 import { subnetsOfNode } from "./node_lease.ts";
+import { WritePace } from "./write_pace.ts";
 
 /** Wait after a failure: doubled up to the second, in milliseconds. */
 const RETRY_MS = { first: 250, longest: 5_000 } as const;
@@ -55,6 +56,9 @@ export interface KubeMembershipParts extends NodeSource {
 export class KubeMembership implements Membership {
   readonly remaining = Infinity;
   readonly #parts: KubeMembershipParts;
+  readonly #pace = new WritePace();
+  /** What was last written. */
+  #written = "";
   #attributes: LeaseAttributes;
   #follower: NodeFollower | undefined;
   #isReady = false;
@@ -103,6 +107,9 @@ export class KubeMembership implements Membership {
   async keep(signal: AbortSignal, onPublished: (own: OwnLease) => void): Promise<void> {
     let retry: number = RETRY_MS.first;
     while (!signal.aborted) {
+      this.#judgePace();
+      const wait = this.#pace.waitMs(performance.now());
+      if (wait > 0) await pause(wait, signal);
       this.#dirty = false;
       try {
         const published = await this.#bringUpToDate(signal);
@@ -181,21 +188,39 @@ export class KubeMembership implements Membership {
     const node = await readOwnNode(this.#parts, nodeName, signal);
     const lost = this.#judgeSubnets(node);
     if (lost) throw lost;
-    const changes = annotationChanges(
-      wantedAnnotations(this.#attributes, node, this.#parts),
-      node.annotations,
-      annotationPrefix,
-    );
-    if (changes) await patchAnnotations(client, nodeName, changes, signal);
+    const wanted = wantedAnnotations(this.#attributes, node, this.#parts);
+    const changes = annotationChanges(wanted, node.annotations, annotationPrefix);
+    if (changes) {
+      await patchAnnotations(client, nodeName, changes, signal);
+      // What is wanted anew is nobody's contest.
+      const text = JSON.stringify(wanted);
+      if (text === this.#written) this.#pace.wrote(performance.now());
+      this.#written = text;
+    }
     if (setCondition && this.#isReady) await this.#keepCondition(node, signal);
     return changes !== undefined;
+  }
+
+  /** One whose writes are undone each time stays reachable for a part of the time only: somebody has to know. */
+  #judgePace(): void {
+    const { nodeName, problems } = this.#parts;
+    const writes = this.#pace.contested(performance.now());
+    if (writes === 0) return problems.clear("node contest", "nobody else changes it any more");
+    const what = `annotations or condition of Node ${nodeName} are changed by another program each time`;
+    problems.set(
+      "node contest",
+      `${what}: written ${writes} times, now every 4 s; is there another flannel on it?`,
+    );
   }
 
   /** A condition that can't be written keeps Pods from the Node, but not this host from the network. */
   async #keepCondition(node: OwnNode, signal: AbortSignal): Promise<void> {
     const { client, nodeName, problems } = this.#parts;
     try {
-      if (!saysAvailable(node, this.#hasSaid)) await patchCondition(client, nodeName, signal);
+      if (!saysAvailable(node, this.#hasSaid)) {
+        await patchCondition(client, nodeName, signal);
+        this.#pace.wrote(performance.now());
+      }
       this.#hasSaid = true;
       this.#conditionRetry = 0;
       problems.clear("node condition", "written");
