@@ -8,7 +8,7 @@
  * @module
  */
 import type { Json, JsonObject } from "../config/types.ts";
-import { FAMILIES, type Family, IPV4, IPV6, type PerFamily } from "../net/family.ts";
+import { bothFamilies, FAMILIES, type Family, IPV4, IPV6, type PerFamily } from "../net/family.ts";
 import { formatIp, type Ip, tryParseIp } from "../net/ip.ts";
 import { firstIp, type Prefix, prefixOf, samePrefix } from "../net/prefix.ts";
 import type { Lease, LeaseAttributes, StoredLease } from "./types.ts";
@@ -41,15 +41,15 @@ function encodePart(prefix: Prefix): string {
 export function decodeLeaseKey(key: string): PerFamily<Prefix> | undefined {
   const parts = key.split("&");
   if (parts.length > FAMILIES.length) return undefined;
-  const subnets: { ipv4?: Prefix; ipv6?: Prefix } = {};
+  const prefixes: (Prefix | undefined)[] = [];
   for (const [index, part] of parts.entries()) {
-    const family = FAMILIES[index]!;
-    const prefix = decodePart(family, part);
+    const prefix = decodePart(FAMILIES[index]!, part);
     if (!prefix) return undefined;
     // 0.0.0.0-0 stands for "no subnet of this family".
-    if (prefix.length > 0) subnets[family.name] = prefix;
+    prefixes.push(prefix.length > 0 ? prefix : undefined);
   }
-  return subnets.ipv4 || subnets.ipv6 ? subnets : undefined;
+  const [ipv4, ipv6] = prefixes;
+  return ipv4 || ipv6 ? bothFamilies(ipv4, ipv6) : undefined;
 }
 
 function decodePart(family: Family, part: string): Prefix | undefined {
@@ -115,27 +115,22 @@ export function decodeLease(stored: Pick<StoredLease, "key" | "value">): Decoded
 export function decodeLeaseValue(value: string): LeaseAttributes | string {
   const fields = parseObject(value);
   if (!fields) return `its value ${quote(value)} isn't a JSON object`;
-  const publicIps: { ipv4?: Ip; ipv6?: Ip } = {};
+  const ips: (Ip | undefined)[] = [];
   for (const [family, name] of [[IPV4, "PublicIP"], [IPV6, "PublicIPv6"]] as const) {
     const ip = decodePublicIp(family, fields[name]);
     if (ip === "bad") {
       return `its ${name} ${quote(JSON.stringify(fields[name]))} isn't an ${family.label} address`;
     }
-    if (ip) publicIps[family.name] = ip;
+    ips.push(ip);
   }
+  const publicIps = bothFamilies(...ips as [Ip | undefined, Ip | undefined]);
   if (!publicIps.ipv4 && !publicIps.ipv6) return `its value ${quote(value)} has no PublicIP`;
   const { BackendType: type, BackendData: ipv4, BackendV6Data: ipv6 } = fields;
   if (type !== undefined && type !== null && typeof type !== "string") {
     return `its BackendType ${quote(JSON.stringify(type))} isn't a string`;
   }
-  return {
-    publicIps,
-    ...type ? { backendType: type } : {},
-    backendData: {
-      ...ipv4 !== undefined && ipv4 !== null ? { ipv4 } : {},
-      ...ipv6 !== undefined && ipv6 !== null ? { ipv6 } : {},
-    },
-  };
+  const backendData = bothFamilies(ipv4 ?? undefined, ipv6 ?? undefined);
+  return type ? { publicIps, backendType: type, backendData } : { publicIps, backendData };
 }
 
 /** The address; undefined where there is none (absent, null or the unspecified address). */

@@ -56,6 +56,15 @@ export const FAMILIES: readonly Family[] = [IPV4, IPV6];
 /** A value for each family that is in use. */
 export type PerFamily<T> = { readonly [name in FamilyName]?: T };
 
+/**
+ * A {@link PerFamily} value of these two. Each form is a literal of its own: an object that gets its fields one by one
+ * has room for four, and large networks have several for each peer.
+ */
+export function bothFamilies<T>(ipv4: T | undefined, ipv6: T | undefined): PerFamily<T> {
+  if (ipv6 === undefined) return ipv4 === undefined ? {} : { ipv4 };
+  return ipv4 === undefined ? { ipv6 } : { ipv4, ipv6 };
+}
+
 /** The family with the given AF_ number, or undefined for any other protocol family. */
 export function familyOfAf(af: number): Family | undefined {
   return FAMILIES.find((family) => family.af === af);
