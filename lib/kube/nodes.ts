@@ -22,6 +22,8 @@ export interface NodeRecord {
   readonly annotations: Readonly<Record<string, string>>;
   /** spec.podCIDRs, or spec.podCIDR where that is empty. */
   readonly podCidrs: readonly string[];
+  /** The condition NetworkUnavailable; null: there is none; absent: conditions weren't read, as in lists. */
+  readonly networkUnavailable?: { readonly status?: string; readonly reason?: string } | null;
 }
 
 /** One change. */
@@ -52,7 +54,12 @@ export const EVENT: Pick = {
   keys: {
     type: "all",
     object: {
-      keys: { ...(NODE as { keys: Record<string, Pick> }).keys, code: "all", reason: "all", message: "all" },
+      keys: {
+        ...(NODE as { keys: Record<string, Pick> }).keys,
+        // For the own Node: nobody need ask whether a kubelet's write changed more than the time.
+        status: { keys: { conditions: "all" } },
+        ...{ code: "all", reason: "all", message: "all" },
+      },
     },
   },
 };
@@ -220,6 +227,17 @@ export function recordOf(value: SkimmedJson, prefix: string): NodeRecord {
     created: text(metadata["creationTimestamp"]),
     annotations: Object.fromEntries(annotations) as Record<string, string>,
     podCidrs: cidrs.filter((cidr): cidr is string => typeof cidr === "string" && cidr !== ""),
+    ...networkUnavailable(fields(node["status"])["conditions"]),
+  };
+}
+
+function networkUnavailable(
+  conditions: SkimmedJson | undefined,
+): { networkUnavailable?: NonNullable<NodeRecord["networkUnavailable"]> | null } {
+  if (!Array.isArray(conditions)) return {};
+  const found = conditions.map(fields).find(({ type }) => type === "NetworkUnavailable");
+  return {
+    networkUnavailable: found ? { status: text(found["status"]), reason: text(found["reason"]) } : null,
   };
 }
 

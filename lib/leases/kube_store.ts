@@ -10,7 +10,7 @@ import { inClusterAccess } from "../kube/in_cluster.ts";
 import { kubeconfigAccess } from "../kube/kubeconfig.ts";
 import { describeProxy, proxyFromEnvironment } from "../kube/proxy.ts";
 import { parseServer } from "../kube/access.ts";
-import { listNodes, type NodeRecord } from "../kube/nodes.ts";
+import { getNode, listNodes, type NodeRecord } from "../kube/nodes.ts";
 import type { FamilyConfig } from "../config/types.ts";
 import type { PerFamily } from "../net/family.ts";
 import { type Ip, tryParseIp } from "../net/ip.ts";
@@ -23,7 +23,7 @@ import { annotationChanges, annotationPrefix, ANNOTATIONS } from "./kube/annotat
 import { inspectNodes } from "./kube/inspect.ts";
 import { KubeMembership, wantedAnnotations } from "./kube/membership.ts";
 import { readNetConfig } from "./kube/net_config.ts";
-import { patchAnnotations, readOwnNode } from "./kube/node_api.ts";
+import { patchAnnotations } from "./kube/node_api.ts";
 import { NodeFeed, sinceOf } from "./kube/node_feed.ts";
 import { attributesOfNode, subnetsOfNode } from "./kube/node_lease.ts";
 import { findNodeName } from "./kube/node_name.ts";
@@ -228,7 +228,7 @@ class KubeManager implements SubnetManager {
 
   async #readNode(signal: AbortSignal): Promise<NodeRecord> {
     const source = { client: this.#client, annotationPrefix: this.#prefix };
-    return await readOwnNode(source, await this.#name(signal), signal);
+    return await getNode(source, await this.#name(signal), signal);
   }
 
   /** The list that {@link self} began, or another one where that failed. */

@@ -178,3 +178,34 @@ Deno.test("kube membership, IPv6 only: the overwrite is followed while it runs, 
   const names = Object.keys(host.node.metadata.annotations ?? {});
   assert.deepEqual(names.filter((name) => /public-ip$|backend-data$/.test(name)), []);
 });
+
+// Each of them cost the API server a read of the whole Node.
+Deno.test("kube membership: a kubelet's heartbeats are no reason to ask for the Node, a condition that was taken is", async () => {
+  await using host = await Host.start();
+  const conditions = () =>
+    (host.node["status"] as { conditions?: Record<string, string>[] }).conditions ?? [];
+  const isSaid = () =>
+    conditions().some(({ status, reason }) => status === "False" && reason === "FlannelIsUp");
+  await until("the condition", isSaid);
+  const { annotations = {} } = host.node.metadata;
+  const heartbeat = (beat: number) => {
+    const lastHeartbeatTime = new Date(beat).toISOString();
+    host.write(annotations, { conditions: conditions().map((one) => ({ ...one, lastHeartbeatTime })) });
+  };
+  heartbeat(0);
+  await until(
+    "the watch is there",
+    () => host.membership.health().version === String(host.server.store.version),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  host.server.requests.splice(0);
+  for (let beat = 1; beat <= 20; beat++) {
+    heartbeat(beat);
+    await until("it is seen", () => host.membership.health().version === String(host.server.store.version));
+  }
+  assert.deepEqual(host.server.requests.map(({ method, url }) => `${method} ${url}`), []);
+  host.write(annotations, {
+    conditions: [{ type: "NetworkUnavailable", status: "True", reason: "NoRouteCreated" }],
+  });
+  await until("the condition again", isSaid, 5);
+});

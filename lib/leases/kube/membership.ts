@@ -19,7 +19,7 @@ import { LeaseLostError, type LeaseTrouble } from "../keeper_types.ts";
 import { STORE_ERRORS } from "../metrics.ts";
 import type { LeaseAttributes, StoredConfig } from "../types.ts";
 import { annotationChanges, ANNOTATIONS, annotationsOf, type AnnotationValues } from "./annotations.ts";
-import { CONDITION, type OwnNode, patchAnnotations, patchCondition, readOwnNode } from "./node_api.ts";
+import { CONDITION, patchAnnotations, patchCondition } from "./node_api.ts";
 import { NodeFeed } from "./node_feed.ts";
 import { subnetsOfNode } from "./node_lease.ts";
 import { WritePace } from "./write_pace.ts";
@@ -163,8 +163,19 @@ export class KubeMembership implements Membership {
     } else {
       this.#lost = this.#judgeSubnets(node);
       this.#uid = node.uid;
+      // Most changes are a kubelet's, of what nobody here reads.
+      if (!this.#lost && this.#isRight(node)) return;
     }
     this.#look();
+  }
+
+  /** Whether a Node, as an event shows it, lacks nothing of ours. */
+  #isRight(node: NodeRecord): boolean {
+    if (node.networkUnavailable === undefined) return false;
+    const { annotationPrefix, setCondition } = this.#parts;
+    const wanted = wantedAnnotations(this.#attributes, node, this.#parts);
+    if (annotationChanges(wanted, node.annotations, annotationPrefix)) return false;
+    return !setCondition || !this.#isReady || saysAvailable(node, this.#hasSaid);
   }
 
   #look(): void {
@@ -185,7 +196,7 @@ export class KubeMembership implements Membership {
   async #bringUpToDate(signal: AbortSignal): Promise<boolean> {
     const { client, annotationPrefix, nodeName, setCondition } = this.#parts;
     if (this.#lost) throw this.#lost;
-    const node = await readOwnNode(this.#parts, nodeName, signal);
+    const node = await getNode(this.#parts, nodeName, signal);
     const lost = this.#judgeSubnets(node);
     if (lost) throw lost;
     const wanted = wantedAnnotations(this.#attributes, node, this.#parts);
@@ -214,7 +225,7 @@ export class KubeMembership implements Membership {
   }
 
   /** A condition that can't be written keeps Pods from the Node, but not this host from the network. */
-  async #keepCondition(node: OwnNode, signal: AbortSignal): Promise<void> {
+  async #keepCondition(node: NodeRecord, signal: AbortSignal): Promise<void> {
     const { client, nodeName, problems } = this.#parts;
     try {
       if (!saysAvailable(node, this.#hasSaid)) {
@@ -283,6 +294,6 @@ export function wantedAnnotations(
  * @param hasSaid It was said in this run: now only the status counts, whoever wrote it. The first word is ours, as
  * the original's, for who reads reasons.
  */
-function saysAvailable({ networkUnavailable: condition }: OwnNode, hasSaid: boolean): boolean {
+function saysAvailable({ networkUnavailable: condition }: NodeRecord, hasSaid: boolean): boolean {
   return condition?.status === "False" && (hasSaid || condition.reason === CONDITION.reason);
 }

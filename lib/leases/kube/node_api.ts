@@ -1,19 +1,12 @@
 /**
- * What flanneld does with its own Node: reads it, and patches its annotations and its condition.
+ * What flanneld writes on its own Node: annotations and the condition.
  *
  * Everything goes to the status subresource: the right to patch Nodes themselves isn't needed.
  *
  * @module
  */
 import type { ApiClient } from "../../kube/client.ts";
-import { type NodeRecord, type NodeSource, recordOf } from "../../kube/nodes.ts";
 import type { AnnotationValues } from "./annotations.ts";
-
-/** The own Node, and its condition NetworkUnavailable. */
-export interface OwnNode extends NodeRecord {
-  /** Its status is `True`, `False` or `Unknown`; undefined where there is no such condition. */
-  readonly networkUnavailable: { readonly status?: string; readonly reason?: string } | undefined;
-}
 
 /** The condition that says the network is there; its words are the original's. */
 export const CONDITION = {
@@ -23,21 +16,7 @@ export const CONDITION = {
   message: "Flannel is running on this node",
 } as const;
 
-/** Reads a Node. @throws {ApiError} 404 where there is none. @throws {Error} If the server can't be reached. */
-export async function readOwnNode(
-  { client, annotationPrefix }: NodeSource,
-  name: string,
-  signal: AbortSignal,
-): Promise<OwnNode> {
-  const node = await client.json({ method: "GET", path: nodePath(name) }, signal);
-  const { status } = node as {
-    status?: { conditions?: { type?: string; status?: string; reason?: string }[] };
-  };
-  const condition = (status?.conditions ?? []).find(({ type }) => type === CONDITION.type);
-  return { ...recordOf(node as never, annotationPrefix), networkUnavailable: condition };
-}
-
-/** Changes annotations. @throws As {@link readOwnNode}. */
+/** Changes annotations. @throws {ApiError} 404 where there is no such Node. @throws {Error} If the server can't be reached. */
 export async function patchAnnotations(
   client: ApiClient,
   name: string,
@@ -47,7 +26,7 @@ export async function patchAnnotations(
   await patchStatus(client, name, { metadata: { annotations } }, signal);
 }
 
-/** Says that the network is there. @throws As {@link readOwnNode}. */
+/** Says that the network is there. @throws As {@link patchAnnotations}. */
 export async function patchCondition(client: ApiClient, name: string, signal: AbortSignal): Promise<void> {
   const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
   const condition = { ...CONDITION, lastHeartbeatTime: now, lastTransitionTime: now };
