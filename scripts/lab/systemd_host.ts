@@ -14,7 +14,7 @@ const BOOT_LIMIT = 60_000;
 const HALT_LIMIT = 20_000;
 
 /** Folders that can't lie on an overlay: container engines mount overlays of their own there. */
-const OWN_FOLDERS: readonly string[] = ["/var/lib/docker", "/var/lib/containerd"];
+const OWN_FOLDERS: readonly string[] = ["/var/lib/docker", "/var/lib/containerd", "/var/lib/containers"];
 
 /**
  * Mounts the host's root and becomes nspawn. All of it happens in a mount namespace that goes with the host. cgroup2 is
@@ -106,7 +106,9 @@ export class SystemdHost implements AsyncDisposable {
   /** Runs a program inside to its end. @throws {Error} If its status isn't 0; not with `mayFail`. */
   exec(command: readonly string[], options?: RunOptions): Promise<Finished> {
     if (this.#leader === 0) throw new Error(`${this.host.name} isn't booted`);
-    return run(["nsenter", "-t", `${this.#leader}`, "-m", "-u", "-i", "-n", "-p", "-C", ...command], options);
+    const enter = ["nsenter", "-t", `${this.#leader}`, "-m", "-u", "-i", "-n", "-p", "-C"];
+    // This machine's folder for temporary files may not be there.
+    return run([...enter, "env", "--unset=TMPDIR", ...command], options);
   }
 
   /** Runs a shell script inside. @returns What it printed, without the last line's end. */

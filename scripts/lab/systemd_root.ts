@@ -11,6 +11,7 @@ const PACKAGES: readonly string[] = [
   ...["systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps"],
   ...["iproute2", "iptables", "nftables", "iputils-ping", "wireguard-go", "wireguard-tools"],
   ...["docker.io", "containerd", "containernetworking-plugins", "busybox-static"],
+  ...["podman"],
 ];
 
 /** Units that do nothing useful in a lab, or wait for what isn't there. */

@@ -1,12 +1,10 @@
 /** The image run by crun as a DaemonSet's Pod: read-only, two capabilities, the manifest's mounts. */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
-import { run } from "../../scripts/lab/process.ts";
-import { builtBinary, useCommand } from "./built_binary.ts";
+import { useCommand } from "./built_binary.ts";
 import { kubeTest } from "./kube_lab.ts";
-import { hasCrun, unpackImage, writePod } from "./oci_pod.ts";
+import { hasCrun, makeImage, unpackImage, writePod } from "./oci_pod.ts";
 import { assertOrderly } from "./orderly_end.ts";
 
 const MANIFEST = new URL("../../packaging/kubernetes/kube-flannel.yml", import.meta.url);
@@ -27,9 +25,8 @@ kubeTest(
   async ({ lab, kube, start }) => {
     if (MISSING.length > 0) return;
     const folder = (name: string) => `${lab.folder}/${name}`;
-    const root = folder("root"), script = fileURLToPath(new URL("../../scripts/image.ts", import.meta.url));
-    const image = ["--binary", await builtBinary(), "--out", folder("image.tar")];
-    await run([Deno.execPath(), "run", "-A", script, ...image]);
+    const root = folder("root");
+    await makeImage(folder("image.tar"));
     const entrypoint = await unpackImage(folder("image.tar"), folder("layout"), root);
     const documents = parseAllDocuments(await Deno.readTextFile(MANIFEST)).map((one) => one.toJS());
     const { spec } = documents.find(({ kind }) => kind === "DaemonSet").spec.template;

@@ -4,13 +4,21 @@
  *
  * @module
  */
+import { fileURLToPath } from "node:url";
 import { run } from "../../scripts/lab/process.ts";
+import { builtBinary } from "./built_binary.ts";
 
 /** A folder or file of the host in the container. */
 export interface Mount {
   readonly from: string;
   readonly to: string;
   readonly isReadOnly?: boolean;
+}
+
+/** Makes the image of this checkout (a tar with an OCI layout). */
+export async function makeImage(out: string): Promise<void> {
+  const script = fileURLToPath(new URL("../../scripts/image.ts", import.meta.url));
+  await run([Deno.execPath(), "run", "-A", script, "--binary", await builtBinary(), "--out", out]);
 }
 
 /** Whether this machine has crun. */
