@@ -14,6 +14,7 @@ import { faultsFor, Planner } from "./chaos/plan.ts";
 import { describeRound, resultTable } from "./chaos/report.ts";
 import { isHealed, isPassed, type RoundResult, runRound } from "./chaos/round.ts";
 import { removeLeftovers } from "./lab/leftovers.ts";
+import { useFreshBuild } from "./lab/run_folder.ts";
 
 /** After so many rounds etcd's state is saved anew: restores bring back what is up to so old. */
 const ROUNDS_A_SNAPSHOT = 4;
@@ -95,6 +96,7 @@ async function main(args: readonly string[]): Promise<number> {
   const { seconds, seed, backend, dualStack } = options;
   console.log(`chaos: ${seconds} s, seed ${seed}, ${backend}${dualStack ? ", IPv4 and IPv6" : ""}`);
   await removeLeftovers();
+  await using _build = await useFreshBuild();
   await using network = await ChaosNetwork.create(options);
   const results = await runRounds(network, options);
   const passed = results.filter(isPassed).length;

@@ -6,16 +6,32 @@
 
 /** The files that take longest, the longest first: a run must not end with one of them alone. */
 const LONGEST: readonly string[] = [
-  "daemon_start",
-  "probe_faults",
-  "cloud_trouble",
-  "kube_outage",
-  "cloud_routes",
   "udp_traffic",
+  "cloud_trouble",
   "wireguard_peers",
   "dualstack_network",
-  "store_etcd_cluster",
+  "lease_contest",
+  "leases_command",
   "heal_underlay",
+  "daemon_start",
+  "store_etcd_cluster",
+  "cloud_routes",
+  "heal_entries",
+  "kube_network",
+  "probe_healthy",
+  "kube_outage",
+  "probe_faults",
+  "kube_trouble",
+  "udp_life",
+  "udp_daemon",
+  "udp_families",
+  "kube_backends",
+  "kube_mixed",
+  "docs_walk",
+  "heal_steady",
+  "store_etcd_faults",
+  "kube_image",
+  "package",
 ].map((name) => `tests/lab/${name}_test.ts`);
 
 /** Puts the files that are known to take long first; the others keep their order. */

@@ -14,8 +14,8 @@ import type { HostPort } from "./underlay.ts";
 /** The port of /healthz and /readyz: every host has all ports for itself. */
 export const HEALTH_PORT = 8080;
 
-/** How long a daemon may take until it is ready, in milliseconds. */
-const READY_LIMIT = 20_000;
+/** How long a daemon may take until it is ready, in milliseconds: many may start at once, beside other tests. */
+const READY_LIMIT = 60_000;
 
 /** What a host gets when it starts a daemon. */
 export interface StartOptions {

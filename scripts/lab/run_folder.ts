@@ -55,6 +55,25 @@ export class RunFolder implements AsyncDisposable {
   }
 }
 
+/**
+ * Lets the daemons that this process starts be a fresh build, unless FLANNELD_BINARY names another one.
+ *
+ * @returns What takes the build away.
+ * @throws {Error} If it fails, with what the build said.
+ */
+export async function useFreshBuild(): Promise<AsyncDisposable | undefined> {
+  if (Deno.env.get("FLANNELD_BINARY")) return undefined;
+  const folder = await RunFolder.create();
+  try {
+    await folder.build(new AbortController().signal);
+  } catch (error) {
+    await folder[Symbol.asyncDispose]();
+    throw error;
+  }
+  for (const [name, value] of Object.entries(folder.environment)) Deno.env.set(name, value);
+  return folder;
+}
+
 async function finish(
   program: string,
   args: readonly string[],

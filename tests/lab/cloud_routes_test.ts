@@ -6,7 +6,9 @@ import assert from "node:assert/strict";
 import type { CloudName } from "../fakes/lab_cloud.ts";
 import { CloudLab, instanceId } from "./cloud_lab.ts";
 import type { SubnetFile } from "../../scripts/lab/container.ts";
-import { labTest } from "./lab_test_case.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
+import { labsAtOnce } from "./lab_test_case.ts";
+import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import { deleteLease, leaseKey } from "../../scripts/lab/leases.ts";
 import { delay } from "../../scripts/lab/process.ts";
 
@@ -16,74 +18,75 @@ function prefixOf(file: SubnetFile): string {
   return leaseKey(file.subnets.ipv4!).replace("-", "/");
 }
 
-for (const cloud of CLOUDS) {
-  const config = { Network: "10.5.0.0/16", Backend: { Type: cloud } };
+labsAtOnce(
+  "hosts join, restart, are replaced and leave, and containers reach each other",
+  CLOUDS.map((cloud) => ({
+    name: cloud,
+    options: { hosts: 3, config: { Network: "10.5.0.0/16", Backend: { Type: cloud } } },
+    body: (lab) => comeAndGo(lab, cloud),
+  })),
+);
 
-  labTest(`${cloud}: hosts join, restart, are replaced and leave, and containers reach each other`, {
-    hosts: 3,
-    config,
-  }, async (lab) => {
-    await using fake = await CloudLab.open(lab, cloud);
-    await fake.ask({ do: "set", faults: { operation: 300 } });
-    // Join.
-    for (const host of lab.hosts) fake.start(host);
-    const files = await Promise.all(lab.hosts.map((host) => host.waitReady()));
-    const prefixes = files.map(prefixOf);
-    const wanted = lab.hosts.map((host, index) => `${prefixes[index]} ${instanceId(host)}`).sort();
-    assert.deepEqual([...(await fake.show()).routes].sort(), wanted);
-    await lab.connect();
-    await lab.pingAll();
+async function comeAndGo(lab: Lab, cloud: CloudName): Promise<void> {
+  await using fake = await CloudLab.open(lab, cloud);
+  await fake.ask({ do: "set", faults: { operation: 300 } });
+  // Join.
+  for (const host of lab.hosts) fake.start(host);
+  const files = await Promise.all(lab.hosts.map((host) => host.waitReady()));
+  const prefixes = files.map(prefixOf);
+  const wanted = lab.hosts.map((host, index) => `${prefixes[index]} ${instanceId(host)}`).sort();
+  assert.deepEqual([...(await fake.show()).routes].sort(), wanted);
+  await lab.connect();
+  await lab.pingAll();
 
-    // Restart: the same subnet, and not one change.
-    await fake.ask({ do: "forgetCalls" });
-    await lab.host(1).daemon.stop();
-    assert.equal(prefixOf(await fake.startReady(lab.host(1))), prefixes[0]);
-    await delay(1500);
-    assert.deepEqual((await fake.show()).changes, []);
-    await lab.pingAll();
+  // Restart: the same subnet, and not one change.
+  await fake.ask({ do: "forgetCalls" });
+  await lab.host(1).daemon.stop();
+  assert.equal(prefixOf(await fake.startReady(lab.host(1))), prefixes[0]);
+  await delay(1500);
+  assert.deepEqual((await fake.show()).changes, []);
+  await lab.pingAll();
 
-    // The instance is replaced by another one with the same address, and so the same subnet.
-    await lab.host(3).daemon.kill();
-    await fake.ask({ do: "terminate", args: [instanceId(lab.host(3))] });
-    const reborn = instanceId(lab.host(3), 2);
-    await fake.ask({ do: "addInstance", args: [reborn, lab.host(3).addresses.ipv4!] });
-    assert.equal(prefixOf(await fake.startReady(lab.host(3))), prefixes[2]);
-    assert.ok((await fake.show()).routes.includes(`${prefixes[2]} ${reborn}`));
-    await lab.pingAll();
+  // The instance is replaced by another one with the same address, and so the same subnet.
+  await lab.host(3).daemon.kill();
+  await fake.ask({ do: "terminate", args: [instanceId(lab.host(3))] });
+  const reborn = instanceId(lab.host(3), 2);
+  await fake.ask({ do: "addInstance", args: [reborn, lab.host(3).addresses.ipv4!] });
+  assert.equal(prefixOf(await fake.startReady(lab.host(3))), prefixes[2]);
+  assert.ok((await fake.show()).routes.includes(`${prefixes[2]} ${reborn}`));
+  await lab.pingAll();
 
-    // Somebody takes the route of host 2 away.
-    await fake.ask({ do: "addRoute", args: [prefixes[1]!, instanceId(lab.host(1))] });
-    await fake.untilRoutes(
-      "host 2 to take its route back",
-      (routes) => routes.includes(`${prefixes[1]} ${instanceId(lab.host(2))}`),
-    );
-    await lab.pingAll();
+  // Somebody takes the route of host 2 away.
+  await fake.ask({ do: "addRoute", args: [prefixes[1]!, instanceId(lab.host(1))] });
+  await fake.untilRoutes(
+    "host 2 to take its route back",
+    (routes) => routes.includes(`${prefixes[1]} ${instanceId(lab.host(2))}`),
+  );
+  await lab.pingAll();
 
-    // A host leaves for good: its black hole is cleaned, others that look like it are not.
-    await fake.ask({ do: "addRoute", args: ["10.99.0.0/24", "i-gone"] });
-    await lab.host(3).daemon.kill();
-    await fake.ask({ do: "terminate", args: [reborn] });
-    await delay(2500);
-    assert.ok((await fake.show()).routes.includes(`${prefixes[2]} ${reborn}`), "a leased black hole stays");
-    await deleteLease(lab, prefixes[2]!.replace("/", "-"));
-    await fake.untilRoutes(
-      "the black hole to go",
-      (routes) => !routes.some((r) => r.startsWith(prefixes[2]!)),
-    );
-    assert.ok((await fake.show()).routes.includes("10.99.0.0/24 i-gone"));
+  // A host leaves for good: its black hole is cleaned, others that look like it are not.
+  await fake.ask({ do: "addRoute", args: ["10.99.0.0/24", "i-gone"] });
+  await lab.host(3).daemon.kill();
+  await fake.ask({ do: "terminate", args: [reborn] });
+  await delay(2500);
+  assert.ok((await fake.show()).routes.includes(`${prefixes[2]} ${reborn}`), "a leased black hole stays");
+  await deleteLease(lab, prefixes[2]!.replace("/", "-"));
+  await fake.untilRoutes(
+    "the black hole to go",
+    (routes) => !routes.some((r) => r.startsWith(prefixes[2]!)),
+  );
+  assert.ok((await fake.show()).routes.includes("10.99.0.0/24 i-gone"));
 
-    // Cleaned up, a host leaves nothing of its own, twice.
-    await lab.host(2).daemon.stop();
-    const { flanneldCommand } = await import("../../scripts/lab/daemon.ts");
-    for (let times = 0; times < 2; times++) {
-      const words = [...flanneldCommand(), "cleanup", ...lab.host(2).commonArgs];
-      const env = Object.entries(fake.env).map(([key, value]) => `${key}=${value}`);
-      await lab.host(2).exec(["env", ...env, ...words]);
-    }
-    const left = (await fake.show()).routes;
-    assert.deepEqual(
-      [...left].sort(),
-      [`${prefixes[0]} ${instanceId(lab.host(1))}`, "10.99.0.0/24 i-gone"].sort(),
-    );
-  });
+  // Cleaned up, a host leaves nothing of its own, twice.
+  await lab.host(2).daemon.stop();
+  for (let times = 0; times < 2; times++) {
+    const words = [...flanneldCommand(), "cleanup", ...lab.host(2).commonArgs];
+    const env = Object.entries(fake.env).map(([key, value]) => `${key}=${value}`);
+    await lab.host(2).exec(["env", ...env, ...words]);
+  }
+  const left = (await fake.show()).routes;
+  assert.deepEqual(
+    [...left].sort(),
+    [`${prefixes[0]} ${instanceId(lab.host(1))}`, "10.99.0.0/24 i-gone"].sort(),
+  );
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { Lab, type LabOptions } from "../../scripts/lab/lab.ts";
 
 /** Whether labs can be made here: namespaces need root. */
@@ -17,6 +18,39 @@ export function labTest(name: string, options: LabOptions, body: (lab: Lab) => P
     name: `${name} (needs root)`,
     ignore: !IS_ROOT,
     fn: () => withLab(options, body),
+  });
+}
+
+/** One case of {@link labsAtOnce}. */
+export interface LabCase {
+  readonly name: string;
+  readonly options: LabOptions;
+  readonly body: (lab: Lab) => Promise<void>;
+}
+
+/** Cases of {@link labsAtOnce} that run at a time: starting is work for the processor, and tests run beside. */
+const AT_ONCE = 2;
+
+/** Registers a test of cases that mostly wait: each is a step with a lab of its own, and two run at a time. */
+export function labsAtOnce(name: string, cases: readonly LabCase[]): void {
+  Deno.test({
+    name: `${name} (needs root)`,
+    ignore: !IS_ROOT,
+    fn: async (t) => {
+      const waiting = [...cases];
+      const failed: string[] = [];
+      const worker = async () => {
+        for (let each = waiting.shift(); each !== undefined; each = waiting.shift()) {
+          const { name, options, body } = each;
+          const fn = () => withLab(options, body);
+          // What another step opens at the same time isn't this one's leak.
+          const sanitize = { sanitizeOps: false, sanitizeResources: false, sanitizeExit: false };
+          if (!await t.step({ name, fn, ...sanitize })) failed.push(name);
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, worker));
+      assert.deepEqual(failed, []);
+    },
   });
 }
 

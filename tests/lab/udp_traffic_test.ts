@@ -8,7 +8,7 @@ import { udpTest } from "./udp_test_case.ts";
 import { echoSizes, icmpCounter, ipCounter, netCounter, tool, transfer } from "./udp_traffic.ts";
 
 /** How much the long transfer moves, in MiB. */
-const MEGABYTES = Number(Deno.env.get("FLANNEL_UDP_MEGABYTES") ?? 512);
+const MEGABYTES = Number(Deno.env.get("FLANNEL_UDP_MEGABYTES") ?? 256);
 
 /** What the ladder and long transfers are tested with: each family alone, and beside the other one. */
 const MODES = [IPV4_ONLY, IPV6_ONLY, DUAL_4, DUAL_6];
