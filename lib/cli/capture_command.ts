@@ -14,6 +14,7 @@ import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { UsageError } from "../options/usage_error.ts";
 import { VERSION_TEXT } from "../version.ts";
+import type { CaptureSource } from "../capture/recorder.ts";
 import { planCapture } from "./capture_plan.ts";
 import { peersNamed } from "./peer_argument.ts";
 
@@ -44,7 +45,7 @@ export async function captureCommand(invocation: Invocation, backends: BackendRe
   for (const { name, description } of sources) console.error(`listening on ${name}: ${description}`);
   console.error(`writing ${output.name}, for ${limits.milliseconds / 1000} s at most; Ctrl-C ends it`);
   const end = await withSignals((signal) => recorder.run(signal));
-  report(recorder.counts, end, output.name + decodeHint(network));
+  report(recorder.counts, end, output.name + decodeHint(network, sources));
   return recorder.counts.some(({ dropped }) => dropped > 0) ? 1 : 0;
 }
 
@@ -71,7 +72,9 @@ function section({ type, source }: NetworkView, argument: string) {
 }
 
 /** What makes other programs read the tunnel's port as VXLAN, where it isn't the one that IANA gave to VXLAN. */
-function decodeHint({ tunnel }: NetworkView): string {
+function decodeHint({ tunnel }: NetworkView, sources: readonly CaptureSource[]): string {
+  // A peer that is reached directly has no outer packets.
+  if (!sources.some(({ description }) => /\bouter\b/.test(description))) return "";
   const isVxlan = tunnel && isUdpTunnel(tunnel) && tunnel.vni !== undefined;
   const port = isVxlan ? tunnel.udpPorts[0] : VXLAN_PORT;
   return port === VXLAN_PORT ? "" : `; tshark and wireshark read it with -d udp.port==${port},vxlan`;
@@ -153,7 +156,11 @@ function writeAll(to: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Arra
 function report(counts: readonly CaptureCount[], end: CaptureEnd, name: string): void {
   console.error(`ended: ${ENDS[end]}`);
   for (const { name, packets, bytes, dropped } of counts) {
-    console.error(`${name}: ${packets} packets, ${bytes} bytes, ${dropped} dropped by the kernel`);
+    console.error(
+      `${name}: ${packets} ${
+        packets === 1 ? "packet" : "packets"
+      }, ${bytes} bytes, ${dropped} dropped by the kernel`,
+    );
   }
   const lost = counts.some(({ dropped }) => dropped > 0);
   if (lost) {

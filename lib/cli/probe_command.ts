@@ -8,7 +8,7 @@ import { readNetwork } from "../daemon/network_source.ts";
 import type { NetworkView } from "../daemon/network_view.ts";
 import { familiesOf } from "../net/family.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
-import { printableJson, printableLines } from "../observe/printable.ts";
+import { printableJson } from "../observe/printable.ts";
 import { COMMANDS } from "../options/commands.ts";
 import type { Invocation } from "../options/parse.ts";
 import { Echoer } from "../probe/echoer.ts";
@@ -23,6 +23,7 @@ import { pause } from "../time/pause.ts";
 import { systemClock } from "../time/clock.ts";
 import { peersNamed } from "./peer_argument.ts";
 import { print } from "./print.ts";
+import { standardOutput } from "./terminal.ts";
 import { type Probed, probeTable } from "./probe_table.ts";
 
 /** Exit statuses, those of `doctor`. */
@@ -116,5 +117,5 @@ function probedText(probed: readonly Probed[], network: NetworkView, isJson: boo
   }
   if (probed.length === 0 && network.targets.length > 0) return "Interrupted before a peer had its result";
   if (probed.length === 0) return `No peers: ${network.source} knows of no other host`;
-  return printableLines(probeTable(probed));
+  return probeTable(probed, standardOutput((name) => Deno.env.get(name)));
 }

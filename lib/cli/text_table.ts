@@ -37,10 +37,7 @@ export function tableLines(
   rows: readonly (readonly Cell[])[],
   { width, style }: { readonly width: number; readonly style: Style },
 ): string[] {
-  const whole = columns.map(({ title }, i) => {
-    const longest = rows.reduce((most, row) => Math.max(most, textOf(row[i]!).length), 0);
-    return longest === 0 ? 0 : Math.max(longest, title.length);
-  });
+  const whole = wholeWidths(columns, rows);
   const end = whole.findLastIndex((size) => size > 0);
   const natural = whole.map((size, i) => i === end ? size : Math.min(MOST, size));
   const shown = shownColumns(columns, natural, width);
@@ -54,6 +51,20 @@ export function tableLines(
       .join(" ".repeat(GAP)).trimEnd();
   const titles = columns.map(({ title }): Cell => ({ text: title, paint: style.dim }));
   return [titles, ...rows].map(line);
+}
+
+/** How wide the table is where nothing is left out or cut. */
+export function tableWidth(columns: readonly Column[], rows: readonly (readonly Cell[])[]): number {
+  const shown = wholeWidths(columns, rows).filter((size) => size > 0);
+  return shown.reduce((sum, size) => sum + size + GAP, -GAP);
+}
+
+/** Each column's width; 0 where no row has anything in it. */
+function wholeWidths(columns: readonly Column[], rows: readonly (readonly Cell[])[]): number[] {
+  return columns.map(({ title }, i) => {
+    const longest = rows.reduce((most, row) => Math.max(most, textOf(row[i]!).length), 0);
+    return longest === 0 ? 0 : Math.max(longest, title.length);
+  });
 }
 
 /** The columns that are shown, by index. */

@@ -6,8 +6,9 @@
 import { resolveNetwork } from "../backend/network.ts";
 import type { BackendRegistry } from "../backend/registry.ts";
 import { readSubnetFile } from "../config/subnet_file.ts";
+import type { FamilyConfig } from "../config/types.ts";
 import type { ExternalInterface } from "../external/types.ts";
-import { decodeLease } from "../leases/codec.ts";
+import type { SubnetManager } from "../leases/contract.ts";
 import { familiesOf, type Family, type PerFamily } from "../net/family.ts";
 import { formatIp } from "../net/ip.ts";
 import { type Prefix, samePrefix } from "../net/prefix.ts";
@@ -23,7 +24,7 @@ import { decodeView, type NetworkView } from "./network_view.ts";
 import { openContext } from "./open_context.ts";
 import { isNoDaemon, readLocal } from "./status_client.ts";
 import { statusSocketPath } from "./status_server.ts";
-import { describeWrite, openStore, openSubnetManager } from "./store.ts";
+import { describeWrite, openSubnetManager } from "./store.ts";
 
 /** How long the store may take to answer, in milliseconds. */
 const STORE_TIMEOUT_MS = 10_000;
@@ -78,7 +79,7 @@ async function viewOfStore(options: Options, backends: BackendRegistry): Promise
     subnets,
     external: external.name,
     ...tunnel ? { tunnel } : {},
-    targets: await storedTargets(options, subnets),
+    targets: await storedTargets(manager, config.families, subnets),
   };
 }
 
@@ -107,18 +108,16 @@ async function tunnelOf(
   return (await network.backend.open(network.options, context)).tunnel;
 }
 
-async function storedTargets(options: Options, own: PerFamily<Prefix>): Promise<ProbeTarget[]> {
-  if (options.kubeSubnetMgr) {
-    throw new Error(
-      "No flanneld is running here: with -kube-subnet-mgr the peers are known to a daemon only",
-    );
-  }
-  await using store = await openStore(options);
-  const { leases } = await store.listLeases({ timeoutMs: STORE_TIMEOUT_MS });
-  return leases.flatMap((stored) => {
-    const { lease } = decodeLease(stored);
-    const isOwn = lease &&
-      familiesOf(lease.subnets).some(({ name }) => samePrefix(lease.subnets[name], own[name]));
-    return lease && !isOwn ? [{ key: stored.key, lease }] : [];
+/** The other hosts by their leases, in a cluster by its Nodes. */
+async function storedTargets(
+  manager: Pick<SubnetManager, "inspect">,
+  families: readonly FamilyConfig[],
+  own: PerFamily<Prefix>,
+): Promise<ProbeTarget[]> {
+  const { leases } = await manager.inspect(families, { timeoutMs: STORE_TIMEOUT_MS, timed: () => [] });
+  return leases.flatMap(({ key, host: name, subnets, attributes }) => {
+    if (!subnets || !attributes) return [];
+    const isOwn = familiesOf(subnets).some(({ name }) => samePrefix(subnets[name], own[name]));
+    return isOwn ? [] : [{ key, lease: { subnets, attributes }, ...name === undefined ? {} : { name } }];
   });
 }

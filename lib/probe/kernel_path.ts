@@ -60,7 +60,12 @@ const TUNNELS: Readonly<Record<string, string>> = {
 
 /** How a backend of this type carries packets: what {@link FamilyView.path} says before the kernel was asked. */
 export function pathOf(type: string): string {
-  return TUNNELS[type] ?? "routed";
+  return TUNNELS[type] ?? (type === "alloc" ? "routed" : "cloud-route");
+}
+
+/** Whether others than this host's kernel know the way to a peer: a cloud, or with alloc whoever made routes. */
+export function isRoutedByOthers(path: string): boolean {
+  return path === "cloud-route" || path === "routed";
 }
 
 /** Reads from the kernel, and keeps tables for the peers that follow: dumps of large networks are long. */
@@ -93,7 +98,7 @@ export class KernelReader {
     const link = route?.linkIndex === undefined ? undefined : this.#link(route.linkIndex);
     if (!route || !link) return { path: "none", underlay, fault: noRoute(subnet) };
     const expected = pathOf(type);
-    if (expected === "routed") return { path: expected, link, underlay };
+    if (isRoutedByOthers(expected)) return { path: expected, link, underlay };
     const isDirect = publicIp !== undefined && sameIp(route.gateway, publicIp) && link.kind !== "ipip";
     const path = isDirect && expected !== "wireguard" && expected !== "udp" ? "direct" : expected;
     const isTunnel = path === "direct" || isTunnelLink(link, path);

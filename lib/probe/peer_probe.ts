@@ -6,7 +6,7 @@
 import { familiesOf, type Family } from "../net/family.ts";
 import { formatIp, type Ip } from "../net/ip.ts";
 import { type Echoer, type EchoOutcome, type Side } from "./echoer.ts";
-import { type KernelPath, type KernelReader, pathOf } from "./kernel_path.ts";
+import { isRoutedByOthers, type KernelPath, type KernelReader, pathOf } from "./kernel_path.ts";
 import { findPathMtu, type PathMtu, Series } from "./measure.ts";
 import type { WatchTarget } from "./outer_watch.ts";
 import {
@@ -110,7 +110,7 @@ class FamilyProbe {
 
   #note(): { note?: string } {
     const problem = this.#tools.echoer.sourceProblems[this.#family.name];
-    return problem === undefined ? {} : { note: `asked from another address than the own one: ${problem}` };
+    return problem === undefined ? {} : { note: `asked from this host's public address: ${problem}` };
   }
 
   async #measure(side: Side, to: Ip, series: Series, count = this.#tools.settings.count): Promise<void> {
@@ -195,7 +195,7 @@ class FamilyProbe {
     Object.assign(found, await this.#tryTcp());
     // That nothing answers TCP either says nothing more.
     if (found.tcp === "silent") delete found.tcp;
-    if (watchOuter && this.#publicIp && kernel.path !== "routed") {
+    if (watchOuter && this.#publicIp && !isRoutedByOthers(kernel.path)) {
       const { tunnel } = this.#tools.network;
       const subnet = this.#target.lease.subnets[this.#family.name]!;
       const ports = peerPorts(this.#target);
@@ -218,7 +218,7 @@ class FamilyProbe {
    */
   async #hostAnswers({ path }: KernelPath): Promise<boolean> {
     // By way of a cloud's routers nobody knows whose answer that is.
-    if (path === "routed") return false;
+    if (isRoutedByOthers(path)) return false;
     const beyond = addressBeyond(this.#target.lease.subnets[this.#family.name]!);
     // The udp backend's forwarder on this host is a hop of its own.
     const hops = path === "udp" ? 2 : 1;

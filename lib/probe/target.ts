@@ -9,7 +9,7 @@ import type { Family, PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
 import { firstIp, ipAt, type Prefix, prefixSize } from "../net/prefix.ts";
 import { isUdpTunnel, type Tunnel } from "../net/tunnel.ts";
-import { pathOf } from "./kernel_path.ts";
+import { isRoutedByOthers, pathOf } from "./kernel_path.ts";
 
 /** One peer. */
 export interface ProbeTarget {
@@ -33,7 +33,7 @@ export interface ProbeNetwork {
 /** Backends whose hosts have an address of flannel's in their subnet: its lowest. */
 function hasOwnDevice(type: string): boolean {
   const path = pathOf(type);
-  return path !== "direct" && path !== "routed";
+  return path !== "direct" && !isRoutedByOthers(path);
 }
 
 /**

@@ -47,7 +47,10 @@ export interface Verdict {
 /** A peer in one address family. */
 export interface FamilyView {
   readonly family: FamilyName;
-  /** How packets go: `vxlan`, `wireguard`, `udp`, `ipip`, `direct` (a route on the wire), `routed` (by a cloud). */
+  /**
+   * How packets go, in the words of `flanneld status`: `vxlan`, `wireguard`, `udp`, `ipip`, `direct` (a route on the
+   * wire), `cloud-route`; `routed` with alloc, which leaves that to others.
+   */
   readonly path: string;
   readonly overlay: PathView;
   readonly underlay: PathView;

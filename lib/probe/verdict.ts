@@ -253,16 +253,26 @@ function handshakeFacts(age: Findings["handshakeAge"]): string[] {
   ];
 }
 
+/** What else may keep answers away where others than the hosts know the way, and what helps first. */
+const SILENCE: Readonly<Record<string, { readonly why: string; readonly first: string }>> = {
+  "cloud-route": {
+    why: "the cloud has no route to it or checks source addresses, ",
+    first: "on both hosts: flanneld doctor; ",
+  },
+  routed: { why: "alloc carries no packets, and nobody else routes them, ", first: "ip route get SUBNET; " },
+};
+
 function judgeDirect(findings: Findings, evidence: readonly string[]): Verdict {
-  const { publicIp, mayBeSilent } = findings;
+  const { publicIp, mayBeSilent, path } = findings;
   if (mayBeSilent) {
+    const { why, first } = SILENCE[path] ?? { why: "", first: "" };
     return verdict(
       "unknown",
       "no-answer",
-      "Nothing in the peer's subnet answers: no container bridge is there yet, the peer doesn't forward, " +
+      `Nothing in the peer's subnet answers: ${why}no container bridge is there yet, the peer doesn't forward, ` +
         "or a firewall drops the packets",
       evidence,
-      `on ${publicIp}: ip address; sysctl net.ipv4.ip_forward; nft list chain ip filter FORWARD`,
+      `${first}on ${publicIp}: ip address; sysctl net.ipv4.ip_forward; nft list chain ip filter FORWARD`,
     );
   }
   return verdict(
