@@ -19,7 +19,7 @@ const PERIOD_MS = 1_000;
 /** What is looked at, and where it is reported. */
 export interface LeaseHealthParts {
   readonly membership: Pick<Membership, "own" | "remaining" | "trouble" | "health">;
-  readonly peers: Pick<PeerSet, "peers" | "malformed" | "refused">;
+  readonly peers: Pick<PeerSet, "countHosts" | "malformed" | "refused">;
   readonly metrics: Metrics;
   readonly problems: ProblemReporter;
 }
@@ -43,7 +43,7 @@ export class LeaseHealth {
 
   #measure(): void {
     const { metrics, membership, peers } = this.#parts;
-    metrics.gauge(PEERS, peers.peers.size);
+    metrics.gauge(PEERS, peers.countHosts());
     metrics.gauge(MALFORMED_LEASES, peers.malformed);
     metrics.gauge(REFUSED_LEASES, peers.refused.size);
     metrics.gauge(LEASE_REMAINING, membership.remaining);

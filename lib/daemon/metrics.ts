@@ -5,7 +5,10 @@
  */
 import { counter, gauge } from "../observe/metric_spec.ts";
 
-export const PEERS = gauge("flannel_peers", "Other hosts in the network");
+export const PEERS = gauge(
+  "flannel_peers",
+  "Other hosts in the network; subnets that are reserved for hosts yet to come don't count",
+);
 export const PEER_PROBLEMS = gauge("flannel_peer_problems", "Peers that can't be reached, or not fully");
 export const MALFORMED_LEASES = gauge("flannel_malformed_leases", "Keys in the store that aren't leases");
 export const REFUSED_LEASES = gauge(

@@ -91,6 +91,13 @@ export class PeerSet implements LeaseSink {
     return reserved === true && backendType === undefined && Object.keys(backendData).length === 0;
   }
 
+  /** How many peers are hosts: all but those that are awaited. Looks at each. */
+  countHosts(): number {
+    let count = 0;
+    for (const key of this.#peers.keys()) if (!this.isAwaited(key)) count++;
+    return count;
+  }
+
   get(key: string): ListedLease | undefined {
     return this.#known.get(key);
   }

@@ -39,7 +39,7 @@ export function refusalOf(
       return "the Host field names another host: use this host's address, or start flanneld with -web-allow NAME";
     }
   }
-  if (isForeignPage(fields)) return "the request comes from another site's page";
+  if (isForeignPage(request)) return "the request comes from another site's page";
   return undefined;
 }
 
@@ -88,13 +88,18 @@ function parseHost(text: string): Ip | undefined {
   return tryParseIp(/^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare);
 }
 
-/** Whether a page of another site sends this. Following a link from there is no reading by that page. */
-function isForeignPage(fields: HttpRequest["fields"]): boolean {
+/**
+ * Whether a page of another site sends this. Following a link from there is no reading by that page; it shows a
+ * document in a tab of its own, and a stream of events that never ends is none.
+ */
+function isForeignPage({ fields, path }: HttpRequest): boolean {
   const origin = fields.get("origin");
   if (origin !== undefined && !isSameOrigin(origin, fields.get("host"))) return true;
   const site = fields.get("sec-fetch-site");
   const isForeign = site !== undefined && site !== "same-origin" && site !== "none";
-  return isForeign && fields.get("sec-fetch-mode") !== "navigate";
+  const isLink = fields.get("sec-fetch-mode") === "navigate" && path !== "/events" &&
+    (fields.get("sec-fetch-dest") ?? "document") === "document";
+  return isForeign && !isLink;
 }
 
 /** Behind a proxy the page may have come by https. */

@@ -22,7 +22,7 @@ function make() {
       trouble: () => state.trouble,
       health: () => state.health,
     },
-    peers: { peers: new Map(), malformed: 0, refused: new Map() },
+    peers: { countHosts: () => 0, malformed: 0, refused: new Map() },
     metrics,
     problems,
   };

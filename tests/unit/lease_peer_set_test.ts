@@ -58,6 +58,17 @@ Deno.test("what takes a subnet and is no peer: reserved for no host, refused, ma
   );
 });
 
+// flannel_peers counted it: "other hosts" where there was none.
+Deno.test("a subnet that is reserved for a host yet to come is a peer, but no host", () => {
+  const { peers, feed } = make();
+  const awaited = { ...stored(B, '{"PublicIP":"172.30.0.3","PublicIPv6":null}'), expires: false };
+  feed.list(snapshot(stored(OWN), stored(A), awaited));
+  assert.deepEqual([...peers.peers.keys()], [A, B]);
+  assert.equal(peers.countHosts(), 1);
+  feed.change(batch(put(B)));
+  assert.equal(peers.countHosts(), 2);
+});
+
 Deno.test("a second snapshot removes, adds and changes, and is silent about what is the same", () => {
   const { feed, seen } = make();
   feed.list(snapshot(stored(OWN), stored(A), stored(B), stored("10.5.4.0-24")));

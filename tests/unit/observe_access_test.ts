@@ -118,6 +118,12 @@ Deno.test("access: requests of other sites' pages are refused, links to here are
   assert.match(refusal([host, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"])!, PAGE);
   assert.match(refusal([host, "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors"])!, PAGE);
   assert.equal(refusal([host, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"]), undefined);
+  // A page elsewhere could open stream after stream in frames and windows, and none of them ends.
+  const link = [host, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"];
+  assert.match(refusal(link, { target: "/events" })!, PAGE);
+  assert.match(refusal([...link, "Sec-Fetch-Dest: iframe"])!, PAGE);
+  assert.equal(refusal([...link, "Sec-Fetch-Dest: document"]), undefined);
+  assert.equal(refusal([host, "Sec-Fetch-Site: same-origin"], { target: "/events" }), undefined);
   assert.equal(refusal([host, "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"]), undefined);
   assert.equal(refusal([host, "Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"]), undefined);
 });

@@ -30,6 +30,31 @@ Deno.test("page: its policy allows its own script and style by hash, and request
   assert.doesNotMatch(policy, /unsafe/);
 });
 
+/** WCAG 2.2: relative luminance of `#rrggbb`. */
+function luminance(colour: string): number {
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16) / 255)
+    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4) as [
+      number,
+      number,
+      number,
+    ];
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+// Free subnets were all but invisible in the dark.
+Deno.test("page: the edge of a free subnet's square stands out from the card, light and dark (WCAG 1.4.11)", async () => {
+  const style = await Deno.readTextFile(new URL("../../lib/web/page/style.css", import.meta.url));
+  const values = (name: string) =>
+    [...style.matchAll(new RegExp(`--${name}: (#[0-9a-f]{6});`, "g"))].map(([, hex]) => hex!);
+  const cards = values("card"), edges = values("free-edge");
+  assert.equal(cards.length, 2);
+  cards.forEach((card, at) => {
+    const [low, high] = [card, edges[at]!].map(luminance).sort((a, b) => a - b) as [number, number];
+    const contrast = (high + 0.05) / (low + 0.05);
+    assert.ok(contrast >= 3, `${edges[at]} on ${card}: ${contrast.toFixed(2)}`);
+  });
+});
+
 Deno.test("log tail: the last 200 lines, long ones cut", () => {
   const tail = new LogTail();
   let heard = 0;
