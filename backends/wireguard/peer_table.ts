@@ -7,8 +7,9 @@
  *
  * @module
  */
+import { FAMILIES } from "../../lib/net/family.ts";
 import { sameIp } from "../../lib/net/ip.ts";
-import { formatPrefix, samePrefix } from "../../lib/net/prefix.ts";
+import { formatPrefix, type Prefix, samePrefix } from "../../lib/net/prefix.ts";
 import { Turns } from "../../lib/time/turns.ts";
 import { publicKeyOf } from "../../lib/wireguard/keys.ts";
 import type {
@@ -153,8 +154,11 @@ export class PeerTable {
     // What a former run left is compared with the device: it may be right already.
     const asked = this.#passed ? new Set(this.#dirty) : new Set<string>();
     this.#dirty.clear();
-    const { found, foreign } = this.#compare(device);
-    const { lost, silent } = this.#watch.look(device.peers, (key) => this.#wanted(key)?.endpoint, now);
+    const former = this.#passed ? [] : this.#ofAnotherConfig(device);
+    await this.#apply(former.map((publicKey) => ({ verb: "remove", publicKey })));
+    const peers = device.peers.filter(({ publicKey }) => !former.includes(publicKey));
+    const { found, foreign } = this.#compare(peers);
+    const { lost, silent } = this.#watch.look(peers, (key) => this.#wanted(key)?.endpoint, now);
     for (const key of lost) {
       found.add(key);
       this.#given.delete(key);
@@ -164,6 +168,19 @@ export class PeerTable {
     const changes = this.#changesTo([...new Set([...asked, ...found])], now);
     const failures = await this.#apply([...changes, ...this.#greetingsAnew(device, now)]);
     return { device, corrected, foreign, configured, silent, failures };
+  }
+
+  /**
+   * The keys of peers that a former run left with another port or Mode. All devices of a host have one key: under a
+   * former Mode the peer's other device may have begun the session, and what is sent in it can't be read by the one
+   * that is wanted now. WireGuard would notice after 15 s.
+   */
+  #ofAnotherConfig({ listenPort, peers }: WireguardDevice): string[] {
+    const isAnotherPort = listenPort !== 0 && listenPort !== this.#listenPort;
+    return peers.filter((peer) => {
+      const wanted = this.#wanted(peer.publicKey);
+      return wanted && (isAnotherPort || !sameFamilies(peer.allowedIps, wanted.allowedIps));
+    }).map(({ publicKey }) => publicKey);
   }
 
   /** Peers whose greeting got no answer, removed and made again. */
@@ -177,7 +194,7 @@ export class PeerTable {
   }
 
   /** The keys of which the device has something else than is wanted. */
-  #compare({ peers }: WireguardDevice): { found: Set<string>; foreign: number } {
+  #compare(peers: readonly WireguardPeerState[]): { found: Set<string>; foreign: number } {
     const found = new Set<string>(), present = new Set<string>();
     let foreign = 0;
     for (const peer of peers) {
@@ -267,6 +284,14 @@ function withoutEndpoint({ endpoint: _, ...rest }: WireguardPeer): WireguardPeer
 
 function isAsWanted(actual: WireguardPeerState, wanted: WireguardPeer): boolean {
   return samePeer(actual, wanted) && (actual.endpoint !== undefined || wanted.endpoint === undefined);
+}
+
+/** Whether both have prefixes of the same families; nothing says nothing. */
+function sameFamilies(a: readonly Prefix[], b: readonly Prefix[]): boolean {
+  return a.length === 0 ||
+    FAMILIES.every((family) =>
+      a.some((prefix) => prefix.family === family) === b.some((prefix) => prefix.family === family)
+    );
 }
 
 /** Whether two peers say the same but for the endpoint. */

@@ -21,9 +21,9 @@ const DEVICES: Readonly<Record<Tunnel, string>> = { wireguard: "flannel-wg", ipi
 
 /**
  * What flanneld means to have otherwise: no link-local address, which would announce the host to everybody in the
- * tunnel (IFLA_INET6_ADDR_GEN_MODE; addr_gen_mode is the same as a setting).
+ * tunnel (IFLA_INET6_ADDR_GEN_MODE; addr_gen_mode is the same as a setting), and no router advertisements taken.
  */
-const MEANT = /^[-+] (link\.inet6_addr_gen_mode |ipv6 addr_gen_mode:)/;
+const MEANT = /^[-+] (link\.inet6_addr_gen_mode |ipv6 (addr_gen_mode|accept_ra):)/;
 
 function startOptions(host: Host): StartOptions {
   return { args: DAEMON_ARGS, env: { WIREGUARD_KEY_FILE: `${host.folder}/wgkey` } };

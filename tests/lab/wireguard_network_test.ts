@@ -94,6 +94,24 @@ labTest("wireguard: a daemon that is killed and started again loses no packet", 
   assert.match(stdout, /300 packets transmitted, 300 received/);
 });
 
+// Each host's new device greeted the other's former one, which has the same key: 15 s without IPv4.
+labTest("wireguard: hosts that get another Mode and port at the same time reach each other", {
+  hosts: 2,
+  families: ["ipv4", "ipv6"],
+  config: config(["ipv4", "ipv6"], { Mode: "ipv6", ListenPort: 51999 }),
+}, async (lab) => {
+  await startWireguard(lab);
+  await lab.connect();
+  await lab.pingAll(10_000);
+  for (const more of [{}, { Mode: "auto" }, {}]) {
+    const text = JSON.stringify(config(["ipv4", "ipv6"], more));
+    await lab.etcd.ctl("put", "/coreos.com/network/config", text);
+    for (const host of lab.hosts) await host.daemon.stop();
+    await startWireguard(lab);
+    await lab.pingAll(5_000);
+  }
+});
+
 // The second network's daemon ended: "the device flannel-wg … marked … isn't ours. Delete it".
 labTest("wireguard: two networks on the same hosts have devices of their own, and find them again", {
   hosts: 2,

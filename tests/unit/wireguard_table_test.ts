@@ -183,6 +183,27 @@ function watch(looks: readonly Partial<WireguardPeerState>[], named = "192.0.2.1
 
 const seconds = (count: number) => Array.from({ length: count }, (_, index) => index);
 
+// After another Mode two hosts were cut off for 15 s: their sessions were of devices that had the same key.
+Deno.test("wireguard peers: a former run's peers with another port or other families are recreated", async () => {
+  const wanted = peer(KEYS[0], "10.5.1.0/24");
+  const start = async (listenPort: number, allowedIps: string[]) => {
+    const { device, table } = make();
+    device.publicKey = publicKeyOf(PRIVATE_KEY);
+    device.listenPort = listenPort;
+    const left = { ...wanted, endpoint: { ip: parseIp("2001:db8::1"), port: 51999 } };
+    const counters = { lastHandshake: 1, receivedBytes: 9, sentBytes: 9 };
+    device.peers.set(KEYS[0], { ...left, ...counters, allowedIps: allowedIps.map(parsePrefix) });
+    table.set("a", wanted);
+    await table.pass();
+    return device.changes.map((change) => change.verb === "set" ? change.peer : change.verb);
+  };
+  assert.deepEqual(await start(51820, ["10.5.1.0/24"]), [], "the same config: it may have roamed");
+  assert.deepEqual(await start(51999, ["10.5.1.0/24"]), ["remove", wanted]);
+  assert.deepEqual(await start(51820, ["10.5.1.0/24", "fc00:0:0:1::/64"]), ["remove", wanted]);
+  const { endpoint: _, ...rest } = wanted;
+  assert.deepEqual(await start(51820, ["10.5.9.0/24"]), [rest], "another subnet: the session goes on");
+});
+
 // A first handshake that was lost, as while addresses change, was tried again after 5 s only.
 Deno.test("wireguard peers: a handshake without an answer is begun anew each second, three times", async () => {
   const { device, table } = make();
