@@ -21,9 +21,10 @@ import { StatusServer } from "./status_server.ts";
 import { openContext } from "./open_context.ts";
 import { describeWrite, openSubnetManager } from "./store.ts";
 import { TaskGroup } from "./task_group.ts";
-import type { SubnetManager } from "../leases/contract.ts";
-import type { PerFamily } from "../net/family.ts";
+import type { OwnLease, SubnetManager } from "../leases/contract.ts";
+import { familiesOf, type PerFamily } from "../net/family.ts";
 import type { Ip } from "../net/ip.ts";
+import { formatPrefix } from "../net/prefix.ts";
 import { NetlinkSocket } from "../netlink/socket.ts";
 import { releaseHeap } from "../observe/heap.ts";
 import type { PartLog } from "../observe/log.ts";
@@ -107,17 +108,24 @@ async function runTasks(
   using _shown = web.join(member);
   problems.clear("start");
   member.membership.ready?.();
+  const subnet = nameOf(member.membership.own, manager);
   log.info("In the network", {
-    subnet: member.membership.own.key,
+    subnet,
     mtu: member.plan.mtu,
     peers: member.peers.peers.size,
   });
-  notifySystemd({ READY: "1", STATUS: `leased ${member.membership.own.key}` }, problems);
+  notifySystemd({ READY: "1", STATUS: `leased ${subnet}` }, problems);
   tasks.start(releaseStart);
   if (options.probeInterval > 0) {
     tasks.start(async (signal) => await (await import("./probing.ts")).probePeers(member, signal));
   }
   await tasks.wait();
+}
+
+/** The own subnets: the lease's key, or, where that is a host's name, the prefixes. */
+function nameOf({ key, subnets }: OwnLease, { keysAreHosts }: SubnetManager): string {
+  if (!keysAreHosts) return key;
+  return familiesOf(subnets).map(({ name }) => formatPrefix(subnets[name]!)).join(" ");
 }
 
 /** Starting leaves garbage that a daemon at rest has no cause to collect, and pages of code that only starting runs. */

@@ -112,14 +112,26 @@ function speaksTls(cluster: Cluster, user: User): boolean {
     ].some(Boolean);
 }
 
-/** Its warnings go straight to stderr and quote the file, which holds secrets. */
-const QUIET = { logLevel: "error" } as const;
+/**
+ * As client-go reads YAML: of a key that stands twice the last counts. Its warnings would go straight to stderr and quote
+ * the file, which holds secrets.
+ */
+const YAML_OPTIONS = { logLevel: "error", uniqueKeys: false } as const;
+
+/** The first of a file's documents, which is the one that counts. */
+async function parseYaml(text: string): Promise<unknown> {
+  const { parseAllDocuments } = await import("yaml");
+  const [first] = [parseAllDocuments(text, YAML_OPTIONS)].flat();
+  const [error] = first?.errors ?? [];
+  if (error) throw error;
+  return first?.toJS();
+}
 
 async function parseText(text: string, path: string): Promise<Kubeconfig> {
   let value: unknown;
   try {
     // JSON is YAML; its parser is built in, the other takes a while to load.
-    value = text.trimStart().startsWith("{") ? JSON.parse(text) : (await import("yaml")).parse(text, QUIET);
+    value = text.trimStart().startsWith("{") ? JSON.parse(text) : await parseYaml(text);
   } catch (error) {
     // The parsers' messages quote the file, and it holds secrets: of them only the place is given.
     const place = /\bat (line \d+, column \d+|position \d+)/.exec((error as Error).message)?.[0] ?? "";

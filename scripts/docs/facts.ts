@@ -34,6 +34,11 @@ export const VARIABLES: readonly Fact[] = [
   ["NOTIFY_SOCKET", "systemd's socket: READY=1 is sent there when the host is ready"],
   ["STATE_DIRECTORY", "systemd's folder for what outlives a reboot; else /var/lib/flannel"],
   ["NODE_NAME, POD_NAME, POD_NAMESPACE", "With -kube-subnet-mgr: the own Node, or the Pod that says it"],
+  ["HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "With -kube-subnet-mgr: the proxy on the way to the API server"],
+  [
+    "SSL_CERT_FILE",
+    "With -kube-subnet-mgr: authorities that an API server without a CA of its own is checked by",
+  ],
   ["WIREGUARD_KEY_FILE", "File of the host's WireGuard key"],
   ["FLANNELD_CACHE_DIR", "Folder that the self-extracting executable tries first"],
   ["NO_COLOR", "No colours on a terminal"],

@@ -22,6 +22,8 @@ const CONFIG = { Network: "10.0.0.0/8", Backend: { Type: "vxlan" } };
 const CHURN = { peers: 5_200, perSecond: 500 } as const;
 /** Between two changes whose lag is measured, in milliseconds. */
 const PROBE_PAUSE = 200;
+/** Between two looks at how late timers come, in milliseconds. */
+const LATENESS_PAUSE = 20;
 
 interface Join {
   readonly subnetFile: number;
@@ -101,6 +103,17 @@ async function benchJoins(sizes: readonly number[], runs: number): Promise<strin
   return markdownTable(COLUMNS, rows);
 }
 
+/** How late timers of this process come, in milliseconds: what a busy machine adds to every lag. */
+async function measureLateness(isOver: () => boolean): Promise<number[]> {
+  const late: number[] = [];
+  while (!isOver()) {
+    const began = performance.now();
+    await delay(LATENESS_PAUSE);
+    late.push(performance.now() - began - LATENESS_PAUSE);
+  }
+  return late.toSorted((a, b) => a - b);
+}
+
 /** Creates peers one after the other, and waits for each one's route. @returns Milliseconds each took. */
 async function measureLags({ lab, kube }: KubeLab, isOver: () => boolean): Promise<number[]> {
   const monitor = lab.host(1).spawn(["ip", "monitor", "route"]);
@@ -138,17 +151,27 @@ async function benchChurn(seconds: number): Promise<string> {
     const before = { cpu: cpuSeconds(pid), memory: memory(pid).now, at: performance.now() };
     let over = false;
     const churning = kube.call<number>("churn", CHURN.perSecond, seconds).finally(() => over = true);
-    const [written, lags] = await Promise.all([churning, measureLags(kubeLab, () => over)]);
+    const isOver = () => over;
+    const [written, lags, late] = await Promise.all([
+      churning,
+      measureLags(kubeLab, isOver),
+      measureLateness(isOver),
+    ]);
     const cores = (cpuSeconds(pid) - before.cpu) / ((performance.now() - before.at) / 1000);
-    const lag = (part: number) => lags[Math.min(lags.length - 1, Math.floor(lags.length * part))]!.toFixed(0);
+    const at = (sorted: readonly number[], part: number) =>
+      sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]!.toFixed(0);
     row = [
       (written / seconds).toFixed(0),
       cores.toFixed(2),
       `${before.memory.toFixed(0)} → ${memory(pid).now.toFixed(0)}`,
-      ...[lag(0.5), lag(0.99), lag(1)],
+      ...[0.5, 0.99, 1].map((part) => at(lags, part)),
+      ...[0.99, 1].map((part) => at(late, part)),
     ];
   });
-  const titles = ["status writes a second", "cores", "memory (MB)", "lag p50 (ms)", "p99", "max"];
+  const titles = [
+    ...["status writes a second", "cores", "memory (MB)", "lag p50 (ms)", "p99", "max"],
+    ...["timers late p99 (ms)", "max"],
+  ];
   return markdownTable(titles.map((title) => ({ title, align: "right" })), [row]);
 }
 

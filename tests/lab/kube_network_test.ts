@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { kubeTest, nodeObject, PREFIX, untilNode } from "./kube_lab.ts";
 import { formatIp, parseIp } from "../../lib/net/ip.ts";
+import { formatPrefix, parsePrefix } from "../../lib/net/prefix.ts";
 import { until } from "../../scripts/lab/process.ts";
 
 const condition = (node: { status?: { conditions?: { type: string; status: string; reason: string }[] } }) =>
@@ -21,6 +22,14 @@ for (const families of [["ipv4"], ["ipv6"], ["ipv4", "ipv6"]] as const) {
         assert.equal(annotations["backend-type"], backend.Type);
         assert.equal(annotations["public-ip"], addresses.ipv4);
         assert.equal(annotations["public-ipv6"], addresses.ipv6 && formatIp(parseIp(addresses.ipv6)));
+        // The log had the Node's name in the place of the subnet.
+        const subnets = (await kube.node(`node${number}`)).spec!.podCIDRs!.map((cidr) =>
+          formatPrefix(parsePrefix(cidr))
+        );
+        assert.match(
+          lab.host(number).daemon.log,
+          new RegExp(`In the network subnet="?${subnets.join(" ")}"? `),
+        );
       }
     });
   }

@@ -165,6 +165,22 @@ Deno.test("kubeconfig: what flanneld can't do is refused, with the way out", () 
     }
   }));
 
+// kubectl reads both; here they were "neither YAML nor JSON".
+Deno.test("kubeconfig: of several documents the first counts, of a key that stands twice the last", () =>
+  withFolder(async (folder) => {
+    const text = [
+      "---",
+      "current-context: a",
+      "contexts: [{name: a, context: {cluster: c, user: u}}]",
+      "clusters: [{name: c, cluster: {server: https://192.0.2.1, server: https://192.0.2.2}}]",
+      "users: [{name: u, user: {token: t}}]",
+      "---",
+      "current-context: b",
+    ];
+    await Deno.writeTextFile(`${folder}/config`, text.join("\n"));
+    assert.equal((await kubeconfigAccess(`${folder}/config`)).server.href, "https://192.0.2.2/");
+  }));
+
 // A token beside a token file was of no use while the file couldn't be read.
 Deno.test("kubeconfig: a token stands in for a token file that can't be read", () =>
   withFolder(async (folder) => {
