@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { connectByHand } from "../../scripts/lab/by_hand.ts";
 import { IS_ROOT, labTest } from "./lab_test_case.ts";
 import { Lab } from "../../scripts/lab/lab.ts";
-import { removeLeftovers } from "../../scripts/lab/leftovers.ts";
+import { ownPrefix, removeFolder, removeLeftovers } from "../../scripts/lab/leftovers.ts";
 import { parsePing, ping, throughput } from "../../scripts/lab/measure.ts";
-import { run } from "../../scripts/lab/process.ts";
+import { run, until } from "../../scripts/lab/process.ts";
 
 /** The lab itself is tested with devices made by hand: what it reports must not depend on flanneld. */
 for (const kind of ["vxlan", "host-gw"] as const) {
@@ -71,6 +71,40 @@ Deno.test({
     assert.ok((await removeLeftovers()).includes(left));
     assert.ok(!(await run(["ip", "netns", "list"])).stdout.includes(left));
   },
+});
+
+// It failed with ENOTEMPTY: what was killed a moment ago had not ended.
+Deno.test("a folder is removed though a process still writes into it", async () => {
+  const folder = await Deno.makeTempDir({ prefix: ownPrefix() });
+  const script = 'end=$(($(date +%s) + 2)); while [ $(date +%s) -lt $end ]; do : >"$1/$((i += 1))"; done';
+  const writer = new Deno.Command("sh", { args: ["-c", script, "sh", folder], stderr: "null" }).spawn();
+  await until("a file", async () => (await Array.fromAsync(Deno.readDir(folder))).length > 0, 10_000);
+  await removeFolder(folder);
+  await removeFolder(folder);
+  await assert.rejects(Deno.stat(folder), Deno.errors.NotFound);
+  await writer.status;
+});
+
+Deno.test("the folder of a run goes with it, also when the run is killed", async () => {
+  const module = new URL("../../scripts/lab/run_folder.ts", import.meta.url).href;
+  const script = `const { RunFolder } = await import(${JSON.stringify(module)});
+const folder = await RunFolder.create();
+await Deno.writeTextFile(folder.temporary + "/file", "");
+console.log(folder.path);
+await new Promise((resolve) => setTimeout(resolve, 60_000));`;
+  const run = new Deno.Command(Deno.execPath(), {
+    args: ["eval", script],
+    stdout: "piped",
+  }).spawn();
+  const reader = run.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const path = (await reader.read()).value!.trim();
+  assert.ok((await Deno.stat(`${path}/tmp/file`)).isFile);
+  run.kill("SIGKILL");
+  await run.status;
+  await reader.cancel();
+  await until("the folder to go", async () => {
+    return await Deno.stat(path).then(() => false, () => true);
+  }, 20_000);
 });
 
 Deno.test("ping's closing lines are read, and their absence is an error", () => {
