@@ -197,7 +197,11 @@ async function startServer(
 }
 
 function kubeconfig(address: string, port: number, token: string): string {
-  const host = address.includes(":") ? `[${address}]` : address;
+  const isIpv6 = address.includes(":");
+  const host = isIpv6 ? `[${address}]` : address;
+  const trust = isIpv6
+    ? "insecure-skip-tls-verify: true"
+    : "certificate-authority: ca.crt\n    tls-server-name: localhost";
   return `apiVersion: v1
 kind: Config
 current-context: lab
@@ -206,8 +210,7 @@ clusters:
 - name: lab
   cluster:
     server: https://${host}:${port}
-    certificate-authority: ca.crt
-    ${address.includes(":") ? "insecure-skip-tls-verify: true" : "tls-server-name: localhost"}
+    ${trust}
 users: [{ name: lab, user: { token: ${token} } }]
 `;
 }
