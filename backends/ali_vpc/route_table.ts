@@ -5,7 +5,7 @@
  */
 import { formatPrefix, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
-import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
+import { CloudError, fullTableError, hasCode, unknownTableError } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
 import type { ExternalInterface } from "../../lib/external/types.ts";
 import { DUPLICATES, GONE } from "./errors.ts";
@@ -212,14 +212,10 @@ function chooseTables(
 ): readonly string[] {
   const named = tables.filter((table) => table.routeTableId);
   if (routeTableIds.length > 0) {
-    const missing = routeTableIds.find((id) => !named.some((table) => table.routeTableId === id));
+    const present = named.map((table) => table.routeTableId!);
+    const missing = routeTableIds.find((id) => !present.includes(id));
     if (missing === undefined) return routeTableIds;
-    throw new CloudError(
-      "config",
-      `Backend.RouteTableID ${missing} isn't a route table of ${vpcId}, this host's VPC: it has ${
-        named.map((table) => table.routeTableId).join(", ") || "none"
-      }`,
-    );
+    throw unknownTableError(missing, vpcId, present);
   }
   const found = named.find((table) => table.vSwitchIds?.vSwitchId?.includes(vswitch)) ??
     named.find((table) => table.routeTableType === "System") ?? (named.length === 1 ? named[0] : undefined);

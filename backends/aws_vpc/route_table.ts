@@ -4,9 +4,9 @@
  * @module
  */
 import type { Finding } from "../../lib/backend/finding.ts";
-import type { Route, RouteTable as Ec2RouteTable } from "@aws-sdk/client-ec2";
+import type { RouteTable as Ec2RouteTable } from "@aws-sdk/client-ec2";
 import type { Family } from "../../lib/net/family.ts";
-import { formatPrefix, parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
+import { formatPrefix, type Prefix } from "../../lib/net/prefix.ts";
 import type { Log, Metrics } from "../../lib/observe/types.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
 import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
@@ -17,6 +17,7 @@ import { NO_SUCH_ROUTE } from "./errors.ts";
 import { Imds } from "./imds.ts";
 import { findInterface, type Instance, instanceFromImds, type InstanceInterface } from "./instance.ts";
 import type { AwsVpcOptions } from "./options.ts";
+import { destinationOf, hopOf, isStatic } from "./route.ts";
 
 /** The parameter that takes a family's destination. */
 const DESTINATION: Readonly<Record<Family["name"], (cidr: string) => Destination>> = {
@@ -282,24 +283,4 @@ export class AwsRouteTable implements RouteTable {
     this.#warned = message;
     this.#log.warn(message);
   }
-}
-
-/** Neither the VPC's own nor one that a gateway propagates: those can't be written. */
-function isStatic(route: Route): boolean {
-  return route.GatewayId !== "local" && (route.Origin === undefined || route.Origin === "CreateRoute");
-}
-
-function destinationOf(route: Route): Prefix | undefined {
-  const text = route.DestinationCidrBlock ?? route.DestinationIpv6CidrBlock;
-  if (!text) return undefined;
-  try {
-    return parsePrefix(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function hopOf(route: Route): string {
-  const { NetworkInterfaceId, InstanceId, GatewayId, NatGatewayId, TransitGatewayId } = route;
-  return NetworkInterfaceId ?? InstanceId ?? GatewayId ?? NatGatewayId ?? TransitGatewayId ?? "elsewhere";
 }

@@ -87,6 +87,15 @@ export function quoted(text: string): string {
   return line.length <= 300 ? line : `${line.slice(0, 297)}...`;
 }
 
+/** The config names a table that the host's VPC hasn't. @param present The ids of those that it has. */
+export function unknownTableError(id: string, vpcId: string, present: readonly string[]): CloudError {
+  const has = present.join(", ") || "none";
+  return new CloudError(
+    "config",
+    `Backend.RouteTableID ${id} isn't a route table of ${vpcId}, this host's VPC: it has ${has}`,
+  );
+}
+
 /** Any error as a {@link CloudError}: one that no provider has classified counts as `unavailable`. */
 export function asCloudError(error: unknown): CloudError {
   return error instanceof CloudError ? error : new CloudError("unavailable", quoted(messageOf(error)));

@@ -10,7 +10,7 @@ import type { ExternalInterface } from "../../lib/external/types.ts";
 import { formatPrefix, parsePrefix, type Prefix, samePrefix } from "../../lib/net/prefix.ts";
 import type { Log } from "../../lib/observe/types.ts";
 import type { CloudEdges } from "../cloud/backend.ts";
-import { CloudError, fullTableError, hasCode } from "../cloud/errors.ts";
+import { CloudError, fullTableError, hasCode, unknownTableError } from "../cloud/errors.ts";
 import type { CloudRoute, Identity, RouteTable, TableUse } from "../cloud/route_table.ts";
 import { findPlace, type TencentPlace } from "./cards.ts";
 import { DUPLICATES, GONE } from "./errors.ts";
@@ -217,13 +217,10 @@ function chooseTables(
 ): readonly string[] {
   const named = tables.filter((table) => table.RouteTableId);
   if (routeTableIds.length > 0) {
-    const missing = routeTableIds.find((id) => !named.some((table) => table.RouteTableId === id));
+    const present = named.map((table) => table.RouteTableId!);
+    const missing = routeTableIds.find((id) => !present.includes(id));
     if (missing === undefined) return routeTableIds;
-    const has = named.map((table) => table.RouteTableId).join(", ") || "none";
-    throw new CloudError(
-      "config",
-      `Backend.RouteTableID ${missing} isn't a route table of ${vpcId}, this host's VPC: it has ${has}`,
-    );
+    throw unknownTableError(missing, vpcId, present);
   }
   const found =
     named.find(({ AssociationSet }) =>
