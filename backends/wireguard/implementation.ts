@@ -42,12 +42,12 @@ export function findImplementation(
   }
   const module = "the kernel's module wireguard (Linux 5.6, or Debian's package wireguard-dkms)";
   const program_ = "the program wireguard-go (Debian's package wireguard-go) or boringtun";
-  const needed = {
-    auto: `neither ${module} nor ${program_} is`,
-    kernel: `${module} is not`,
-    userspace: `${program_} is not`,
+  const missing = {
+    auto: `neither ${module} is there, nor ${program_} in PATH`,
+    kernel: `${module} is not there`,
+    userspace: `${program_} is not in PATH`,
   };
-  throw new Error(`The wireguard backend can't work: ${needed[asked]} there`);
+  throw new Error(`The wireguard backend can't work: ${missing[asked]}`);
 }
 
 function openKernel(): FoundImplementation | undefined {
@@ -58,12 +58,14 @@ function openKernel(): FoundImplementation | undefined {
   return undefined;
 }
 
+/** The first program in the folders of `path` that may be executed. */
 function findProgram(path: string): { program: string; args: readonly string[] } | undefined {
   for (const { name, args } of PROGRAMS) {
     for (const folder of path.split(":").filter(Boolean)) {
       const program = `${folder}/${name}`;
       try {
-        if (Deno.statSync(program).isFile) return { program, args };
+        const { isFile, mode } = Deno.statSync(program);
+        if (isFile && ((mode ?? 0) & 0o111) !== 0) return { program, args };
       } catch {
         continue; // not there, or not for us to see
       }
