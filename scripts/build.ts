@@ -16,6 +16,7 @@ import { dirname, fromFileUrl, join } from "./build/paths.ts";
 import { run, ToolError } from "./build/run.ts";
 import { checkRuntime, findRuntime, type Target, targetOf } from "./build/runtime.ts";
 import { selfExtracting } from "./build/self_extracting.ts";
+import { runScript } from "./run_script.ts";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url)).replace(/\/$/, "");
 
@@ -113,11 +114,4 @@ async function main(): Promise<void> {
   }
 }
 
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(`build: ${error instanceof Error ? error.message : error}`);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runScript("build", main);

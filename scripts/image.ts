@@ -18,6 +18,7 @@ import { run } from "./build/run.ts";
 import { type Target, targetOf } from "./build/runtime.ts";
 import { type Platform, writeImage } from "./image/oci.ts";
 import { debianFiles, type DebianPackage, programFiles } from "./image/root.ts";
+import { runScript } from "./run_script.ts";
 
 const CHECKOUT = dirname(dirname(fromFileUrl(import.meta.url)));
 
@@ -105,11 +106,4 @@ async function main(): Promise<void> {
   }
 }
 
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(`image: ${error instanceof Error ? error.message : error}`);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runScript("image", main);

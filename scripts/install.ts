@@ -10,6 +10,7 @@ import { dirname, fromFileUrl } from "./build/paths.ts";
 import { completion } from "./install/completion.ts";
 import { install, type Target, uninstall } from "./install/files.ts";
 import { foldersBelow, installedFiles } from "./install/layout.ts";
+import { runScript } from "./run_script.ts";
 
 const CHECKOUT = dirname(dirname(fromFileUrl(import.meta.url)));
 
@@ -43,13 +44,10 @@ async function uninstallHere(): Promise<void> {
 }
 
 if (import.meta.main) {
-  try {
+  await runScript("install", async () => {
     const [command] = Deno.args;
     if (command === "install") await installHere();
     else if (command === "uninstall") await uninstallHere();
     else throw new Error(`${command ?? "no command"}: must be install or uninstall`);
-  } catch (error) {
-    console.error(`install: ${error instanceof Error ? error.message : error}`);
-    Deno.exit(1);
-  }
+  });
 }

@@ -15,6 +15,7 @@ import { targetOf } from "./build/runtime.ts";
 import { conffiles, controlFile, MAINTAINER_SCRIPTS } from "./install/debian.ts";
 import { contentOf, type Target } from "./install/files.ts";
 import { foldersBelow, type InstalledFile, installedFiles } from "./install/layout.ts";
+import { runScript } from "./run_script.ts";
 
 const CHECKOUT = dirname(dirname(fromFileUrl(import.meta.url)));
 
@@ -99,11 +100,4 @@ async function main(): Promise<void> {
   }
 }
 
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(`package: ${error instanceof Error ? error.message : error}`);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runScript("package", main);

@@ -26,6 +26,7 @@ import { checkRuntime, findRuntime, type Target, targetOf, TARGETS } from "./bui
 import type { DebianPackage } from "./image/root.ts";
 import { npmPackages, sha256Of } from "./release/materials.ts";
 import { billOfMaterials, changesOf, type Runtime } from "./release/sbom.ts";
+import { runScript } from "./run_script.ts";
 
 const CHECKOUT = dirname(dirname(fromFileUrl(import.meta.url)));
 /** Building for a machine, or making the image, in milliseconds. */
@@ -214,11 +215,4 @@ async function main(): Promise<void> {
   });
 }
 
-if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(`release: ${error instanceof Error ? error.message : error}`);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runScript("release", main);
