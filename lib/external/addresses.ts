@@ -5,12 +5,15 @@
  */
 import * as c from "../netlink/constants.ts";
 import type { LinkAddress } from "../netlink/types.ts";
-import { type Family, IPV4 } from "../net/family.ts";
-import type { Ip } from "../net/ip.ts";
-import { containsIp, parsePrefix } from "../net/prefix.ts";
+import { type Family, IPV4, IPV6 } from "../net/family.ts";
+import { type Ip, ipOf } from "../net/ip.ts";
+import { containsIp, parsePrefix, prefixOf } from "../net/prefix.ts";
 
-const LOOPBACK = [parsePrefix("127.0.0.0/8"), parsePrefix("::1/128")];
-const LINK_LOCAL = [parsePrefix("169.254.0.0/16"), parsePrefix("fe80::/10")];
+// IPv6 by numbers: to parse a text loads a package, at every start.
+/** 127.0.0.0/8 and ::1. */
+const LOOPBACK = [parsePrefix("127.0.0.0/8"), prefixOf(ipOf(IPV6, 1n), 128)];
+/** 169.254.0.0/16 and fe80::/10. */
+const LINK_LOCAL = [parsePrefix("169.254.0.0/16"), prefixOf(ipOf(IPV6, 0xfe80n << 112n), 10)];
 
 /**
  * The address of a link that others should see: global before link-local, permanent before dynamic, in the

@@ -6,8 +6,8 @@
  */
 import { IFF_LOOPBACK, RTN_UNICAST } from "../netlink/constants.ts";
 import type { Link, LinkAddress, Route } from "../netlink/types.ts";
-import { FAMILIES, type Family, type PerFamily, perFamily } from "../net/family.ts";
-import { formatIp, type Ip, parseIp, sameIp, tryParseIp } from "../net/ip.ts";
+import { FAMILIES, type Family, IPV6, type PerFamily, perFamily } from "../net/family.ts";
+import { formatIp, type Ip, ipOf, parseIp, sameIp, tryParseIp } from "../net/ip.ts";
 import { chooseAddress, isLinkLocal, isUsable } from "./addresses.ts";
 import { explain, isOwnDevice, listCandidates } from "./explain.ts";
 import {
@@ -21,10 +21,13 @@ import {
   type Step,
 } from "./types.ts";
 
-/** Addresses that are nobody's (RFC 5737, RFC 3849): the way to them is the default route. */
+/**
+ * Addresses that are nobody's (192.0.2.1, RFC 5737, and 2001:db8::1, RFC 3849): the way to them is the default route. A
+ * number, for to parse an IPv6 text loads a package, at every start.
+ */
 const FAR_AWAY: Readonly<Record<Family["name"], Ip>> = {
   ipv4: parseIp("192.0.2.1"),
-  ipv6: parseIp("2001:db8::1"),
+  ipv6: ipOf(IPV6, 0x20010db8n << 96n | 1n),
 };
 
 /**
