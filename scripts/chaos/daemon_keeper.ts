@@ -65,7 +65,7 @@ export class DaemonKeeper {
   }
 
   async #watch(daemon: Daemon): Promise<void> {
-    const { code } = await daemon.ended();
+    const { code } = await daemon.end();
     if (this.#meant.has(daemon) || this.#closed) return;
     const lastLines = daemon.log.split("\n").slice(-5);
     this.#ends.push({ host: this.host.name, code, lastLines });

@@ -80,19 +80,24 @@ export class Daemon {
     return this.#signal("SIGKILL");
   }
 
-  /** Waits until it ends by itself. @throws {Error} If it takes too long; with its log. */
-  async ended(): Promise<DaemonEnd> {
+  /** Waits until it ends by itself, however long that takes. */
+  async end(): Promise<DaemonEnd> {
     const began = performance.now();
+    const { code } = await this.#child.status;
+    const milliseconds = performance.now() - began;
+    await this.#reading;
+    return { code, milliseconds };
+  }
+
+  /** Waits for an end that is due. @throws {Error} If it takes too long; with its log. */
+  async ended(): Promise<DaemonEnd> {
     const { promise: late, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(
       () => reject(new Error(`flanneld (pid ${this.pid}) hasn't ended after ${END_LIMIT} ms:\n${this.log}`)),
       END_LIMIT,
     );
     try {
-      const { code } = await Promise.race([this.#child.status, late]);
-      const milliseconds = performance.now() - began;
-      await Promise.race([this.#reading, late]);
-      return { code, milliseconds };
+      return await Promise.race([this.end(), late]);
     } finally {
       clearTimeout(timer);
     }
