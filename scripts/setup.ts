@@ -34,6 +34,7 @@ const REQUIREMENTS: readonly Requirement[] = [
   { program: "tcpdump", debianPackage: "tcpdump" },
   { program: "tshark", debianPackage: "tshark" },
   { program: "mandoc", debianPackage: "mandoc" },
+  { program: "python3", debianPackage: "python3" },
 ];
 
 /** What shows the page, and scrapes the metrics: some 400 MB, a minute to install. */
