@@ -45,6 +45,14 @@ export function networkConfig(families: readonly FamilyName[], backend: JsonObje
   };
 }
 
+/**
+ * A network config with which hosts choose subnets from 10.5.100.0 to 10.5.195.0: a lease that a test writes outside
+ * of them is never a host's own by chance.
+ */
+export function apartFromPeers(config: JsonObject = networkConfig(["ipv4"], { Type: "vxlan" })): JsonObject {
+  return { ...config, SubnetMin: "10.5.100.0", SubnetMax: "10.5.195.0" };
+}
+
 /** Labs that are there now: what a signal has to take away. */
 const live = new Set<Lab>();
 let watching = false;

@@ -1,8 +1,9 @@
 /** What happens to etcd and the way to it (flannel-io/flannel #2470, #1830, #913). */
 import assert from "node:assert/strict";
+import type { JsonObject } from "../../lib/config/types.ts";
 import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
-import type { Lab } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, type Lab } from "../../scripts/lab/lab.ts";
 import { deleteLease, putLease, readLeases, SUBNETS, vxlanValue } from "../../scripts/lab/leases.ts";
 import { ping } from "../../scripts/lab/measure.ts";
 import { delay, until } from "../../scripts/lab/process.ts";
@@ -49,7 +50,10 @@ async function effort(host: Host): Promise<{ cpu: number; lines: number }> {
   return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, lines: host.daemon.log.split("\n").length };
 }
 
-labTest("etcd stops and starts: traffic goes on, and what changed is followed", { hosts: 2 }, async (lab) => {
+labTest("etcd stops and starts: traffic goes on, and what changed is followed", {
+  hosts: 2,
+  config: apartFromPeers(),
+}, async (lab) => {
   await lab.startAll();
   await lab.connect();
   await lab.pingAll();
@@ -70,22 +74,25 @@ labTest("etcd stops and starts: traffic goes on, and what changed is followed", 
 });
 
 /** Ends etcd, and begins with nothing but this network config. */
-async function wipe(lab: Lab, network: string): Promise<void> {
+async function wipe(lab: Lab, config: JsonObject): Promise<void> {
   await lab.etcd.stop();
   await Deno.remove(`${lab.etcd.folder}/data`, { recursive: true });
   await lab.etcd.start();
-  await lab.store.writeConfig(JSON.stringify({ Network: network, Backend: { Type: "vxlan" } }));
+  await lab.store.writeConfig(JSON.stringify(config));
 }
 
 // Every daemon of the network ended, "the lease was deleted", and its supervisor started it again.
-labTest("etcd loses its data: the hosts write their leases again, and go on", { hosts: 2 }, async (lab) => {
+labTest("etcd loses its data: the hosts write their leases again, and go on", {
+  hosts: 2,
+  config: apartFromPeers(),
+}, async (lab) => {
   await lab.startAll();
   await lab.connect();
   await lab.pingAll();
   const before = await readLeases(lab);
   const [one, other] = lab.containers;
   const pings = ping(one!, other!.addresses.ipv4!, { count: 400, interval: 20 });
-  await wipe(lab, "10.5.0.0/16");
+  await wipe(lab, apartFromPeers());
   await until("the same leases", async () => {
     assert.deepEqual(await readLeases(lab), before);
     return true;
@@ -110,7 +117,7 @@ labTest(
     await lab.startAll();
     // Before the config is written it would write its lease again.
     Deno.kill(lab.host(1).daemon.pid, "SIGSTOP");
-    await wipe(lab, "10.6.0.0/16");
+    await wipe(lab, { Network: "10.6.0.0/16", Backend: { Type: "vxlan" } });
     Deno.kill(lab.host(1).daemon.pid, "SIGCONT");
     const { code } = await lab.host(1).daemon.ended();
     assert.notEqual(code, 0);
@@ -139,7 +146,7 @@ labTest("a daemon that starts before the config waits for it", { hosts: 1, confi
 
 labTest(
   "compaction while the watch is cut: peers added, deleted and changed meanwhile are followed",
-  { hosts: 1 },
+  { hosts: 1, config: apartFromPeers() },
   async (lab) => {
     for (const number of [1, 2, 3]) await putPeer(lab, number);
     const host = lab.host(1);
@@ -193,7 +200,10 @@ labTest("a reservation is taken by its host and stays one", { hosts: 1 }, async 
   assert.match((await readLeases(lab)).get("10.5.99.0-24")!, /"BackendType":"vxlan"/);
 });
 
-labTest("malformed keys and values are named once and change nothing", { hosts: 1 }, async (lab) => {
+labTest("malformed keys and values are named once and change nothing", {
+  hosts: 1,
+  config: apartFromPeers(),
+}, async (lab) => {
   await putPeer(lab, 1);
   const host = lab.host(1);
   await host.startReady();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
-import { type Lab, networkConfig } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, type Lab } from "../../scripts/lab/lab.ts";
 import { deleteLease } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 
@@ -47,7 +47,10 @@ async function startTwo(lab: Lab): Promise<{ target: Host; stranger: Host; subne
   return { target: first, stranger, subnets: files.map(({ subnets }) => subnets.ipv4!) };
 }
 
-labTest("without PeerFilter packets of a stranger come out of the tunnel", { hosts: 3 }, async (lab) => {
+labTest("without PeerFilter packets of a stranger come out of the tunnel", {
+  hosts: 3,
+  config: apartFromPeers(),
+}, async (lab) => {
   const { target, stranger, subnets } = await startTwo(lab);
   const before = await received(target);
   await forge(stranger, target, subnets[0]!);
@@ -56,7 +59,7 @@ labTest("without PeerFilter packets of a stranger come out of the tunnel", { hos
 
 labTest(
   "with PeerFilter they don't, live peers' do, and a peer that left is a stranger",
-  { hosts: 3, config: { ...networkConfig(["ipv4"], { Type: "vxlan" }), PeerFilter: true } },
+  { hosts: 3, config: { ...apartFromPeers(), PeerFilter: true } },
   async (lab) => {
     const { target, stranger, subnets } = await startTwo(lab);
     await lab.pingAll();
@@ -79,7 +82,7 @@ labTest(
   },
 );
 
-const CONFIG = networkConfig(["ipv4"], { Type: "vxlan" });
+const CONFIG = apartFromPeers();
 
 async function hasFilter(host: Host): Promise<boolean> {
   return (await host.exec(["nft", "list", "tables"])).stdout.includes("table inet flannel-peers\n");

@@ -4,7 +4,7 @@ import type { PerFamily } from "../../lib/net/family.ts";
 import { openSqliteStore } from "../../lib/leases/sqlite_store.ts";
 import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
-import { networkConfig } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, networkConfig } from "../../scripts/lab/lab.ts";
 import { deleteLease, putLease, readLeases } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { DUAL } from "./heal_network.ts";
@@ -53,6 +53,7 @@ async function untilRoutes(host: Host, expected: string[]): Promise<void> {
 labTest("keys with & are written, followed and matched; peers of one family only are too", {
   hosts: 1,
   families: DUAL.families,
+  config: apartFromPeers(networkConfig(DUAL.families, { Type: "vxlan" })),
 }, async (lab) => {
   const host = lab.host(1);
   await host.startReady();
@@ -81,7 +82,7 @@ labTest("keys with & are written, followed and matched; peers of one family only
 labTest("host-gw: an IPv6 route whose next hop changes has one next hop, not two", {
   hosts: 1,
   families: DUAL.families,
-  config: networkConfig(DUAL.families, { Type: "host-gw" }),
+  config: apartFromPeers(networkConfig(DUAL.families, { Type: "host-gw" })),
 }, async (lab) => {
   const host = lab.host(1);
   await host.startReady();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/config/types.ts";
 import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
-import type { Lab } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, type Lab } from "../../scripts/lab/lab.ts";
 import { deleteLease, leaseKey, putLease, vxlanValue } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 
@@ -68,7 +68,7 @@ for (const type of ["vxlan", "host-gw", "udp"]) {
 
 labTest(
   "of two overlapping leases every host takes the older one, after a restart too, and the other when it goes",
-  { hosts: 2 },
+  { hosts: 2, config: apartFromPeers() },
   async (lab) => {
     await lab.startAll();
     const free = [77, 78].map((n) => `10.5.${n}.0-24`);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Host } from "../../scripts/lab/host.ts";
 import type { Lab } from "../../scripts/lab/lab.ts";
-import { networkConfig } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, networkConfig } from "../../scripts/lab/lab.ts";
 import { putLease, readLeases } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
@@ -17,7 +17,7 @@ import {
   wireguardValue,
 } from "./wireguard_lab.ts";
 
-const config = (more = {}) => networkConfig(["ipv4"], { Type: "wireguard", ...more });
+const config = (more = {}) => apartFromPeers(networkConfig(["ipv4"], { Type: "wireguard", ...more }));
 
 /** Waits until the device's only peer is as it is to be. */
 async function untilPeers(

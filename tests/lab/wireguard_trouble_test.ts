@@ -8,14 +8,14 @@ import { generatePrivateKey } from "../../lib/wireguard/keys.ts";
 import type { PeerChange, WireguardControl, WireguardPeer } from "../../lib/wireguard/types.ts";
 import { socketPath } from "../../lib/wireguard/socket_path.ts";
 import { UserspaceWireguard } from "../../lib/wireguard/uapi.ts";
-import { networkConfig } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, networkConfig } from "../../scripts/lab/lab.ts";
 import { putLease, readLeases } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 import { ownWireguard } from "../../scripts/lab/own_wireguard.ts";
 import { dumpPeers, newKey, startWireguard, statusOf, wg, wireguardValue } from "./wireguard_lab.ts";
 
-const config = (more = {}) => networkConfig(["ipv4"], { Type: "wireguard", ...more });
+const config = (more = {}) => apartFromPeers(networkConfig(["ipv4"], { Type: "wireguard", ...more }));
 
 const ROUNDS = 10;
 
