@@ -34,14 +34,15 @@ export async function leasesCommand(invocation: Invocation): Promise<number> {
   );
   if (isShow) return await show(network, names, { word: argument, json });
   const document = leasesDocument(network, names);
+  const terminal = standardOutput((name) => Deno.env.get(name));
   if (command === "leases pool") {
     const { leases: _, ...pools } = document;
-    await print(`${json ? printableJson(pools, 2) : poolText(document)}\n`);
+    await print(`${json ? printableJson(pools, 2) : poolText(document, terminal)}\n`);
     return 0;
   }
   if (csv) await print(csvText(printableValue(document)));
   else if (json) await print(`${printableJson(document, 2)}\n`);
-  else await print(`${listText(printableValue(document), standardOutput((name) => Deno.env.get(name)))}\n`);
+  else await print(`${listText(printableValue(document), terminal)}\n`);
   return 0;
 }
 

@@ -5,6 +5,7 @@
  */
 import { duration, secondsSince } from "./durations.ts";
 import type { LeaseDocument, LeasesDocument, PoolDocument } from "./leases_document.ts";
+import { wrap } from "../observe/wrap.ts";
 import type { Terminal } from "./terminal.ts";
 import { type Cell, type Column, tableLines } from "./text_table.ts";
 
@@ -30,7 +31,7 @@ export function listText(document: LeasesDocument, view: View): string {
   const now = Date.parse(document.time);
   const rows = leases.map((lease) => cellsOf(lease, now, view));
   const table = rows.length === 0 ? ["No leases."] : tableLines(COLUMNS, rows, view);
-  return [...table, "", ...poolLines(pools), ...notAsked(pools)].join("\n");
+  return [...table, "", ...poolSection(pools, view)].join("\n");
 }
 
 function cellsOf(lease: LeaseDocument, now: number, { style }: View): Cell[] {
@@ -55,8 +56,16 @@ function expiry({ state, secondsLeft }: LeaseDocument, style: View["style"]): Ce
 }
 
 /** A line for each family, and its largest free range. */
-export function poolText(document: LeasesDocument): string {
-  return [...poolLines(document.pools), ...notAsked(document.pools)].join("\n");
+export function poolText({ pools }: LeasesDocument, view: Pick<View, "width">): string {
+  return poolSection(pools, view).join("\n");
+}
+
+/** Broken at the width; what goes on in another line is indented. */
+function poolSection(pools: readonly PoolDocument[], { width }: Pick<View, "width">): string[] {
+  return [...poolLines(pools), ...notAsked(pools)].flatMap((line) => {
+    const [, indent = "", text = ""] = /^( *)(.*)$/.exec(line)!;
+    return wrap(text, width - indent.length - 4).map((part, at) => `${indent}${at > 0 ? "    " : ""}${part}`);
+  });
 }
 
 /** Says how to get what is missing, where something is. */

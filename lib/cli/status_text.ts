@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { wrap } from "../observe/wrap.ts";
 import type { PeerStatus, PeerTable, ProblemStatus, StatusDocument } from "../status/document.ts";
 import { duration, secondsSince } from "./durations.ts";
 import type { Terminal } from "./terminal.ts";
@@ -68,19 +69,6 @@ function entry(
     `  ${painted}${" ".repeat(LABEL - 2 - label.length)}${first}`,
     ...rest.map((line) => indent + line),
   ];
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > Math.max(width, 20)) {
-      lines.push(line);
-      line = "";
-    }
-    line += line === "" ? word : ` ${word}`;
-  }
-  return [...lines, line];
 }
 
 /** Lease, store, interface, daemon. */

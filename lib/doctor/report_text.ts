@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { wrap } from "../observe/wrap.ts";
 import type { Json, JsonObject } from "../config/types.ts";
 import { printableValue } from "../observe/printable.ts";
 import { countBySeverity, worstOf } from "./examine.ts";
@@ -65,18 +66,6 @@ function findingLines(
     // Commands are pasted: they are never broken.
     ...remedy.map((command) => `${indent}  fix: ${command}`),
   ];
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, line];
 }
 
 function leftOutLines(results: readonly CheckResult[]): string[] {
