@@ -159,7 +159,9 @@ function tableRows(table: PeerTable, now: number, view: View): string[] {
   const lines = tableLines(COLUMNS, rows.map((row) => cellsOf(row, now, view)), view);
   if (omitted === 0) return lines;
   const hidden = Math.max(0, withProblem - rows.length);
-  const what = hidden === 0 ? "fine" : `not shown, ${hidden.toLocaleString("en-US")} of them with a problem`;
+  const what = hidden === 0
+    ? "without a problem"
+    : `not shown, ${hidden.toLocaleString("en-US")} of them with a problem`;
   return [
     ...lines,
     view.style.dim(`${count(omitted, rows.length > 0 ? "other" : "peer")} ${what}; -peers lists all`),

@@ -148,7 +148,7 @@ Deno.test("status text: a large network is a summary", () => {
     "20,000 peers: 19,999 vxlan; 1 with a problem",
     "SUBNET       HOST    ADDRESS     PATH  PROBLEM",
     "10.5.7.0/24  host-7  172.30.0.7  -     it has no public IPv4 address",
-    "19,999 others fine; -peers lists all",
+    "19,999 others without a problem; -peers lists all",
   ]);
 });
 
