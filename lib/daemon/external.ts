@@ -28,7 +28,7 @@ import { pause } from "../time/pause.ts";
  * How long the start waits for duplicate address detection, which takes 1 to 2 s (RFC 4862, 5.4), and for an interface or
  * address that is away for a moment.
  */
-const SETTLE_LIMIT_MS = 3_000;
+const SETTLE_LIMIT_MS = 5_000;
 const SETTLE_POLL_MS = 100;
 
 /** The options that the choice depends on. */
@@ -97,10 +97,12 @@ export async function settleExternal(
   families: readonly Family[],
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<ExternalInterface> {
-  const deadline = performance.now() + SETTLE_LIMIT_MS;
+  let deadline: number | undefined;
   let isWarned = false;
   for (;;) {
     const choice = tryChoose(socket, options, families);
+    // From the first look on, which itself may have waited for the kernel.
+    deadline ??= performance.now() + SETTLE_LIMIT_MS;
     const isLate = performance.now() >= deadline;
     if (choice instanceof InterfaceError) {
       if (isLate) {

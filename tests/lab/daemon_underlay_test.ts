@@ -92,7 +92,7 @@ labTest("the start waits for an interface that is away for a moment, and says so
   const host = lab.host(1);
   await host.ip("route del default");
   const daemon = host.start();
-  const warning = /warning interface: Waiting up to 3 s for an interface: No interface/;
+  const warning = /warning interface: Waiting up to 5 s for an interface: No interface/;
   await until("the warning", () => Promise.resolve(daemon.count(warning) > 0), HEAL_LIMIT);
   await host.ip(`route add default via ${GATEWAY}`);
   await host.waitReady();
