@@ -43,11 +43,13 @@ async function runAsCommand(): Promise<number> {
     import("./lib/cli/commands.ts"),
     import("./lib/cli/failure.ts"),
   ]);
+  let command: string | undefined;
   try {
     const invocation = parseCommandLine(Deno.args, Deno.env.toObject(), BACKENDS.options);
+    command = invocation.command;
     return await runCommand(invocation, BACKENDS);
   } catch (error) {
-    return reportFailure(error);
+    return reportFailure(error, command);
   }
 }
 

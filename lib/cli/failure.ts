@@ -14,11 +14,12 @@ const USAGE = 2;
 /** Exit status of everything else. */
 const FAILURE = 1;
 
-/** Prints the failure to stderr. @returns The exit status. */
-export function reportFailure(error: unknown): number {
+/** Prints the failure to stderr. @param called The command, where the words named one. @returns The exit status. */
+export function reportFailure(error: unknown, called?: string): number {
   if (error instanceof UsageError) {
     console.error(`flanneld: ${printable(error.message)}`);
-    const help = error.command === undefined ? "flanneld -help" : `flanneld help ${error.command}`;
+    const command = error.command ?? (called === "daemon" ? undefined : called);
+    const help = command === undefined ? "flanneld -help" : `flanneld help ${command}`;
     if (!/; flanneld .*lists all$/.test(error.message)) console.error(`flanneld: see ${help}`);
     return USAGE;
   }

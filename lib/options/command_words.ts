@@ -38,7 +38,7 @@ export function readCommand(words: readonly Word[]): Asked {
   const texts = words.map((word) => word.text);
   if (texts.length === 0) return { command: "daemon", argument: "" };
   const command = findCommand(texts);
-  if (command === undefined) throw new UsageError(unknownCommand(words));
+  if (command === undefined) throw new UsageError(unknownCommand(words), groupOf(texts[0]!));
   const rest = words.slice(command.split(" ").length);
   if (command === "help") return { command, argument: readTopic(rest) };
   const { argument: takes }: CommandSpec = COMMANDS[command];
@@ -50,6 +50,8 @@ export function readCommand(words: readonly Word[]): Asked {
   if (takes !== undefined && !takes.startsWith("[") && argument === undefined) {
     throw new UsageError(`${command}: needs ${takes}`, command);
   }
+  // A script whose variable is empty doesn't mean all peers.
+  if (argument === "") throw new UsageError(`${command} "": the argument is empty`, command);
   if (command === "completion" && !SHELLS.some((shell) => shell === argument)) {
     throw new UsageError(
       `completion ${JSON.stringify(argument)}: must be one of ${SHELLS.join(", ")}`,
@@ -64,6 +66,11 @@ function readTopic(words: readonly Word[]): string {
   const topic = words.map(({ text }) => text).join(" ");
   if (topic === "" || commandsUnder(topic).length > 0) return topic;
   throw new UsageError(unknownCommand(words));
+}
+
+/** The word if commands of several words begin with it: `help` knows it. */
+function groupOf(word: string): string | undefined {
+  return commandsUnder(word).length > 0 ? word : undefined;
 }
 
 function unknownCommand(words: readonly Word[]): string {

@@ -271,6 +271,9 @@ Deno.test("commands: what is wrong with one is said", () => {
     [["constructor"], "constructor: unknown command; flanneld -help lists all"],
     [["config"], "config: needs set, get or check after it"],
     [["config", "put"], 'config: needs set, get or check after it, found "put"'],
+    // `flanneld probe "$PEER"` with an empty variable probed the whole network.
+    [["probe", ""], 'probe "": the argument is empty'],
+    [["capture", ""], 'capture "": the argument is empty'],
     [["config", "set"], "config set: needs FILE|-"],
     [["help", "statsu"], "statsu: unknown command (did you mean status?); flanneld -help lists all"],
     [
