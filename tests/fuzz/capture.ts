@@ -177,6 +177,17 @@ function captureNetlink(): void {
   );
 }
 
+/** Words of iptables, and what stands in the place of COMMENT. */
+const RULES_OF_OTHERS: readonly (readonly [words: string, comment?: string])[] = [
+  ["-N DOCKER-USER"],
+  ["-N FLANNEL-FWD"],
+  ["-P FORWARD DROP"],
+  ["-A FORWARD -m comment --comment COMMENT -j FLANNEL-FWD", "flanneld forward"],
+  ["-A DOCKER-USER -s 10.5.0.0/16 -m mark --mark 0x4000/0x4000 -j ACCEPT"],
+  ["-A DOCKER-USER ! -d 10.5.0.0/16 -m comment --comment COMMENT -j RETURN", 'a "b" \\ c'],
+  ["-t nat -A POSTROUTING -s 10.5.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE"],
+];
+
 function captureFirewall(): void {
   const rules = ipv4Rules(["10.0.0.0/8"]);
   const tunnel = { udpPorts: [8472], vni: 1 };
@@ -185,57 +196,9 @@ function captureFirewall(): void {
   const peers = peerSets([parseIp("172.30.0.3"), parseIp("fd00::3")]);
   run("nft", ["-f", "-"], filterScript("flannel-peers", tunnel, peers));
   keep("nft-json", "peer-filter", run("nft", ["-j", "list", "table", "inet", "flannel-peers"]));
-  run("iptables-nft", ["-N", "DOCKER-USER"]);
-  run("iptables-nft", ["-N", "FLANNEL-FWD"]);
-  run("iptables-nft", ["-P", "FORWARD", "DROP"]);
-  run("iptables-nft", [
-    "-A",
-    "FORWARD",
-    "-m",
-    "comment",
-    "--comment",
-    "flanneld forward",
-    "-j",
-    "FLANNEL-FWD",
-  ]);
-  run("iptables-nft", [
-    "-A",
-    "DOCKER-USER",
-    "-s",
-    "10.5.0.0/16",
-    "-m",
-    "mark",
-    "--mark",
-    "0x4000/0x4000",
-    "-j",
-    "ACCEPT",
-  ]);
-  run("iptables-nft", [
-    "-A",
-    "DOCKER-USER",
-    "!",
-    "-d",
-    "10.5.0.0/16",
-    "-m",
-    "comment",
-    "--comment",
-    'a "b" \\ c',
-    "-j",
-    "RETURN",
-  ]);
-  run("iptables-nft", [
-    "-t",
-    "nat",
-    "-A",
-    "POSTROUTING",
-    "-s",
-    "10.5.0.0/16",
-    "!",
-    "-d",
-    "224.0.0.0/4",
-    "-j",
-    "MASQUERADE",
-  ]);
+  for (const [words, comment] of RULES_OF_OTHERS) {
+    run("iptables-nft", words.split(" ").map((word) => word === "COMMENT" ? comment! : word));
+  }
   keep("nft-json", "filter", run("nft", ["-j", "list", "table", "ip", "filter"]));
   keep("iptables-save", "saved", run("iptables-nft-save", []));
   const removed = heard(12, [7], () => {

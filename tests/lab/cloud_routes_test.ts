@@ -27,10 +27,26 @@ labsAtOnce(
   })),
 );
 
+/** A network of three hosts and their subnets. */
+interface Network {
+  readonly lab: Lab;
+  readonly fake: CloudLab;
+  readonly prefixes: readonly string[];
+}
+
 async function comeAndGo(lab: Lab, cloud: CloudName): Promise<void> {
   await using fake = await CloudLab.open(lab, cloud);
   await fake.ask({ do: "set", faults: { operation: 300 } });
-  // Join.
+  const network = { lab, fake, prefixes: await join(lab, fake) };
+  await restart(network);
+  const reborn = await replace(network);
+  await takeRouteAway(network);
+  await leave(network, reborn);
+  await cleanUpTwice(network);
+}
+
+/** @returns The hosts' subnets. */
+async function join(lab: Lab, fake: CloudLab): Promise<string[]> {
   for (const host of lab.hosts) fake.start(host);
   const files = await Promise.all(lab.hosts.map((host) => host.waitReady()));
   const prefixes = files.map(prefixOf);
@@ -38,16 +54,21 @@ async function comeAndGo(lab: Lab, cloud: CloudName): Promise<void> {
   assert.deepEqual([...(await fake.show()).routes].sort(), wanted);
   await lab.connect();
   await lab.pingAll();
+  return prefixes;
+}
 
-  // Restart: the same subnet, and not one change.
+/** Restart: the same subnet, and not one change. */
+async function restart({ lab, fake, prefixes }: Network): Promise<void> {
   await fake.ask({ do: "forgetCalls" });
   await lab.host(1).daemon.stop();
   assert.equal(prefixOf(await fake.startReady(lab.host(1))), prefixes[0]);
   await delay(1500);
   assert.deepEqual((await fake.show()).changes, []);
   await lab.pingAll();
+}
 
-  // The instance is replaced by another one with the same address, and so the same subnet.
+/** The instance is replaced by another one with the same address, and so the same subnet. @returns Its id. */
+async function replace({ lab, fake, prefixes }: Network): Promise<string> {
   await lab.host(3).daemon.kill();
   await fake.ask({ do: "terminate", args: [instanceId(lab.host(3))] });
   const reborn = instanceId(lab.host(3), 2);
@@ -55,16 +76,21 @@ async function comeAndGo(lab: Lab, cloud: CloudName): Promise<void> {
   assert.equal(prefixOf(await fake.startReady(lab.host(3))), prefixes[2]);
   assert.ok((await fake.show()).routes.includes(`${prefixes[2]} ${reborn}`));
   await lab.pingAll();
+  return reborn;
+}
 
-  // Somebody takes the route of host 2 away.
+/** Somebody takes the route of host 2 away. */
+async function takeRouteAway({ lab, fake, prefixes }: Network): Promise<void> {
   await fake.ask({ do: "addRoute", args: [prefixes[1]!, instanceId(lab.host(1))] });
   await fake.untilRoutes(
     "host 2 to take its route back",
     (routes) => routes.includes(`${prefixes[1]} ${instanceId(lab.host(2))}`),
   );
   await lab.pingAll();
+}
 
-  // A host leaves for good: its black hole is cleaned, others that look like it are not.
+/** A host leaves for good: its black hole is cleaned, others that look like it are not. */
+async function leave({ lab, fake, prefixes }: Network, reborn: string): Promise<void> {
   await fake.ask({ do: "addRoute", args: ["10.99.0.0/24", "i-gone"] });
   await lab.host(3).daemon.kill();
   await fake.ask({ do: "terminate", args: [reborn] });
@@ -76,8 +102,10 @@ async function comeAndGo(lab: Lab, cloud: CloudName): Promise<void> {
     (routes) => !routes.some((r) => r.startsWith(prefixes[2]!)),
   );
   assert.ok((await fake.show()).routes.includes("10.99.0.0/24 i-gone"));
+}
 
-  // Cleaned up, a host leaves nothing of its own, twice.
+/** Cleaned up, a host leaves nothing of its own, twice. */
+async function cleanUpTwice({ lab, fake, prefixes }: Network): Promise<void> {
   await lab.host(2).daemon.stop();
   for (let times = 0; times < 2; times++) {
     const words = [...flanneldCommand(), "cleanup", ...lab.host(2).commonArgs];
