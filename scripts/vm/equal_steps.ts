@@ -21,9 +21,11 @@ const DEVICES: Readonly<Record<Tunnel, string>> = { wireguard: "flannel-wg", ipi
 
 /**
  * What flanneld means to have otherwise: no link-local address, which would announce the host to everybody in the
- * tunnel (IFLA_INET6_ADDR_GEN_MODE; addr_gen_mode is the same as a setting), and no router advertisements taken.
+ * tunnel (IFLA_INET6_ADDR_GEN_MODE; addr_gen_mode is the same as a setting), and no router advertisements taken; ipip
+ * carries IPv4 alone, where ip(8) makes a device that takes MPLS, too (IFLA_IPTUN_PROTO).
  */
-const MEANT = /^[-+] (link\.inet6_addr_gen_mode |ipv6 (addr_gen_mode|accept_ra):)/;
+const MEANT =
+  /^[-+] (link\.inet6_addr_gen_mode |ipv6 (addr_gen_mode|accept_ra):|link\.linkinfo\.info_data\.proto )/;
 
 function startOptions(host: Host): StartOptions {
   return { args: DAEMON_ARGS, env: { WIREGUARD_KEY_FILE: `${host.folder}/wgkey` } };
@@ -63,7 +65,7 @@ async function equals(type: Tunnel): Promise<string> {
   }`;
 }
 
-const ROUNDS = 20;
+const ROUNDS = 10;
 
 async function carries(type: Tunnel): Promise<string> {
   const [, own, hand, ratio] = await compare(type, ROUNDS, 1);
