@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import { kubeTest, PREFIX } from "./kube_lab.ts";
+import { probeText } from "./probe_lab.ts";
 
 kubeTest("kube: leases list, show and pool are the Nodes', what a Node says is shown and not obeyed", {
   hosts: 1,
@@ -35,3 +36,19 @@ kubeTest("kube: leases list, show and pool are the Nodes', what a Node says is s
   assert.equal(revoke.code, 2);
   assert.match(revoke.stderr, /deleting the Node frees its subnet/);
 });
+
+// They said that peers are known to a daemon only; leases list could name them all the while.
+kubeTest(
+  "kube: probe finds the peers among the Nodes while no daemon runs",
+  { hosts: 2 },
+  async ({ lab, startAll }) => {
+    await startAll();
+    const host = lab.host(1);
+    await host.daemon.stop();
+    const { code, text } = await probeText(host, [], "node2", "-json", "-interval", "20ms");
+    assert.equal(code, 0, text);
+    const { source, peers } = JSON.parse(text);
+    assert.match(source, /^Kubernetes https:/);
+    assert.deepEqual(peers.map(({ name }: { name: string }) => name), ["node2"]);
+  },
+);
