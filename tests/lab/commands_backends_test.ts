@@ -34,6 +34,9 @@ interface Row {
 /** Hosts without a device of flannel's have no address in their subnet before they have a container. */
 const NO_BRIDGE = { verdict: /^(ok-no-bridge|no-answer)$/ };
 
+/** Nobody carries its packets: the gateway keeps silent, or says that it doesn't reach them. */
+const NOTHING_THERE = { verdict: /^(no-answer|unreachable)$/ };
+
 const ROWS: readonly Row[] = [
   { backend: { Type: "vxlan" }, store: "etcd", path: "vxlan" },
   { backend: { Type: "vxlan", DirectRouting: true }, store: "sqlite", path: "direct" },
@@ -44,7 +47,7 @@ const ROWS: readonly Row[] = [
   },
   { backend: { Type: "udp" }, store: "etcd", path: "udp" },
   { backend: { Type: "wireguard" }, store: "sqlite", path: "wireguard", found: ["note kernel"] },
-  { backend: { Type: "alloc" }, store: "etcd", path: "none", probed: { ...NO_BRIDGE, path: "routed" } },
+  { backend: { Type: "alloc" }, store: "etcd", path: "none", probed: { ...NOTHING_THERE, path: "routed" } },
   { backend: { Type: "aws-vpc" }, store: "etcd", path: "cloud-route", probed: NO_BRIDGE },
   { backend: { Type: "gce" }, store: "sqlite", path: "cloud-route", probed: NO_BRIDGE },
   { backend: { Type: "ali-vpc" }, store: "etcd", path: "cloud-route", probed: NO_BRIDGE },
