@@ -130,6 +130,7 @@ ${words} 2>&1
 echo "vm: ended with $?"
 sync
 echo o >/proc/sysrq-trigger
-sleep 60
+# Waits without a program: the root may be gone before the machine is off.
+while :; do :; done
 `;
 }
