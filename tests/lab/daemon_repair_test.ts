@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Host } from "../../scripts/lab/host.ts";
 import { labTest } from "./lab_test_case.ts";
-import type { Lab } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, type Lab } from "../../scripts/lab/lab.ts";
 import { deleteLease, putLease, vxlanValue } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 
@@ -88,7 +88,10 @@ labTest("a device that is down or without its address is corrected within 2 s", 
   await lab.pingAll(1000);
 });
 
-labTest("stale entries of an earlier run go at the start, foreign ones stay", { hosts: 2 }, async (lab) => {
+labTest("stale entries of an earlier run go at the start, foreign ones stay", {
+  hosts: 2,
+  config: apartFromPeers(),
+}, async (lab) => {
   const { host, restored } = await start(lab);
   await host.daemon.kill();
   const stale = "10.5.0.0";
@@ -109,7 +112,10 @@ labTest("stale entries of an earlier run go at the start, foreign ones stay", { 
   assert.match((await host.neighbours("eth0")).join("\n"), /172\.30\.0\.200/);
 });
 
-labTest("a peer that left while the daemon was away is removed at the start", { hosts: 1 }, async (lab) => {
+labTest("a peer that left while the daemon was away is removed at the start", {
+  hosts: 1,
+  config: apartFromPeers(),
+}, async (lab) => {
   const host = lab.host(1);
   await putLease(lab, "10.5.0.0-24", vxlanValue("172.30.0.77", "3e:4b:bc:75:ce:43"));
   await putLease(lab, "10.5.1.0-24", vxlanValue("172.30.0.78", "3e:4b:bc:75:ce:44"));

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { EtcdCluster } from "../../scripts/lab/etcd_cluster.ts";
 import type { Host } from "../../scripts/lab/host.ts";
-import type { Lab } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, type Lab } from "../../scripts/lab/lab.ts";
 import { vxlanValue } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
@@ -15,7 +15,11 @@ function clusterTest(
   let cluster: EtcdCluster | undefined;
   const store = async (place: Parameters<typeof EtcdCluster.start>[0]) =>
     cluster = await EtcdCluster.start(place);
-  labTest(`etcd cluster: ${name}`, { hosts: 1, store }, (lab) => body(lab, cluster!, lab.host(1)));
+  labTest(
+    `etcd cluster: ${name}`,
+    { hosts: 1, store, config: apartFromPeers() },
+    (lab) => body(lab, cluster!, lab.host(1)),
+  );
 }
 
 /** Drops what passes between member `number` and others, in both directions: its peers' port or its clients'. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { FamilyName } from "../../lib/net/family.ts";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Host } from "../../scripts/lab/host.ts";
-import { type Lab, networkConfig } from "../../scripts/lab/lab.ts";
+import { apartFromPeers, type Lab, networkConfig } from "../../scripts/lab/lab.ts";
 import { ping } from "../../scripts/lab/measure.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { addressOf, FAMILY_SETS, IP_OPTION } from "./heal_network.ts";
@@ -117,7 +117,7 @@ labTest("udp, dual stack: PeerFilter guards the port in both families, and own p
 labTest("udp, dual stack: a host of an IPv4 network's kind is reached over IPv4, and named for the rest", {
   hosts: 2,
   families: DUAL,
-  config: networkConfig(DUAL, UDP),
+  config: apartFromPeers(networkConfig(DUAL, UDP)),
 }, async (lab) => {
   const host = lab.host(1);
   await host.startReady();
