@@ -4,7 +4,7 @@
  * @module
  */
 import type { Route } from "@aws-sdk/client-ec2";
-import { parsePrefix, type Prefix } from "../../lib/net/prefix.ts";
+import { type Prefix, tryParsePrefix } from "../../lib/net/prefix.ts";
 
 /** Neither the VPC's own nor one that a gateway propagates: those can't be written. */
 export function isStatic(route: Route): boolean {
@@ -14,12 +14,7 @@ export function isStatic(route: Route): boolean {
 /** Undefined for a prefix list, which has no addresses of its own. */
 export function destinationOf(route: Route): Prefix | undefined {
   const text = route.DestinationCidrBlock ?? route.DestinationIpv6CidrBlock;
-  if (!text) return undefined;
-  try {
-    return parsePrefix(text);
-  } catch {
-    return undefined;
-  }
+  return text ? tryParsePrefix(text) : undefined;
 }
 
 /** Where it leads, for people. */

@@ -11,9 +11,9 @@ import {
   formatPrefix,
   ipAt,
   lastIp,
-  parsePrefix,
   type Prefix,
   prefixOf,
+  tryParsePrefix,
 } from "../net/prefix.ts";
 import type { FieldReader } from "./fields.ts";
 import type { FamilyConfig } from "./types.ts";
@@ -168,12 +168,4 @@ function readBound(reader: FieldReader, key: string, network: Prefix, length: nu
   const above = ipOf(family, below.value + (1n << BigInt(family.bits - length)));
   const choice = containsIp(network, above) ? ` or ${formatIp(above)}` : "";
   return fault(`must be the first address of a /${length}, like ${formatIp(below)}${choice}`);
-}
-
-function tryParsePrefix(text: string): Prefix | undefined {
-  try {
-    return parsePrefix(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -54,13 +54,24 @@ export async function cleanUp(options: Options, backends: BackendRegistry, log: 
   return cleaner.failures === 0;
 }
 
+/** @throws {Error} If that can't be seen. */
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 /** Keeps daemons from starting meanwhile. */
 async function lockOut(options: Options, log: PartLog): Promise<Disposable> {
   const { signal } = new AbortController();
   using locks = new DisposableStack();
   try {
     // Without a folder for its files no daemon can have run with them.
-    if (await Deno.stat(dirname(options.subnetFile)).catch(() => undefined)) {
+    if (await isThere(dirname(options.subnetFile))) {
       locks.use(await DaemonLock.take(options, "flanneld cleanup", signal));
     }
     locks.use(await claimNetwork(options, log, signal));

@@ -163,6 +163,11 @@ export class Scene implements Disposable {
     }
   }
 
+  /** As {@link peers}; none where they can't be read: the checks of daemon and store say why. */
+  async peersIfKnown(): Promise<readonly Lease[]> {
+    return await this.peers().catch(() => []);
+  }
+
   /** The other hosts' leases, from a running daemon or else from the store. @throws {NotKnown} */
   peers(): Promise<readonly Lease[]> {
     return this.#once("peers", async () => {

@@ -5,7 +5,7 @@
  * @module
  */
 import { tryParseIp } from "../net/ip.ts";
-import { containsIp, parsePrefix, type Prefix } from "../net/prefix.ts";
+import { containsIp, parsePrefix, tryParsePrefix } from "../net/prefix.ts";
 import { AccessError } from "./access.ts";
 
 /** What a proxy may speak, with its default port. */
@@ -96,12 +96,4 @@ function splitPort(entry: string): { name: string; port: string } {
   const match = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d*))?$/.exec(entry);
   if (!match) return { name: entry, port: "" };
   return { name: match[1] ?? match[2] ?? "", port: match[3] ?? "" };
-}
-
-function tryParsePrefix(text: string): Prefix | undefined {
-  try {
-    return parsePrefix(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -6,7 +6,7 @@
 import { lookup } from "node:dns/promises";
 import net, { isIP, type Socket } from "node:net";
 import tls from "node:tls";
-import type { ApiAccess } from "./access.ts";
+import { type ApiAccess, readText } from "./access.ts";
 import { proxyPort } from "./proxy.ts";
 import { openTunnel } from "./tunnel.ts";
 
@@ -146,15 +146,16 @@ const AUTHORITIES = [
  * The authorities that the host trusts: SSL_CERT_FILE, else the distribution's. Deno would take the list that it was
  * built with, in which a company's own authority never is.
  *
- * @returns Undefined where the host has none.
+ * @returns Undefined where the host has none. @throws {AccessError} If the file that is named, or is there, can't be read.
  */
 async function systemAuthorities(): Promise<string | undefined> {
   const named = Deno.env.get("SSL_CERT_FILE");
-  for (const path of named ? [named] : AUTHORITIES) {
+  if (named) return await readText(named);
+  for (const path of AUTHORITIES) {
     try {
-      return await Deno.readTextFile(path);
-    } catch {
-      // The next one; without any it is Deno's list.
+      return await readText(path);
+    } catch (error) {
+      if (!((error as Error).cause instanceof Deno.errors.NotFound)) throw error;
     }
   }
   return undefined;

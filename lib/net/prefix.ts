@@ -43,6 +43,15 @@ export function parsePrefix(text: string): Prefix {
   return parseCidr(text).prefix;
 }
 
+/** As {@link parsePrefix}; undefined if `text` isn't a CIDR. */
+export function tryParsePrefix(text: string): Prefix | undefined {
+  try {
+    return parsePrefix(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** `10.5.0.0/16`. */
 export function formatPrefix(prefix: Prefix): string {
   return `${formatIp(firstIp(prefix))}/${prefix.length}`;

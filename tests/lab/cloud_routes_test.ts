@@ -10,7 +10,7 @@ import type { Lab } from "../../scripts/lab/lab.ts";
 import { labsAtOnce } from "./lab_test_case.ts";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import { deleteLease, leaseKey } from "../../scripts/lab/leases.ts";
-import { delay } from "../../scripts/lab/process.ts";
+import { until } from "../../scripts/lab/process.ts";
 
 const CLOUDS: readonly CloudName[] = ["aws-vpc", "gce", "ali-vpc", "tencent-vpc"];
 
@@ -26,6 +26,21 @@ labsAtOnce(
     body: (lab) => comeAndGo(lab, cloud),
   })),
 );
+
+/** What a list of routes is called. */
+const LIST: Readonly<Record<CloudName, string>> = {
+  "aws-vpc": "DescribeRouteTables",
+  "gce": "compute.routes.list",
+  "ali-vpc": "DescribeRouteEntryList",
+  "tencent-vpc": "DescribeRouteTables",
+};
+
+/** Waits until the hosts have looked at the table so many times more: each one does so every second. */
+async function looks(fake: CloudLab, times: number): Promise<void> {
+  const count = async () => (await fake.show()).calls.filter((call) => call === LIST[fake.name]).length;
+  const before = await count();
+  await until("the hosts to look at the table", async () => await count() >= before + times, 20_000);
+}
 
 /** A network of three hosts and their subnets. */
 interface Network {
@@ -62,7 +77,7 @@ async function restart({ lab, fake, prefixes }: Network): Promise<void> {
   await fake.ask({ do: "forgetCalls" });
   await lab.host(1).daemon.stop();
   assert.equal(prefixOf(await fake.startReady(lab.host(1))), prefixes[0]);
-  await delay(1500);
+  await looks(fake, 6);
   assert.deepEqual((await fake.show()).changes, []);
   await lab.pingAll();
 }
@@ -94,7 +109,7 @@ async function leave({ lab, fake, prefixes }: Network, reborn: string): Promise<
   await fake.ask({ do: "addRoute", args: ["10.99.0.0/24", "i-gone"] });
   await lab.host(3).daemon.kill();
   await fake.ask({ do: "terminate", args: [reborn] });
-  await delay(2500);
+  await looks(fake, 6);
   assert.ok((await fake.show()).routes.includes(`${prefixes[2]} ${reborn}`), "a leased black hole stays");
   await deleteLease(lab, prefixes[2]!.replace("/", "-"));
   await fake.untilRoutes(

@@ -40,7 +40,7 @@ const NOTHING_THERE = { verdict: /^(no-answer|unreachable)$/ };
 const ROWS: readonly Row[] = [
   { backend: { Type: "vxlan" }, store: "etcd", path: "vxlan" },
   { backend: { Type: "vxlan", DirectRouting: true }, store: "sqlite", path: "direct" },
-  // The lab's kubeconfig is for everybody to read.
+  // Everybody may read the lab's kubeconfig.
   {
     ...{ backend: { Type: "host-gw" }, store: "kube", path: "direct", probed: NO_BRIDGE },
     found: ["warning secrets"],

@@ -1,18 +1,24 @@
 /** One daemon for one set of files. */
 import assert from "node:assert/strict";
 import { Daemon, flanneldCommand } from "../../scripts/lab/daemon.ts";
+import type { Host } from "../../scripts/lab/host.ts";
+import type { Lab } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
+
+/** A network of running hosts. @returns Host 1 and its daemon. */
+async function startFirst(lab: Lab): Promise<{ host: Host; first: Daemon }> {
+  await lab.startAll();
+  await lab.connect();
+  return { host: lab.host(1), first: lab.host(1).daemon };
+}
 
 // The second one took the status socket away, and cleanup then removed the first one's lease, device and file.
 labTest(
   "a second daemon on the same files ends, names the first and disturbs nothing",
   { hosts: 2 },
   async (lab) => {
-    const host = lab.host(1);
-    await lab.startAll();
-    await lab.connect();
-    const first = host.daemon;
+    const { host, first } = await startFirst(lab);
     const second = host.start();
     const { code } = await second.ended();
     assert.equal(code, 1);
@@ -34,10 +40,7 @@ labTest(
   "a second daemon on the same network with other files ends and names the first; another network is no matter",
   { hosts: 2 },
   async (lab) => {
-    const host = lab.host(1);
-    await lab.startAll();
-    await lab.connect();
-    const first = host.daemon;
+    const { host, first } = await startFirst(lab);
     const others = [
       ...host.commonArgs.filter((arg) => !arg.startsWith("-subnet-file")),
       `-subnet-file=${lab.folder}/other/subnet.env`,

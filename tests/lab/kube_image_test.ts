@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { useCommand } from "./built_binary.ts";
 import { kubeTest } from "./kube_lab.ts";
-import { hasCrun, makeImage, unpackImage, writePod } from "./oci_pod.ts";
+import { hasCrun, makeImage, type Mount, unpackImage, writePod } from "./oci_pod.ts";
 import { assertOrderly } from "./orderly_end.ts";
 
 const MANIFEST = new URL("../../packaging/kubernetes/kube-flannel.yml", import.meta.url);
@@ -17,29 +17,51 @@ const MISSING = [
   ...hasCrun() ? [] : ["crun"],
 ];
 
+/** The manifest's Pod, and the image that it runs. */
+interface Pod {
+  readonly root: string;
+  readonly entrypoint: readonly string[];
+  readonly main: {
+    readonly args: readonly string[];
+    readonly securityContext: { capabilities: { add: string[] } };
+  };
+  readonly init: { readonly args: readonly string[] };
+  readonly config: Readonly<Record<string, string>>;
+}
+
+/** Makes the image and reads the manifest. */
+async function readPod(folder: (name: string) => string): Promise<Pod> {
+  const root = folder("root");
+  await makeImage(folder("image.tar"));
+  const entrypoint = await unpackImage(folder("image.tar"), folder("layout"), root);
+  const documents = parseAllDocuments(await Deno.readTextFile(MANIFEST)).map((one) => one.toJS());
+  const { spec } = documents.find(({ kind }) => kind === "DaemonSet").spec.template;
+  const config = documents.find(({ kind }) => kind === "ConfigMap").data;
+  return { root, entrypoint, main: spec.containers[0], init: spec.initContainers[0], config };
+}
+
+/** Puts the files there that the cluster mounts into the Pod. @returns The mount of the config. */
+async function layOut(folder: (name: string) => string, { config }: Pod, kubeconfig: string): Promise<Mount> {
+  for (const name of ["cfg", "secrets", "bin", "net.d"]) await Deno.mkdir(folder(name));
+  const files = dirname(kubeconfig);
+  await Deno.copyFile(`${files}/net-conf.json`, folder("cfg/net-conf.json"));
+  await Deno.writeTextFile(folder("cfg/cni-conf.json"), config["cni-conf.json"]!);
+  await Deno.copyFile(`${files}/ca.crt`, folder("secrets/ca.crt"));
+  await Deno.writeTextFile(folder("secrets/token"), "flannel");
+  await Deno.writeTextFile(folder("xtables.lock"), "");
+  return { from: folder("cfg"), to: "/etc/kube-flannel", isReadOnly: true };
+}
+
 kubeTest(
   `kube image: the daemon and cni install run as the manifest's Pod${
     MISSING.length > 0 ? ` (needs ${MISSING})` : ""
   }`,
-  { hosts: 2 },
+  { hosts: 2, ignore: MISSING.length > 0 },
   async ({ lab, kube, start }) => {
-    if (MISSING.length > 0) return;
     const folder = (name: string) => `${lab.folder}/${name}`;
-    const root = folder("root");
-    await makeImage(folder("image.tar"));
-    const entrypoint = await unpackImage(folder("image.tar"), folder("layout"), root);
-    const documents = parseAllDocuments(await Deno.readTextFile(MANIFEST)).map((one) => one.toJS());
-    const { spec } = documents.find(({ kind }) => kind === "DaemonSet").spec.template;
-    const [main] = spec.containers, [init] = spec.initContainers;
-    const config = documents.find(({ kind }) => kind === "ConfigMap").data;
-    for (const name of ["cfg", "secrets", "bin", "net.d"]) await Deno.mkdir(folder(name));
-    const files = dirname(kube.kubeconfig);
-    await Deno.copyFile(`${files}/net-conf.json`, folder("cfg/net-conf.json"));
-    await Deno.writeTextFile(folder("cfg/cni-conf.json"), config["cni-conf.json"]);
-    await Deno.copyFile(`${files}/ca.crt`, folder("secrets/ca.crt"));
-    await Deno.writeTextFile(folder("secrets/token"), "flannel");
-    await Deno.writeTextFile(folder("xtables.lock"), "");
-    const cfg = { from: folder("cfg"), to: "/etc/kube-flannel", isReadOnly: true };
+    const pod = await readPod(folder);
+    const { root, entrypoint, main, init } = pod;
+    const cfg = await layOut(folder, pod, kube.kubeconfig);
 
     const places = [{ from: folder("bin"), to: "/opt/cni/bin" }, {
       from: folder("net.d"),

@@ -95,6 +95,8 @@ export interface KubeLabOptions {
   readonly config?: JsonObject;
   /** The API server speaks HTTP/1.1 only, as behind some proxies. */
   readonly http1Only?: boolean;
+  /** A program that the test needs is missing: it is skipped, and its name says which. */
+  readonly ignore?: boolean;
 }
 
 /** The lab, and its API server. */
@@ -122,7 +124,11 @@ export function nodeObject(number: number, families: readonly FamilyName[] = ["i
 
 /** Registers a test with a lab of nodes. Without root it is skipped, and its name says why. */
 export function kubeTest(name: string, options: KubeLabOptions, body: (lab: KubeLab) => Promise<void>): void {
-  Deno.test({ name: `${name} (needs root)`, ignore: !IS_ROOT, fn: () => withKubeLab(options, body) });
+  Deno.test({
+    name: `${name} (needs root)`,
+    ignore: !IS_ROOT || options.ignore === true,
+    fn: () => withKubeLab(options, body),
+  });
 }
 
 /** Makes a lab of nodes for the time of `body`. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Etcd } from "../../scripts/lab/etcd.ts";
 import type { Host } from "../../scripts/lab/host.ts";
-import type { LabOptions } from "../../scripts/lab/lab.ts";
+import type { Lab, LabOptions } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 
@@ -20,6 +20,19 @@ async function subnetOf(host: Host): Promise<string> {
   return JSON.parse(stdout).lease.subnets[0];
 }
 
+/** Starts two hosts, and waits until the first one knows the other. @returns Both, and the other's subnet. */
+async function startPair(lab: Lab): Promise<{ one: Host; two: Host; other: string }> {
+  await lab.startAll();
+  const [one, two] = [lab.host(1), lab.host(2)];
+  const other = await subnetOf(two);
+  await until(
+    "the peer to be known",
+    async () => (await flanneld(one, "status")).stdout.includes(other),
+    LIMIT_MS,
+  );
+  return { one, two, other };
+}
+
 const NETWORKS: readonly [string, LabOptions, string][] = [
   ["vxlan, etcd", { hosts: 2, config: { Network: "10.5.0.0/16", Backend: { Type: "vxlan" } } }, "vxlan"],
   ["host-gw, etcd", { hosts: 2, config: { Network: "10.5.0.0/16", Backend: { Type: "host-gw" } } }, "direct"],
@@ -32,14 +45,7 @@ const NETWORKS: readonly [string, LabOptions, string][] = [
 
 for (const [name, options, path] of NETWORKS) {
   labTest(`${name}: status names the peers and their path, leases list the network`, options, async (lab) => {
-    await lab.startAll();
-    const [one, two] = [lab.host(1), lab.host(2)];
-    const other = await subnetOf(two);
-    await until(
-      "the peer to be known",
-      async () => (await flanneld(one, "status")).stdout.includes(other),
-      LIMIT_MS,
-    );
+    const { one, two, other } = await startPair(lab);
     const status = await flanneld(one, "status");
     assert.equal(status.code, 0, status.stderr);
     assert.match(status.stdout, /^\S+ is ready\n\n {2}lease +10\.5\.\d+\.0\/24, /);
@@ -161,14 +167,7 @@ labTest("leases list doesn't ask for thousands of expiries unless -expiry, -json
 labTest("status -watch ends when nobody reads it, and an interrupted probe has no answer", {
   hosts: 2,
 }, async (lab) => {
-  await lab.startAll();
-  const [one, two] = [lab.host(1), lab.host(2)];
-  const other = await subnetOf(two);
-  await until(
-    "the peer to be known",
-    async () => (await flanneld(one, "status")).stdout.includes(other),
-    LIMIT_MS,
-  );
+  const { one } = await startPair(lab);
   const sh = (script: string, ...words: string[]) => {
     const command = [...flanneldCommand(), ...words, ...one.commonArgs];
     return one.exec(["bash", "-c", script, "bash", ...command], { mayFail: true });

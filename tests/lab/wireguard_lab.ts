@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Container } from "../../scripts/lab/container.ts";
 import type { Host } from "../../scripts/lab/host.ts";
 import { flanneldCommand } from "../../scripts/lab/daemon.ts";
 import type { Lab } from "../../scripts/lab/lab.ts";
@@ -32,6 +33,14 @@ export function ownFolders(host: Host, folders: readonly string[]): string[] {
 export async function startWireguard(lab: Lab): Promise<void> {
   for (const host of lab.hosts) host.start(ownWireguard(host));
   await Promise.all(lab.hosts.map((host) => host.waitReady()));
+}
+
+/** As {@link startWireguard}, with a container on each host, and waits until all of them answer. @returns The containers. */
+export async function startConnected(lab: Lab): Promise<readonly Container[]> {
+  await startWireguard(lab);
+  const containers = await lab.connect();
+  await lab.pingAll(10_000);
+  return containers;
 }
 
 /** What `wg` prints on a host. */

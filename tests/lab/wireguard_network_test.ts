@@ -5,7 +5,7 @@ import { networkConfig } from "../../scripts/lab/lab.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 import { ownWireguard } from "../../scripts/lab/own_wireguard.ts";
-import { dumpPeers, startWireguard, wg } from "./wireguard_lab.ts";
+import { dumpPeers, startConnected, startWireguard, wg } from "./wireguard_lab.ts";
 
 const config = (families: readonly ("ipv4" | "ipv6")[], more = {}) =>
   networkConfig(families, { Type: "wireguard", ...more });
@@ -16,9 +16,7 @@ for (const families of [["ipv4"], ["ipv6"], ["ipv4", "ipv6"]] as const) {
       families,
       config: config(families, { Mode }),
     }, async (lab) => {
-      await startWireguard(lab);
-      await lab.connect();
-      await lab.pingAll(10_000);
+      await startConnected(lab);
     });
   }
 }
@@ -34,9 +32,7 @@ labTest("wireguard: what somebody changes on the device is put back within 2 s",
   hosts: 2,
   config: config(["ipv4"]),
 }, async (lab) => {
-  await startWireguard(lab);
-  await lab.connect();
-  await lab.pingAll(10_000);
+  await startConnected(lab);
   const host = lab.host(1);
   const before = await wg(host, ...DUMP);
   const [key = ""] = (await peers(host))[0]!;
@@ -81,9 +77,7 @@ labTest("wireguard: a daemon that is killed and started again loses no packet", 
   hosts: 2,
   config: config(["ipv4"]),
 }, async (lab) => {
-  await startWireguard(lab);
-  const [from, to] = await lab.connect();
-  await lab.pingAll(10_000);
+  const [from, to] = await startConnected(lab);
   const pinging = from!.exec(["ping", "-i", "0.01", "-c", "300", "-W", "1", to!.addresses.ipv4!], {
     mayFail: true,
   });
@@ -100,9 +94,7 @@ labTest("wireguard: hosts that get another Mode and port at the same time reach 
   families: ["ipv4", "ipv6"],
   config: config(["ipv4", "ipv6"], { Mode: "ipv6", ListenPort: 51999 }),
 }, async (lab) => {
-  await startWireguard(lab);
-  await lab.connect();
-  await lab.pingAll(10_000);
+  await startConnected(lab);
   for (const more of [{}, { Mode: "auto" }, {}]) {
     const text = JSON.stringify(config(["ipv4", "ipv6"], more));
     await lab.etcd.ctl("put", "/coreos.com/network/config", text);

@@ -11,6 +11,7 @@ import {
   type DumpedPeer,
   dumpPeers,
   newKey,
+  startConnected,
   startWireguard,
   statusOf,
   wg,
@@ -111,9 +112,7 @@ labTest("wireguard: a first handshake that is lost is begun anew within 2 s", {
   hosts: 2,
   config: config(),
 }, async (lab) => {
-  await startWireguard(lab);
-  const [from, to] = await lab.connect();
-  await lab.pingAll(10_000);
+  const [from, to] = await startConnected(lab);
   const [one, two] = lab.hosts as [Host, Host];
   const drop =
     "table inet lost { chain input { type filter hook input priority 0; udp dport 51820 drop; }; }";
@@ -134,9 +133,7 @@ labTest("wireguard: an endpoint that somebody sets, and from which nothing comes
   hosts: 2,
   config: config(),
 }, async (lab) => {
-  await startWireguard(lab);
-  const [from, to] = await lab.connect();
-  await lab.pingAll(10_000);
+  const [from, to] = await startConnected(lab);
   const host = lab.host(1);
   const { key, endpoint } = (await dumpPeers(host))[0]!;
   await wg(host, "set", "flannel-wg", "peer", key, "endpoint", "172.30.0.77:1");
@@ -151,9 +148,7 @@ labTest("wireguard: a peer with another PSK is named once, and the key is nowher
   hosts: 2,
   config: config({ PSK: "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak=" }),
 }, async (lab) => {
-  await startWireguard(lab);
-  const [from, to] = await lab.connect();
-  await lab.pingAll(10_000);
+  const [from, to] = await startConnected(lab);
   const [one, two] = lab.hosts as [Host, Host];
   const other = newKey().privateKey;
   await two.daemon.stop();

@@ -8,7 +8,15 @@ import { until } from "../../scripts/lab/process.ts";
 import { builtCommand, useCommand } from "./built_binary.ts";
 import { labTest } from "./lab_test_case.ts";
 import { keyFile, ownWireguard } from "../../scripts/lab/own_wireguard.ts";
-import { dumpPeers, newKey, ownFolders, programs, startWireguard, wg } from "./wireguard_lab.ts";
+import {
+  dumpPeers,
+  newKey,
+  ownFolders,
+  programs,
+  startConnected,
+  startWireguard,
+  wg,
+} from "./wireguard_lab.ts";
 
 const config = (more = {}) => networkConfig(["ipv4"], { Type: "wireguard", ...more });
 
@@ -43,9 +51,7 @@ labTest("wireguard: a program that is killed is started again, with all peers", 
   hosts: 2,
   config: config(),
 }, async (lab) => {
-  await startWireguard(lab);
-  const [from, to] = await lab.connect();
-  await lab.pingAll(10_000);
+  const [from, to] = await startConnected(lab);
   const host = lab.host(1);
   const before = await dumpPeers(host);
   const [pid] = await programs(host);
@@ -97,9 +103,7 @@ labTest("wireguard: a device that is renamed has its name again, with its sessio
   hosts: 2,
   config: config(),
 }, async (lab) => {
-  await startWireguard(lab);
-  await lab.connect();
-  await lab.pingAll(10_000);
+  await startConnected(lab);
   const host = lab.host(1);
   const [pid] = await programs(host);
   await host.ip("link set flannel-wg down", "link set flannel-wg name mine");
@@ -112,9 +116,7 @@ labTest("wireguard: another key that somebody sets is replaced by the key file's
   hosts: 2,
   config: config(),
 }, async (lab) => {
-  await startWireguard(lab);
-  await lab.connect();
-  await lab.pingAll(10_000);
+  await startConnected(lab);
   const host = lab.host(1);
   const own = await wg(host, "show", "flannel-wg", "public-key");
   const key = `${lab.folder}/person`;
@@ -135,9 +137,7 @@ labTest("wireguard: another backend takes over and gives back, and nothing is le
   hosts: 2,
   config: config({ Mode: "separate" }),
 }, async (lab) => {
-  await startWireguard(lab);
-  await lab.connect();
-  await lab.pingAll(10_000);
+  await startConnected(lab);
   const keys = await Promise.all(lab.hosts.map((host) => Deno.readTextFile(keyFile(host))));
   for (
     const [network, expected] of [

@@ -9,7 +9,7 @@ import { parsePing } from "../../scripts/lab/measure.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 import { keyFile, ownWireguard } from "../../scripts/lab/own_wireguard.ts";
-import { dumpPeers, startWireguard } from "./wireguard_lab.ts";
+import { dumpPeers, startConnected } from "./wireguard_lab.ts";
 
 const config = networkConfig(["ipv4"], { Type: "wireguard" });
 
@@ -24,9 +24,7 @@ async function publicKey(host: Host): Promise<string> {
 }
 
 labTest("wireguard: peers follow a new key without losing a packet", { hosts: 2, config }, async (lab) => {
-  await startWireguard(lab);
-  const [from, to] = await lab.connect();
-  await lab.pingAll(10_000);
+  const [from, to] = await startConnected(lab);
   const [one, two] = lab.hosts as [Host, Host];
   const before = await publicKey(one);
   const pinging = [[from!, to!], [to!, from!]].map(([a, b]) =>
@@ -55,9 +53,7 @@ labTest("wireguard: a peer that was down while a host took a new key follows whe
   hosts: 2,
   config,
 }, async (lab) => {
-  await startWireguard(lab);
-  await lab.connect();
-  await lab.pingAll(10_000);
+  await startConnected(lab);
   const [one, two] = lab.hosts as [Host, Host];
   await two.daemon.kill();
   assert.equal((await rotate(one)).code, 0);
@@ -70,9 +66,7 @@ labTest("wireguard: a new key waits for the store; without a daemon it waits for
   hosts: 2,
   config,
 }, async (lab) => {
-  await startWireguard(lab);
-  await lab.connect();
-  await lab.pingAll(10_000);
+  await startConnected(lab);
   const [one] = lab.hosts as [Host, Host];
   const before = await publicKey(one);
   await lab.etcd.stop();

@@ -13,7 +13,15 @@ import { putLease, readLeases } from "../../scripts/lab/leases.ts";
 import { until } from "../../scripts/lab/process.ts";
 import { labTest } from "./lab_test_case.ts";
 import { ownWireguard } from "../../scripts/lab/own_wireguard.ts";
-import { dumpPeers, newKey, startWireguard, statusOf, wg, wireguardValue } from "./wireguard_lab.ts";
+import {
+  dumpPeers,
+  newKey,
+  startConnected,
+  startWireguard,
+  statusOf,
+  wg,
+  wireguardValue,
+} from "./wireguard_lab.ts";
 
 const config = (more = {}) => apartFromPeers(networkConfig(["ipv4"], { Type: "wireguard", ...more }));
 
@@ -100,9 +108,7 @@ labTest(
   "wireguard: another port, PSK, mode and public IP after a restart",
   { hosts: 2, config: config() },
   async (lab) => {
-    await startWireguard(lab);
-    await lab.connect();
-    await lab.pingAll(10_000);
+    await startConnected(lab);
     for (
       const backend of [
         { ListenPort: 4711 },

@@ -76,7 +76,7 @@ export const mtu: Check<MtuFacts> = {
 };
 
 async function readPaths(scene: Scene, externalMtu: number): Promise<Pick<MtuFacts, "narrow" | "paths">> {
-  const peers = await scene.peers().catch(() => []);
+  const peers = await scene.peersIfKnown();
   const narrow: PathMtu[] = [];
   let paths = 0;
   for (const { attributes: { publicIps } } of peers.slice(0, MAX_PATHS)) {

@@ -79,7 +79,7 @@ export const otherFirewalls: Check<FirewallManagers> = {
 /** The tunnel's packets as they come in: of each family, port and peer one. */
 async function arrivals(scene: Scene, tunnel: Tunnel, family: Family): Promise<ArrivingPacket[]> {
   const { name: device } = await scene.external();
-  const peers = (await scene.peers().catch(() => [])).slice(0, MAX_PEERS);
+  const peers = (await scene.peersIfKnown()).slice(0, MAX_PEERS);
   const addresses = peers.flatMap(({ attributes }) => attributes.publicIps[family.name] ?? []);
   const wires = isUdpTunnel(tunnel)
     ? tunnel.udpPorts.map((udpPort) => ({ udpPort, ipProtocol: UDP }))

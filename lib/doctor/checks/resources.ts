@@ -147,13 +147,15 @@ async function neighbourUsage(scene: Scene, family: Family): Promise<Usage[]> {
 
 /** Peers that need a neighbour entry each once packets go to them: those on the interface's own wire. */
 async function peersOnWire(scene: Scene, family: Family): Promise<string[]> {
-  const index = (await scene.external().catch(() => undefined))?.index;
-  if (index === undefined) return [];
+  // Without an interface to the other hosts the peers aren't known either.
+  const known = await scene.peersIfKnown();
+  if (known.length === 0) return [];
+  const { index } = await scene.external();
   const wires = scene.kernel.addresses.filter(({ linkIndex, ip }) =>
     linkIndex === index && ip.family === family
   )
     .map(({ ip, prefixLength }) => prefixOf(ip, prefixLength));
-  return (await scene.peers().catch(() => [])).flatMap(({ attributes }) => {
+  return known.flatMap(({ attributes }) => {
     const ip = attributes.publicIps[family.name];
     return ip && wires.some((wire) => containsIp(wire, ip)) ? [`${index} ${formatIp(ip)}`] : [];
   });

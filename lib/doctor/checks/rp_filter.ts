@@ -43,7 +43,7 @@ export const rpFilter: Check<ReversePaths> = {
     const read = (name: string) =>
       Number(kernel.sysctl(`net.ipv4.conf.${name.replaceAll(".", "/")}.rp_filter`) ?? 0);
     const asymmetric: ReversePaths["asymmetric"][number][] = [];
-    for (const { attributes } of (await scene.peers().catch(() => [])).slice(0, MAX_PEERS)) {
+    for (const { attributes } of (await scene.peersIfKnown()).slice(0, MAX_PEERS)) {
       const ip = attributes.publicIps.ipv4;
       const route = ip && lookupRoute(kernel.socket, ip);
       const link = kernel.links.find(({ index }) => index === route?.linkIndex);
