@@ -233,6 +233,9 @@ Deno.test("kubeconfig: without a CA the host's authorities are trusted, also by 
         await assert.rejects(version(await way()), /certificate/);
         Deno.env.set("SSL_CERT_FILE", files.ca);
         assert.equal(await version(await way()), String(server.store.version));
+        // It was passed over, and the server's certificate called unknown.
+        Deno.env.set("SSL_CERT_FILE", `${folder}/nowhere.pem`);
+        await assert.rejects(version(await way()), /Cannot read .*nowhere\.pem/);
       }
     } finally {
       if (before === undefined) Deno.env.delete("SSL_CERT_FILE");
